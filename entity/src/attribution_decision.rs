@@ -1,0 +1,25 @@
+//! Attribution decisions: who is credited and by which rule, apart from the clicks.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    Instant,
+    ids::{ConversionId, TenantId},
+    kinds::AttributionModel,
+};
+
+table! {
+    /// Which model decided, with which window.
+    "attribution_decision" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        conversion_id: ConversionId,
+        /// From 1; a re-run adds one.
+        #[sea_orm(primary_key, auto_increment = false)]
+        version: i32,
+        model: AttributionModel,
+        window_secs: i64,
+        decided_at: Instant,
+    }
+}

@@ -1,0 +1,35 @@
+//! Commissions: what affiliates earn from conversions.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    Instant,
+    ids::{AffiliateId, CommissionId, CommissionRuleId, ConversionId, TenantId},
+    kinds::CommissionStatus,
+    money::Currency,
+};
+
+table! {
+    /// What one affiliate earns from one conversion.
+    "commission" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: CommissionId,
+        conversion_id: ConversionId,
+        affiliate_id: AffiliateId,
+        status: CommissionStatus,
+        amount_minor: i64,
+        currency: Currency,
+        rule_id: CommissionRuleId,
+        rule_version: i32,
+        /// JSON of `domain::commission::Explanation`: why this amount.
+        explanation: String,
+        /// Set by approval.
+        payable_at: Option<Instant>,
+        released_at: Option<Instant>,
+        created_at: Instant,
+    }
+    id CommissionId;
+    affiliate AffiliateId;
+}

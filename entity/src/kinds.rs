@@ -1,0 +1,262 @@
+//! Column enums: closed sets, held as upper-case text in both databases and spelled the same way in the API.
+//!
+//! # Adding one
+//! Add it to `text_enums!`. A new variant is an addition to the API (`schema.graphql` changes); a removed one breaks
+//! stored rows.
+
+use std::{fmt, str::FromStr};
+
+use sea_orm::{DbErr, DeriveValueType, TryFromU64};
+
+/// A text in the database that is none of the enum's values: the row was written by another version.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {kind}")]
+pub struct UnknownKind {
+    kind: &'static str,
+    text: String,
+}
+
+macro_rules! text_enums {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)* }
+    )*) => {$(
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType, serde::Serialize,
+            serde::Deserialize,
+        )]
+        #[sea_orm(value_type = "String")]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// All values, in the order of their declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The text that the database and the API use.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)*
+                }
+            }
+        }
+
+        // Asked for by composite primary keys; no key of ours is numeric.
+        impl TryFromU64 for $name {
+            fn try_from_u64(_: u64) -> Result<Self, DbErr> {
+                Err(DbErr::ConvertFromU64(stringify!($name)))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownKind;
+
+            fn from_str(text: &str) -> Result<Self, UnknownKind> {
+                match text {
+                    $($text => Ok(Self::$variant),)*
+                    _ => Err(UnknownKind { kind: stringify!($name), text: text.to_owned() }),
+                }
+            }
+        }
+    )*};
+}
+
+text_enums! {
+    /// What a user or key may do, by job. The permissions of each are in `auth::permission`.
+    Role {
+        Owner = "OWNER",
+        Admin = "ADMIN",
+        Manager = "MANAGER",
+        Finance = "FINANCE",
+        Analyst = "ANALYST",
+        /// API keys of the tenant's own servers.
+        Integration = "INTEGRATION",
+        /// Sees own rows only.
+        Affiliate = "AFFILIATE",
+    }
+
+    /// What an API key was made for: each scope opens a part of the INTEGRATION role.
+    ApiKeyScope {
+        /// Read campaigns, affiliates, links, clicks, conversions and reports.
+        Read = "READ",
+        /// Create and change campaigns, affiliates, enrollments and links.
+        Manage = "MANAGE",
+        /// Record clicks.
+        RecordClicks = "RECORD_CLICKS",
+        /// Record conversions.
+        RecordConversions = "RECORD_CONVERSIONS",
+        /// Approve and reject conversions.
+        ReviewConversions = "REVIEW_CONVERSIONS",
+        /// Read journals, accounts and the trial balance.
+        ReadLedger = "READ_LEDGER",
+    }
+
+    TenantStatus {
+        Active = "ACTIVE",
+        Suspended = "SUSPENDED",
+    }
+
+    UserStatus {
+        Active = "ACTIVE",
+        Disabled = "DISABLED",
+    }
+
+    CampaignStatus {
+        /// Being prepared: takes no clicks.
+        Draft = "DRAFT",
+        Active = "ACTIVE",
+        /// Takes no new clicks; conversions of earlier clicks still count inside the window.
+        Paused = "PAUSED",
+        /// Finished for good.
+        Archived = "ARCHIVED",
+    }
+
+    /// Who decides that a conversion is good.
+    ApprovalMode {
+        /// A conversion that passes every check is approved as it is recorded.
+        Auto = "AUTO",
+        /// A conversion waits as PENDING until somebody approves it.
+        Manual = "MANUAL",
+    }
+
+    GoalStatus {
+        Active = "ACTIVE",
+        Archived = "ARCHIVED",
+    }
+
+    RuleStatus {
+        Active = "ACTIVE",
+        Archived = "ARCHIVED",
+    }
+
+    RuleKind {
+        /// A fixed amount per conversion (CPA, CPL).
+        Flat = "FLAT",
+        /// A share of the sale amount (CPS, RevShare).
+        Percent = "PERCENT",
+        /// Both.
+        FlatPlusPercent = "FLAT_PLUS_PERCENT",
+    }
+
+    AffiliateStatus {
+        /// Applied, not yet decided.
+        Pending = "PENDING",
+        Active = "ACTIVE",
+        Rejected = "REJECTED",
+        /// Earns nothing new; what is earned stays.
+        Suspended = "SUSPENDED",
+    }
+
+    EnrollmentStatus {
+        Pending = "PENDING",
+        Approved = "APPROVED",
+        Rejected = "REJECTED",
+        Suspended = "SUSPENDED",
+    }
+
+    LinkStatus {
+        Active = "ACTIVE",
+        Disabled = "DISABLED",
+    }
+
+    /// Why a click does not count as valid.
+    ClickInvalidReason {
+        CampaignNotActive = "CAMPAIGN_NOT_ACTIVE",
+        AffiliateNotActive = "AFFILIATE_NOT_ACTIVE",
+        EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
+        LinkDisabled = "LINK_DISABLED",
+    }
+
+    ConversionStatus {
+        /// Waits for somebody's decision.
+        Pending = "PENDING",
+        /// Waits for a fact, named by the reason.
+        Held = "HELD",
+        Approved = "APPROVED",
+        Rejected = "REJECTED",
+        /// Was approved and is taken back in full.
+        Reversed = "REVERSED",
+    }
+
+    /// Why a conversion is in its state.
+    ConversionReason {
+        /// The order id was recorded before for this campaign and goal.
+        DuplicateOrder = "DUPLICATE_ORDER",
+        /// The goal counts once per click and has been counted.
+        DuplicateClick = "DUPLICATE_CLICK",
+        /// The click id names no click of this tenant.
+        UnknownClick = "UNKNOWN_CLICK",
+        /// The click is older than the campaign's window, or later than the conversion.
+        OutsideWindow = "OUTSIDE_WINDOW",
+        /// The campaign has no such goal, or it is archived.
+        UnknownGoal = "UNKNOWN_GOAL",
+        CampaignNotActive = "CAMPAIGN_NOT_ACTIVE",
+        AffiliateNotActive = "AFFILIATE_NOT_ACTIVE",
+        EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
+        /// The click itself was not valid.
+        InvalidClick = "INVALID_CLICK",
+        /// No exchange rate from the sale's currency to the campaign's is known.
+        FxRateMissing = "FX_RATE_MISSING",
+        /// Decided by a person.
+        Manual = "MANUAL",
+        ReturnedGoods = "RETURNED_GOODS",
+        Chargeback = "CHARGEBACK",
+        BadDebt = "BAD_DEBT",
+        Fraud = "FRAUD",
+        Test = "TEST",
+    }
+
+    AttributionModel {
+        LastClick = "LAST_CLICK",
+    }
+
+    CommissionStatus {
+        /// Its conversion is not approved: a projection, not in the ledger.
+        Unapproved = "UNAPPROVED",
+        /// Approved and in the hold period.
+        Pending = "PENDING",
+        /// Hold over: payable.
+        Available = "AVAILABLE",
+        /// Its conversion was rejected.
+        Rejected = "REJECTED",
+        /// Taken back.
+        Reversed = "REVERSED",
+    }
+
+    JournalKind {
+        ConversionApproved = "CONVERSION_APPROVED",
+        HoldReleased = "HOLD_RELEASED",
+    }
+
+    /// Which precedence level chose the rule.
+    RuleSource {
+        CampaignDefault = "CAMPAIGN_DEFAULT",
+        EnrollmentOverride = "ENROLLMENT_OVERRIDE",
+    }
+
+    EventKind {
+        ConversionRecorded = "CONVERSION_RECORDED",
+        ConversionApproved = "CONVERSION_APPROVED",
+        ConversionRejected = "CONVERSION_REJECTED",
+        /// An affiliate's commissions left the hold period.
+        EarningsReleased = "EARNINGS_RELEASED",
+        CampaignChanged = "CAMPAIGN_CHANGED",
+        AffiliateChanged = "AFFILIATE_CHANGED",
+        EnrollmentChanged = "ENROLLMENT_CHANGED",
+        LinkChanged = "LINK_CHANGED",
+    }
+
+    /// What the outbox asks to be done.
+    OutboxKind {
+        /// Release every commission of the tenant whose hold is over.
+        ReleaseHolds = "RELEASE_HOLDS",
+    }
+}

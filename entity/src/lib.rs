@@ -1,0 +1,49 @@
+//! Rows of the database, typed ids, money and column enums: data without behaviour.
+//!
+//! Every crate layer may name these types; this crate names none of theirs. A row is what the database holds and no
+//! more: rules live in `tributary::domain`, queries in `tributary::store`.
+//!
+//! # Decisions
+//! - Every table is tenant-first: the primary key of each row begins with `tenant_id`, and [`scope::Scoped`] says which
+//!   column that is, so that the store can filter and stamp it without knowing the table.
+//! - Relations are not declared: joins across nouns are explicit queries of the store, each scoped.
+
+pub mod ids;
+pub mod kinds;
+pub mod money;
+pub mod scope;
+
+#[macro_use]
+mod table;
+
+pub mod account;
+pub mod affiliate;
+pub mod api_key;
+pub mod attribution_decision;
+pub mod attribution_touch;
+pub mod balance;
+pub mod campaign;
+pub mod click;
+pub mod commission;
+pub mod commission_rule;
+pub mod commission_rule_version;
+pub mod conversion;
+pub mod conversion_history;
+pub mod earning;
+pub mod enrollment;
+pub mod entry;
+pub mod event;
+pub mod goal;
+pub mod idempotency;
+pub mod journal;
+pub mod link;
+pub mod outbox;
+pub mod rollup_hourly;
+pub mod session;
+pub mod tenant;
+pub mod tenant_counter;
+pub mod user;
+pub mod user_role;
+
+/// An instant in UTC. The clock truncates to microseconds, which both databases keep exactly.
+pub type Instant = chrono::DateTime<chrono::Utc>;

@@ -1,0 +1,24 @@
+//! Tenants: the customers of the platform.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{Instant, ids::TenantId, kinds::TenantStatus, money::Currency};
+
+table! {
+    /// One customer of the platform. Its own id is its scope.
+    "tenant" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant_id: TenantId,
+        /// Short name in log-in forms and on the command line; unique on the platform.
+        slug: String,
+        name: String,
+        /// Default currency of new campaigns.
+        currency: Currency,
+        /// IANA name; day boundaries of reports and tiers.
+        time_zone: String,
+        /// Which history the event log continues; changes when an older backup is restored, so that old cursors are refused.
+        epoch: Uuid,
+        status: TenantStatus,
+        created_at: Instant,
+    }
+}

@@ -1,0 +1,117 @@
+//! What the database itself enforces on every table: tenant isolation, and history that cannot be rewritten.
+//!
+//! PostgreSQL: row-level security, enabled and forced, one policy per table; the application's connections run as
+//! [`APP_ROLE`], which owns nothing and has no BYPASSRLS. SQLite has neither roles nor policies; there the single scoped
+//! store is the guard. Append-only tables refuse UPDATE and DELETE by trigger on both, also for the owner.
+//!
+//! # Decisions
+//! - `nullif(current_setting('app.tenant', true), '')`: a transaction that forgot to name its tenant sees nothing,
+//!   instead of failing with a cast error or seeing everything.
+//! - A few tables are read before the tenant is known (log-in by slug, API key, link code, due work). They get a second,
+//!   SELECT-only policy that opens when `app.directory` is set, which `store::directory` alone does. A SECURITY DEFINER
+//!   function would do as well but cannot be written for both databases.
+
+use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+
+/// The role that the application's connections assume on PostgreSQL.
+pub const APP_ROLE: &str = "tributary_app";
+
+/// What may happen to the rows of a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Rows come, change and go.
+    Mutable,
+    /// Rows come and stay as they are.
+    AppendOnly,
+}
+
+/// Creates [`APP_ROLE`] when it is missing. Roles belong to the whole cluster: another database, or another node that
+/// starts at the same moment, may have made it.
+pub async fn create_app_role(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    if manager.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    manager
+        .get_connection()
+        .execute_unprepared(&format!(
+            "DO $$ BEGIN
+               IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN
+                 CREATE ROLE {APP_ROLE} NOLOGIN NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE;
+               END IF;
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+             END $$;
+             DO $$ BEGIN
+               IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
+                 EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
+               END IF;
+             END $$;
+             GRANT USAGE ON SCHEMA public TO {APP_ROLE};"
+        ))
+        .await?;
+    Ok(())
+}
+
+/// Isolates a table by tenant and, if it is append-only, makes its rows immutable.
+pub async fn table(manager: &SchemaManager<'_>, name: &str, access: Access) -> Result<(), DbErr> {
+    let connection = manager.get_connection();
+    if manager.get_database_backend() == DbBackend::Postgres {
+        let verbs = match access {
+            Access::Mutable => "SELECT, INSERT, UPDATE, DELETE",
+            Access::AppendOnly => "SELECT, INSERT",
+        };
+        connection
+            .execute_unprepared(&format!(
+                "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;
+                 ALTER TABLE {name} FORCE ROW LEVEL SECURITY;
+                 CREATE POLICY {name}_tenant ON {name}
+                   USING (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid)
+                   WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid);
+                 GRANT {verbs} ON {name} TO {APP_ROLE};"
+            ))
+            .await?;
+    }
+    if access == Access::AppendOnly {
+        let triggers = match manager.get_database_backend() {
+            DbBackend::Postgres => format!(
+                "CREATE TRIGGER {name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {name}
+                   FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();"
+            ),
+            _ => format!(
+                "CREATE TRIGGER {name}_no_update BEFORE UPDATE ON {name}
+                   BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END;
+                 CREATE TRIGGER {name}_no_delete BEFORE DELETE ON {name}
+                   BEGIN SELECT RAISE(ABORT, '{name} is append-only'); END;"
+            ),
+        };
+        connection.execute_unprepared(&triggers).await?;
+    }
+    Ok(())
+}
+
+/// Lets `store::directory` read a table before the tenant is known.
+pub async fn directory(manager: &SchemaManager<'_>, name: &str) -> Result<(), DbErr> {
+    if manager.get_database_backend() == DbBackend::Postgres {
+        manager
+            .get_connection()
+            .execute_unprepared(&format!(
+                "CREATE POLICY {name}_directory ON {name} FOR SELECT
+                   USING (current_setting('app.directory', true) = 'on');"
+            ))
+            .await?;
+    }
+    Ok(())
+}
+
+/// The function behind the append-only triggers of PostgreSQL.
+pub async fn create_refuse_rewrite(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    if manager.get_database_backend() == DbBackend::Postgres {
+        manager
+            .get_connection()
+            .execute_unprepared(
+                "CREATE FUNCTION refuse_rewrite() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$;",
+            )
+            .await?;
+    }
+    Ok(())
+}
