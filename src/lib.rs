@@ -1,1 +1,9 @@
-
+pub mod ambient;
+pub mod auth;
+pub mod bus;
+pub mod config;
+pub mod domain;
+pub mod graphql;
+pub mod limits;
+pub mod services;
+pub mod store;

@@ -13,6 +13,7 @@
 //! A new file `mYYYYMMDD_n_what.rs`, a line in [`Migrator::migrations`], [`protect::table`] for each new table. Additive
 //! first, remove in a later release: old and new binaries run side by side during a rollout.
 
+pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 mod m20261120_1_tenancy;

@@ -1,0 +1,213 @@
+//! Settings: defaults, then a TOML file, then the environment; validated before anything starts.
+//!
+//! # Decisions
+//! - `DATABASE_URL` and `REDIS_URL` are the two that make it production: with a database server configured, `serve`
+//!   refuses to start without a signing secret. The embedded default makes its own and keeps it beside the data.
+//! - An unknown name in the file or under `TRIBUTARY_` is an error: a misspelt setting must not be a silent default.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize};
+
+/// The settings file that is read when it exists and `TRIBUTARY_CONFIG` names no other.
+pub const DEFAULT_FILE: &str = "tributary.toml";
+
+/// Everything that can be set. The README lists them; a test holds the list to this struct.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Folder of the embedded database and of the signing secret that the embedded default makes.
+    pub data_dir: PathBuf,
+    /// `postgres://user:password@host/database`; none means the embedded database.
+    pub database_url: Option<String>,
+    /// The same database as a user who may change the schema, when `database_url`'s may not.
+    pub database_admin_url: Option<String>,
+    /// Connections to PostgreSQL per process.
+    pub database_connections: u32,
+    /// `redis://host`; none means the in-process bus and counters.
+    pub redis_url: Option<String>,
+    /// `production` or `development`; by default production when `database_url` is set.
+    pub mode: Option<Mode>,
+    /// Signs access tokens and cursors; at least 32 characters, the same on every node.
+    pub secret: Option<String>,
+    /// `iss` of our own tokens.
+    pub issuer: String,
+    /// Life of an access token.
+    pub access_token_secs: i64,
+    /// Life of a refresh token since its last use.
+    pub refresh_token_secs: i64,
+    /// How long idempotency keys are kept; at least 7 days.
+    pub idempotency_days: i64,
+    /// Items that may wait in one tenant's ingest lane; more are refused with OVERLOADED.
+    pub ingest_queue_items: usize,
+    /// Items of one ingest transaction.
+    pub ingest_batch_items: usize,
+    /// The address that clients reach this server by, for printed links; by default made from `listen`.
+    pub public_url: Option<String>,
+    /// `text` or `json`.
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Development,
+    Production,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            data_dir: PathBuf::from(".tributary"),
+            database_url: None,
+            database_admin_url: None,
+            database_connections: 10,
+            redis_url: None,
+            mode: None,
+            secret: None,
+            issuer: "tributary".to_owned(),
+            access_token_secs: 900,
+            refresh_token_secs: 30 * 86_400,
+            idempotency_days: 30,
+            ingest_queue_items: 20_000,
+            ingest_batch_items: 1_000,
+            public_url: None,
+            log_format: LogFormat::Text,
+        }
+    }
+}
+
+/// Why the settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0}")]
+    Unreadable(Box<figment::Error>),
+    #[error("{name}: {why}")]
+    Invalid { name: &'static str, why: &'static str },
+}
+
+impl Settings {
+    /// Reads file and environment over the defaults, and validates.
+    ///
+    /// # Errors
+    /// [`ConfigError`], naming the setting.
+    pub fn load() -> Result<Self, ConfigError> {
+        let file = std::env::var("TRIBUTARY_CONFIG");
+        let toml = match &file {
+            Ok(path) => Toml::file_exact(path),
+            Err(_) => Toml::file(DEFAULT_FILE),
+        };
+        Self::from_figment(
+            Figment::from(Serialized::defaults(Self::default()))
+                .merge(toml)
+                .merge(Env::raw().only(&["DATABASE_URL", "REDIS_URL"]))
+                // CONFIG is the file's own name; TEST_ belongs to the test command.
+                .merge(Env::prefixed("TRIBUTARY_").filter(|name| name != "CONFIG" && !name.starts_with("TEST_"))),
+        )
+    }
+
+    fn from_figment(figment: Figment) -> Result<Self, ConfigError> {
+        let settings: Self = figment.extract().map_err(|error| ConfigError::Unreadable(Box::new(error)))?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let invalid = |name, why| Err(ConfigError::Invalid { name, why });
+        let is_postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if self.database_url.as_deref().is_some_and(|url| !is_postgres(url)) {
+            return invalid("DATABASE_URL", "must begin with postgres://");
+        }
+        if self.database_admin_url.as_deref().is_some_and(|url| !is_postgres(url)) {
+            return invalid("TRIBUTARY_DATABASE_ADMIN_URL", "must begin with postgres://");
+        }
+        if self.redis_url.as_deref().is_some_and(|url| !url.starts_with("redis://") && !url.starts_with("rediss://")) {
+            return invalid("REDIS_URL", "must begin with redis://");
+        }
+        if self.secret.as_deref().is_some_and(|secret| secret.len() < 32) {
+            return invalid("TRIBUTARY_SECRET", "must have at least 32 characters");
+        }
+        if !(2..=200).contains(&self.database_connections) {
+            return invalid("TRIBUTARY_DATABASE_CONNECTIONS", "from 2 to 200");
+        }
+        if !(60..=86_400).contains(&self.access_token_secs) {
+            return invalid("TRIBUTARY_ACCESS_TOKEN_SECS", "from a minute to a day");
+        }
+        if !(3_600..=366 * 86_400).contains(&self.refresh_token_secs) {
+            return invalid("TRIBUTARY_REFRESH_TOKEN_SECS", "from an hour to a year");
+        }
+        if self.idempotency_days < 7 {
+            return invalid("TRIBUTARY_IDEMPOTENCY_DAYS", "at least 7");
+        }
+        if !(1..=10_000).contains(&self.ingest_batch_items) {
+            return invalid("TRIBUTARY_INGEST_BATCH_ITEMS", "from 1 to 10000");
+        }
+        if self.ingest_queue_items < 1_000 {
+            return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
+        }
+        Ok(())
+    }
+
+    /// Whether nothing may be taken for granted: explicit, or implied by a database server.
+    pub fn is_production(&self) -> bool {
+        self.mode.map_or(self.database_url.is_some(), |mode| mode == Mode::Production)
+    }
+
+    /// The address for printed links, without a slash at the end.
+    pub fn base_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.listen),
+        }
+    }
+
+    /// The embedded database's file.
+    pub fn database_file(&self) -> PathBuf {
+        self.data_dir.join("tributary.db")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_not_production() {
+        let settings = Settings::default();
+        settings.validate().expect("valid");
+        assert!(!settings.is_production());
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        let figment =
+            Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string("lissten = \"127.0.0.1:1\""));
+        assert!(Settings::from_figment(figment).is_err());
+    }
+
+    #[test]
+    fn wrong_values_name_their_setting() {
+        let wrong = Settings { secret: Some("short".to_owned()), ..Settings::default() };
+        assert!(wrong.validate().expect_err("short").to_string().starts_with("TRIBUTARY_SECRET"));
+        let wrong = Settings { database_url: Some("mysql://x".to_owned()), ..Settings::default() };
+        assert!(wrong.validate().expect_err("mysql").to_string().starts_with("DATABASE_URL"));
+    }
+}

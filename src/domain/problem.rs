@@ -1,0 +1,93 @@
+//! Expected refusals: what a caller can mend. They are data in the API (`userErrors`), never internal text.
+
+use tributary_entity::{ids::IdError, money::MoneyError};
+
+/// Why an input was refused. Stable: clients switch on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProblemCode {
+    /// A needed value is missing or empty.
+    Required,
+    /// The id is malformed or of another kind of object.
+    InvalidId,
+    /// Nothing with this id or name exists, or it is not the caller's to see.
+    NotFound,
+    /// The amount is no plain decimal, negative, or has too many digits.
+    InvalidAmount,
+    /// The amount is larger than any the system takes.
+    AmountOutOfRange,
+    /// The code is not in ISO 4217.
+    UnknownCurrency,
+    /// The currency is not the one that is needed here.
+    CurrencyMismatch,
+    /// The rate is no percentage from 0 to 100 with at most four digits after the point.
+    InvalidRate,
+    /// Not an absolute http or https address.
+    InvalidUrl,
+    InvalidEmail,
+    /// The text is too long or holds control characters.
+    InvalidText,
+    /// The value is outside its range.
+    OutOfRange,
+    /// The instant lies in the future.
+    TimeInFuture,
+    /// Something with this name, address or pair exists.
+    AlreadyExists,
+    /// The object's state does not allow it.
+    InvalidTransition,
+    /// The idempotency key was used before with another input.
+    IdempotencyConflict,
+    /// Tenant, address or password is wrong; deliberately not told which.
+    InvalidCredentials,
+    /// The password is too short or too long.
+    WeakPassword,
+    /// Too many items in one call.
+    BatchTooLarge,
+}
+
+/// One refusal, with the input field it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: ProblemCode,
+    /// Path from the mutation's input: `["saleAmount", "amount"]`.
+    pub field: Vec<String>,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(code: ProblemCode, field: &[&str], message: impl Into<String>) -> Self {
+        Self { code, field: field.iter().map(|part| (*part).to_owned()).collect(), message: message.into() }
+    }
+
+    /// The one answer for absent and for foreign ids.
+    pub fn not_found(field: &[&str]) -> Self {
+        Self::new(ProblemCode::NotFound, field, "nothing with this id exists")
+    }
+
+    pub fn required(field: &[&str]) -> Self {
+        Self::new(ProblemCode::Required, field, "a value is needed")
+    }
+
+    pub fn id(field: &[&str], error: &IdError) -> Self {
+        Self::new(ProblemCode::InvalidId, field, error.to_string())
+    }
+
+    /// `field` is the money input; the part at fault is appended.
+    pub fn money(field: &[&str], error: &MoneyError) -> Self {
+        let (code, part) = match error {
+            MoneyError::UnknownCurrency(_) => (ProblemCode::UnknownCurrency, "currency"),
+            MoneyError::OutOfRange => (ProblemCode::AmountOutOfRange, "amount"),
+            MoneyError::Malformed | MoneyError::Negative | MoneyError::TooManyDigits { .. } => {
+                (ProblemCode::InvalidAmount, "amount")
+            }
+        };
+        let mut problem = Self::new(code, field, error.to_string());
+        problem.field.push(part.to_owned());
+        problem
+    }
+
+    /// The same problem, seen from the object that holds the field.
+    pub fn under(mut self, prefix: &[&str]) -> Self {
+        self.field.splice(0..0, prefix.iter().map(|part| (*part).to_owned()));
+        self
+    }
+}

@@ -1,0 +1,333 @@
+//! Campaigns.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
+use tributary_entity::{campaign, ids::CampaignId};
+
+use super::{
+    connection::{self, Paged, TotalCount},
+    context::{Needs, RequestData},
+    error::IntoGraphql,
+    ids,
+    kinds::{ApprovalMode, AttributionModel, CampaignStatus},
+    scalars::{CurrencyCode, Url},
+};
+use crate::{
+    auth::Permission,
+    domain::{
+        campaign::{CampaignChange, CampaignFilter, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign},
+        page::Order,
+        problem::Problem,
+    },
+    services::{self, ServiceError},
+};
+
+/// A thing promoted: with goals, commission rules, attribution and approval settings.
+pub(super) struct Campaign(pub campaign::Model);
+
+impl From<campaign::Model> for Campaign {
+    fn from(row: campaign::Model) -> Self {
+        Self(row)
+    }
+}
+
+#[Object]
+impl Campaign {
+    /// Begins with `cmp_`.
+    pub(super) async fn id(&self) -> ID {
+        self.0.id.into()
+    }
+
+    /// For people.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Whether it takes clicks and conversions.
+    async fn status(&self) -> CampaignStatus {
+        self.0.status.into()
+    }
+
+    /// Commission accrues in this currency; fixed at creation.
+    async fn currency(&self) -> CurrencyCode {
+        self.0.currency.into()
+    }
+
+    /// Where its links lead, unless they name their own destination.
+    async fn destination_url(&self) -> Url {
+        Url(self.0.destination_url.clone())
+    }
+
+    /// How conversions are credited.
+    async fn attribution_model(&self) -> AttributionModel {
+        self.0.attribution_model.into()
+    }
+
+    /// A click counts when 0 <= conversion - click <= window, in seconds.
+    async fn attribution_window_seconds(&self) -> i64 {
+        self.0.attribution_window_secs
+    }
+
+    /// Who decides that a conversion is good.
+    async fn approval(&self) -> ApprovalMode {
+        self.0.approval.into()
+    }
+
+    /// Seconds from approval until a commission is payable.
+    async fn hold_seconds(&self) -> i64 {
+        self.0.hold_secs
+    }
+
+    /// Whether any affiliate sees it and may apply.
+    async fn is_public(&self) -> bool {
+        self.0.is_public
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> tributary_entity::Instant {
+        self.0.created_at
+    }
+
+    /// When it was last changed.
+    async fn updated_at(&self) -> tributary_entity::Instant {
+        self.0.updated_at
+    }
+}
+
+/// Which campaigns. All conditions must hold.
+#[derive(Clone, Default, InputObject)]
+pub(super) struct CampaignFilterInput {
+    /// In one of these states.
+    statuses: Option<Vec<CampaignStatus>>,
+    /// Part of the name, in any case.
+    name_contains: Option<String>,
+}
+
+impl From<CampaignFilterInput> for CampaignFilter {
+    fn from(input: CampaignFilterInput) -> Self {
+        Self {
+            statuses: input.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            name_contains: input.name_contains,
+        }
+    }
+}
+
+/// How campaigns are sorted.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Enum)]
+pub(super) enum CampaignOrder {
+    /// Newest first.
+    #[default]
+    CreatedDesc,
+    /// Oldest first.
+    CreatedAsc,
+}
+
+#[derive(Default)]
+pub(super) struct CampaignQuery;
+
+#[Object]
+impl CampaignQuery {
+    /// The campaigns that the viewer may see. Affiliates see those they are enrolled in and public ones that run.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
+    async fn campaigns(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which campaigns.")] filter: Option<CampaignFilterInput>,
+        #[graphql(desc = "In which order.", default)] order: CampaignOrder,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
+    ) -> Result<Paged<Campaign>> {
+        let (services, viewer) = ctx.caller()?;
+        let order = match order {
+            CampaignOrder::CreatedDesc => Order::CreatedDesc,
+            CampaignOrder::CreatedAsc => Order::CreatedAsc,
+        };
+        let request = connection::request("Campaign", order, first, after, last, before)?;
+        let filter = CampaignFilter::from(filter.unwrap_or_default());
+        let page = services::campaigns::list(services, viewer, &filter, &request).await.or_graphql()?;
+        let count = TotalCount::by(move |services, viewer| {
+            let filter = filter.clone();
+            async move { services::campaigns::count(&services, &viewer, &filter).await }
+        });
+        Ok(connection::connect(&request, page, count, |row| connection::created(row.id.uuid()), Campaign))
+    }
+
+    /// One campaign, or null.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
+    async fn campaign(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Begins with `cmp_`.")] id: ID,
+    ) -> Result<Option<Campaign>> {
+        let id: CampaignId = ids::parse(&["id"], &id).or_graphql()?;
+        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+    }
+}
+
+/// A new campaign.
+#[derive(Clone, InputObject)]
+pub(super) struct CreateCampaignInput {
+    /// Makes the call repeatable: the same key and input answers the first call's result.
+    idempotency_key: Option<String>,
+    /// For people; at most 200 characters.
+    name: String,
+    /// Commission accrues in this currency; cannot be changed later.
+    currency: CurrencyCode,
+    /// Where its links lead.
+    destination_url: Url,
+    /// How conversions are credited.
+    #[graphql(default_with = "tributary_entity::kinds::AttributionModel::LastClick.into()")]
+    attribution_model: AttributionModel,
+    /// A click counts when 0 <= conversion - click <= window. 1 second to 366 days; 30 days by default.
+    #[graphql(default_with = "DEFAULT_WINDOW_SECS")]
+    attribution_window_seconds: i64,
+    /// Who decides that a conversion is good.
+    #[graphql(default_with = "tributary_entity::kinds::ApprovalMode::Manual.into()")]
+    approval: ApprovalMode,
+    /// Seconds from approval until a commission is payable. 0 to 366 days; 30 days by default.
+    #[graphql(default_with = "DEFAULT_HOLD_SECS")]
+    hold_seconds: i64,
+    /// Whether any affiliate sees it and may apply.
+    #[graphql(default = false)]
+    is_public: bool,
+}
+
+impl CreateCampaignInput {
+    fn parse(self) -> Result<NewCampaign, Problem> {
+        Ok(NewCampaign {
+            name: self.name,
+            currency: self.currency.currency(&[])?,
+            destination_url: self.destination_url.0,
+            attribution_model: self.attribution_model.into(),
+            attribution_window_secs: self.attribution_window_seconds,
+            approval: self.approval.into(),
+            hold_secs: self.hold_seconds,
+            is_public: self.is_public,
+        })
+    }
+}
+
+/// Changes to a campaign. A field that is absent stays as it is.
+#[derive(Clone, InputObject)]
+pub(super) struct UpdateCampaignInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Begins with `cmp_`.
+    id: ID,
+    /// For people; at most 200 characters.
+    name: Option<String>,
+    /// Where its links lead.
+    destination_url: Option<Url>,
+    /// Holds for conversions from now on.
+    attribution_window_seconds: Option<i64>,
+    /// Holds for conversions from now on.
+    approval: Option<ApprovalMode>,
+    /// Holds for approvals from now on.
+    hold_seconds: Option<i64>,
+    /// Whether any affiliate sees it and may apply.
+    is_public: Option<bool>,
+}
+
+/// Names a campaign whose state is to change.
+#[derive(Clone, InputObject)]
+pub(super) struct CampaignStatusInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Begins with `cmp_`.
+    id: ID,
+}
+
+payload! {
+    /// The campaign after the call.
+    CampaignPayload {
+        /// Null when the call was refused.
+        campaign: Campaign
+    }
+}
+
+#[derive(Default)]
+pub(super) struct CampaignMutation;
+
+#[Object]
+impl CampaignMutation {
+    /// Makes a campaign, as a draft: add goals and rules, then activate it.
+    #[graphql(guard = "Needs(Permission::ManageCampaigns)")]
+    async fn create_campaign(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The campaign.")] input: CreateCampaignInput,
+    ) -> Result<CampaignPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let key = input.idempotency_key.clone();
+        let result = async { services::campaigns::create(services, viewer, key.as_deref(), input.parse()?).await };
+        CampaignPayload::answer(result.await)
+    }
+
+    /// Changes a campaign's settings. Past conversions keep what they were decided by.
+    #[graphql(guard = "Needs(Permission::ManageCampaigns)")]
+    async fn update_campaign(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "What to change.")] input: UpdateCampaignInput,
+    ) -> Result<CampaignPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let result = async {
+            let id = ids::parse(&["id"], &input.id)?;
+            let change = CampaignChange {
+                name: input.name,
+                destination_url: input.destination_url.map(|url| url.0),
+                attribution_window_secs: input.attribution_window_seconds,
+                approval: input.approval.map(Into::into),
+                hold_secs: input.hold_seconds,
+                is_public: input.is_public,
+            };
+            services::campaigns::update(services, viewer, input.idempotency_key.as_deref(), id, change).await
+        };
+        CampaignPayload::answer(result.await)
+    }
+
+    /// Starts or resumes a campaign.
+    #[graphql(guard = "Needs(Permission::ManageCampaigns)")]
+    async fn activate_campaign(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which campaign.")] input: CampaignStatusInput,
+    ) -> Result<CampaignPayload> {
+        set_status(ctx, input, tributary_entity::kinds::CampaignStatus::Active).await
+    }
+
+    /// Stops taking new clicks; conversions of earlier clicks still count inside the window.
+    #[graphql(guard = "Needs(Permission::ManageCampaigns)")]
+    async fn pause_campaign(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which campaign.")] input: CampaignStatusInput,
+    ) -> Result<CampaignPayload> {
+        set_status(ctx, input, tributary_entity::kinds::CampaignStatus::Paused).await
+    }
+
+    /// Ends a campaign for good.
+    #[graphql(guard = "Needs(Permission::ManageCampaigns)")]
+    async fn archive_campaign(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which campaign.")] input: CampaignStatusInput,
+    ) -> Result<CampaignPayload> {
+        set_status(ctx, input, tributary_entity::kinds::CampaignStatus::Archived).await
+    }
+}
+
+async fn set_status(
+    ctx: &Context<'_>,
+    input: CampaignStatusInput,
+    status: tributary_entity::kinds::CampaignStatus,
+) -> Result<CampaignPayload> {
+    let (services, viewer) = ctx.caller()?;
+    let result = async {
+        let id = ids::parse(&["id"], &input.id).map_err(ServiceError::from)?;
+        services::campaigns::set_status(services, viewer, input.idempotency_key.as_deref(), id, status).await
+    };
+    CampaignPayload::answer(result.await)
+}

@@ -1,0 +1,61 @@
+//! What each request carries into the resolvers: services, viewer, loaders.
+
+use async_graphql::{Context, Guard, Result};
+
+use super::{error, loaders::Loaders};
+use crate::{
+    auth::{Permission, Viewer},
+    services::{ServiceError, Services},
+};
+
+/// Data of one request (or of one subscription's whole life). Made by the transport, never shared between viewers.
+pub struct RequestContext {
+    pub services: Services,
+    /// None for a caller without a credential.
+    pub viewer: Option<Viewer>,
+    /// The address of the caller, for limits on log-in.
+    pub client: String,
+    pub loaders: Option<Loaders>,
+}
+
+impl RequestContext {
+    /// The data of a request by `viewer`.
+    pub fn new(services: Services, viewer: Option<Viewer>, client: String) -> Self {
+        let loaders = viewer.as_ref().map(|viewer| Loaders::new(&services, viewer));
+        Self { services, viewer, client, loaders }
+    }
+}
+
+/// Shorthands on the resolver's context.
+pub(super) trait RequestData {
+    fn request(&self) -> &RequestContext;
+    /// Services and viewer of a guarded field.
+    fn caller(&self) -> Result<(&Services, &Viewer)>;
+    fn loaders(&self) -> Result<&Loaders>;
+}
+
+impl RequestData for Context<'_> {
+    fn request(&self) -> &RequestContext {
+        self.data_unchecked()
+    }
+
+    fn caller(&self) -> Result<(&Services, &Viewer)> {
+        let request = self.request();
+        let viewer = request.viewer.as_ref().ok_or_else(|| error::to_graphql(ServiceError::Unauthenticated))?;
+        Ok((&request.services, viewer))
+    }
+
+    fn loaders(&self) -> Result<&Loaders> {
+        self.request().loaders.as_ref().ok_or_else(|| error::to_graphql(ServiceError::Unauthenticated))
+    }
+}
+
+/// The guard of a field: who lacks the permission is told `FORBIDDEN`, who has no credential `UNAUTHENTICATED`.
+pub(super) struct Needs(pub Permission);
+
+impl Guard for Needs {
+    async fn check(&self, ctx: &Context<'_>) -> Result<()> {
+        let (_, viewer) = ctx.caller()?;
+        if viewer.may(self.0) { Ok(()) } else { Err(error::to_graphql(ServiceError::Forbidden)) }
+    }
+}

@@ -1,0 +1,145 @@
+//! Errors of the API: expected outcomes become `userErrors`, the rest top-level errors with a stable `code`.
+
+use async_graphql::{Enum, Error, ErrorExtensions, SimpleObject};
+
+use crate::{
+    domain::problem::{Problem, ProblemCode},
+    services::ServiceError,
+    store::error::StoreError,
+};
+
+/// Why an input was refused. Clients may switch on it; new values can be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "ProblemCode")]
+pub(super) enum UserErrorCode {
+    /// A needed value is missing or empty.
+    Required,
+    /// The id is malformed or names another kind of object.
+    InvalidId,
+    /// Nothing with this id or name exists, or it is not yours to see.
+    NotFound,
+    /// The amount is no plain decimal, is negative, or has too many digits for its currency.
+    InvalidAmount,
+    /// The amount is larger than any the system takes.
+    AmountOutOfRange,
+    /// The code is not in ISO 4217.
+    UnknownCurrency,
+    /// Another currency is needed here.
+    CurrencyMismatch,
+    /// The rate is no percentage from 0 to 100 with at most four digits after the point.
+    InvalidRate,
+    /// Not an absolute http or https address.
+    InvalidUrl,
+    /// Not an e-mail address.
+    InvalidEmail,
+    /// The text is too long or holds control characters.
+    InvalidText,
+    /// The value is outside its range.
+    OutOfRange,
+    /// The instant lies in the future.
+    TimeInFuture,
+    /// Something with this name, address or pair exists.
+    AlreadyExists,
+    /// The object's state does not allow it.
+    InvalidTransition,
+    /// The idempotency key was used before with another input.
+    IdempotencyConflict,
+    /// Tenant, address or password is wrong.
+    InvalidCredentials,
+    /// The password is too short or too long.
+    WeakPassword,
+    /// Too many items in one call.
+    BatchTooLarge,
+}
+
+/// An expected refusal: what to mend, and where.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct UserError {
+    /// Stable; switch on it.
+    code: UserErrorCode,
+    /// Path from the mutation's input to the value at fault, such as `["saleAmount", "amount"]`.
+    field: Vec<String>,
+    /// For people; the wording may change.
+    message: String,
+}
+
+impl From<Problem> for UserError {
+    fn from(problem: Problem) -> Self {
+        Self { code: problem.code.into(), field: problem.field, message: problem.message }
+    }
+}
+
+/// A top-level error: stable code, no internal text. Faults are logged here, once.
+pub(super) fn to_graphql(error: ServiceError) -> Error {
+    match error {
+        ServiceError::Refused(problems) => {
+            let Some(problem) = problems.into_iter().next() else { return coded("INTERNAL", "internal error") };
+            let code = async_graphql::resolver_utils::enum_value(UserErrorCode::from(problem.code));
+            Error::new(problem.message).extend_with(|_, extensions| {
+                extensions.set("code", code);
+                extensions.set("field", problem.field.clone());
+            })
+        }
+        ServiceError::Unauthenticated => coded("UNAUTHENTICATED", "a valid credential is needed"),
+        ServiceError::TokenExpired => coded("TOKEN_EXPIRED", "the token has expired"),
+        ServiceError::Forbidden => coded("FORBIDDEN", "the credential does not permit this"),
+        ServiceError::CursorInvalid => coded("CURSOR_INVALID", "not a cursor of this subscription"),
+        ServiceError::CursorExpired => {
+            coded("CURSOR_EXPIRED", "the log no longer continues from this cursor; start anew without one")
+        }
+        ServiceError::RateLimited { retry_after } => retryable("RATE_LIMITED", "too many requests", retry_after),
+        ServiceError::Overloaded { retry_after } => {
+            retryable("OVERLOADED", "too much work at the moment; nothing was stored", retry_after)
+        }
+        ServiceError::Store(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
+            tracing::warn!(error = %chain(&error), "the database did not do a request");
+            retryable(
+                "UNAVAILABLE",
+                "the database is not available at the moment; retry with the same idempotency key",
+                std::time::Duration::from_secs(1),
+            )
+        }
+        ServiceError::Store(error) => {
+            tracing::error!(error = %chain(&error), "a request failed in the store");
+            coded("INTERNAL", "internal error")
+        }
+        ServiceError::Internal(what) => {
+            tracing::error!(what, "a request failed");
+            coded("INTERNAL", "internal error")
+        }
+    }
+}
+
+fn coded(code: &'static str, message: &str) -> Error {
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+fn retryable(code: &'static str, message: &str, retry_after: std::time::Duration) -> Error {
+    let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    Error::new(message).extend_with(|_, extensions| {
+        extensions.set("code", code);
+        extensions.set("retryAfterMs", millis);
+    })
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// `?` on use cases in resolvers.
+pub(super) trait IntoGraphql<T> {
+    fn or_graphql(self) -> async_graphql::Result<T>;
+}
+
+impl<T, E: Into<ServiceError>> IntoGraphql<T> for Result<T, E> {
+    fn or_graphql(self) -> async_graphql::Result<T> {
+        self.map_err(|error| to_graphql(error.into()))
+    }
+}

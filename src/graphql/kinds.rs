@@ -1,0 +1,258 @@
+//! The API's enums for the closed sets of the data: same names, same values, described for API users.
+
+use async_graphql::Enum;
+use tributary_entity::kinds;
+
+/// What a user or key may do, by job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::Role")]
+pub(super) enum Role {
+    /// Everything, including users and keys.
+    Owner,
+    /// As the owner.
+    Admin,
+    /// Runs campaigns and affiliates, reviews conversions.
+    Manager,
+    /// Reads the ledger, reviews conversions.
+    Finance,
+    /// Reads.
+    Analyst,
+    /// A program of the tenant; narrowed by its key's scopes.
+    Integration,
+    /// Sees own rows only.
+    Affiliate,
+}
+
+/// What an API key was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ApiKeyScope")]
+pub(super) enum ApiKeyScope {
+    /// Read campaigns, affiliates, links, clicks, conversions, earnings and reports.
+    Read,
+    /// Create and change campaigns, affiliates, enrollments and links.
+    Manage,
+    /// Record clicks.
+    RecordClicks,
+    /// Record conversions.
+    RecordConversions,
+    /// Approve and reject conversions.
+    ReviewConversions,
+    /// Read journals, accounts and the trial balance.
+    ReadLedger,
+}
+
+/// Whether a user can log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::UserStatus")]
+pub(super) enum UserStatus {
+    /// Can log in.
+    Active,
+    /// Cannot log in.
+    Disabled,
+}
+
+/// Whether a campaign takes clicks and conversions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CampaignStatus")]
+pub(super) enum CampaignStatus {
+    /// Being prepared: takes no clicks.
+    Draft,
+    /// Takes clicks and conversions.
+    Active,
+    /// Takes no new clicks; conversions of earlier clicks still count inside the window.
+    Paused,
+    /// Finished for good.
+    Archived,
+}
+
+/// Who decides that a conversion is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ApprovalMode")]
+pub(super) enum ApprovalMode {
+    /// A conversion that passes every check is approved as it is recorded.
+    Auto,
+    /// A conversion waits as PENDING until somebody approves it.
+    Manual,
+}
+
+/// Whether a goal takes conversions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::GoalStatus")]
+pub(super) enum GoalStatus {
+    /// Takes conversions.
+    Active,
+    /// Takes none.
+    Archived,
+}
+
+/// Whether a commission rule is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::RuleStatus")]
+pub(super) enum RuleStatus {
+    /// In use.
+    Active,
+    /// No longer chosen for new conversions.
+    Archived,
+}
+
+/// How a commission is reckoned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::RuleKind")]
+pub(super) enum RuleKind {
+    /// A fixed amount per conversion (CPA, CPL).
+    Flat,
+    /// A share of the sale amount (CPS, RevShare).
+    Percent,
+    /// Both.
+    FlatPlusPercent,
+}
+
+/// Where an affiliate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::AffiliateStatus")]
+pub(super) enum AffiliateStatus {
+    /// Applied, not yet decided.
+    Pending,
+    /// May promote and earn.
+    Active,
+    /// The application was refused.
+    Rejected,
+    /// Earns nothing new; what is earned stays.
+    Suspended,
+}
+
+/// Where an affiliate stands in a campaign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::EnrollmentStatus")]
+pub(super) enum EnrollmentStatus {
+    /// Applied, not yet decided.
+    Pending,
+    /// May promote the campaign.
+    Approved,
+    /// The application was refused.
+    Rejected,
+    /// Earns nothing new in this campaign.
+    Suspended,
+}
+
+/// Whether a link's clicks count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::LinkStatus")]
+pub(super) enum LinkStatus {
+    /// Clicks count.
+    Active,
+    /// Clicks are recorded as invalid.
+    Disabled,
+}
+
+/// Why a click does not count as valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ClickInvalidReason")]
+pub(super) enum ClickInvalidReason {
+    /// The campaign did not take clicks.
+    CampaignNotActive,
+    /// The affiliate was not active.
+    AffiliateNotActive,
+    /// The affiliate was not enrolled in the campaign.
+    EnrollmentNotApproved,
+    /// The link was disabled.
+    LinkDisabled,
+}
+
+/// Where a conversion stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ConversionStatus")]
+pub(super) enum ConversionStatus {
+    /// Waits for somebody's decision.
+    Pending,
+    /// Waits for a fact, named by the reason.
+    Held,
+    /// Good; its commission is in the ledger.
+    Approved,
+    /// Refused; counts nowhere.
+    Rejected,
+    /// Was approved and is taken back in full.
+    Reversed,
+}
+
+/// Why a conversion is in its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ConversionReason")]
+pub(super) enum ConversionReason {
+    /// The order id was recorded before for this campaign and goal.
+    DuplicateOrder,
+    /// The goal counts once per click and has been counted.
+    DuplicateClick,
+    /// The click id names no click.
+    UnknownClick,
+    /// The click is older than the campaign's window, or later than the conversion.
+    OutsideWindow,
+    /// The campaign has no such goal, or it is archived.
+    UnknownGoal,
+    /// The campaign did not take conversions.
+    CampaignNotActive,
+    /// The affiliate was not active.
+    AffiliateNotActive,
+    /// The affiliate was not enrolled in the campaign.
+    EnrollmentNotApproved,
+    /// The click itself was not valid.
+    InvalidClick,
+    /// No exchange rate from the sale's currency to the campaign's is known.
+    FxRateMissing,
+    /// Decided by a person.
+    Manual,
+    /// The goods came back.
+    ReturnedGoods,
+    /// The payment was charged back.
+    Chargeback,
+    /// The customer did not pay.
+    BadDebt,
+    /// Found to be fraud.
+    Fraud,
+    /// A test.
+    Test,
+}
+
+/// How conversions are credited to clicks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::AttributionModel")]
+pub(super) enum AttributionModel {
+    /// All to the last click.
+    LastClick,
+}
+
+/// Where a commission stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CommissionStatus")]
+pub(super) enum CommissionStatus {
+    /// Its conversion is not approved: a projection, not in the ledger.
+    Unapproved,
+    /// Approved and in the hold period.
+    Pending,
+    /// Hold over: payable.
+    Available,
+    /// Its conversion was rejected.
+    Rejected,
+    /// Taken back.
+    Reversed,
+}
+
+/// Which precedence level chose the rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::RuleSource")]
+pub(super) enum RuleSource {
+    /// A default rule of the campaign.
+    CampaignDefault,
+    /// The rule named by the affiliate's enrollment.
+    EnrollmentOverride,
+}
+
+/// What a journal posts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::JournalKind")]
+pub(super) enum JournalKind {
+    /// A conversion was approved: commission expense to the affiliate's pending account.
+    ConversionApproved,
+    /// The hold is over: pending to available, debts netted first.
+    HoldReleased,
+}

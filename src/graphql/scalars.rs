@@ -1,0 +1,128 @@
+//! Scalars and the money types.
+
+use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use tributary_entity::money;
+
+use crate::domain::problem::Problem;
+
+/// A decimal number as a string, such as `"49.00"`: digits, at most one point, no exponent. Never a float.
+#[derive(Clone, Debug)]
+pub(super) struct Decimal(pub String);
+
+#[Scalar(name = "Decimal")]
+impl ScalarType for Decimal {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        // Whether it is a number is checked with its currency, where the answer can name the field.
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// An ISO 4217 currency code, such as `EUR`; written as a string or, in a document, as a bare name.
+#[derive(Clone, Debug)]
+pub(super) struct CurrencyCode(pub String);
+
+#[Scalar(name = "CurrencyCode", specified_by_url = "https://www.iso.org/iso-4217-currency-codes.html")]
+impl ScalarType for CurrencyCode {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        // Whether it is known is checked where the answer can name the field.
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            Value::Enum(name) => Ok(Self(name.to_string())),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+impl CurrencyCode {
+    /// # Errors
+    /// `UNKNOWN_CURRENCY`, at `field` + `currency`.
+    pub fn currency(&self, field: &[&str]) -> Result<money::Currency, Problem> {
+        self.0.parse().map_err(|error| Problem::money(field, &error))
+    }
+}
+
+impl From<money::Currency> for CurrencyCode {
+    fn from(currency: money::Currency) -> Self {
+        Self(currency.code().to_owned())
+    }
+}
+
+/// A position in a subscription's stream; opaque. Hand it back as `after` to go on behind it.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor(pub String);
+
+#[Scalar(name = "Cursor")]
+impl ScalarType for Cursor {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// An absolute http or https address.
+#[derive(Clone, Debug)]
+pub(super) struct Url(pub String);
+
+#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
+impl ScalarType for Url {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
+/// An amount in one currency.
+#[derive(Clone, Debug, SimpleObject)]
+pub(super) struct Money {
+    /// With exactly the currency's digits: `"49.00"` EUR, `"1200"` JPY.
+    amount: Decimal,
+    /// The currency.
+    currency: CurrencyCode,
+}
+
+impl From<money::Money> for Money {
+    fn from(money: money::Money) -> Self {
+        Self { amount: Decimal(money.decimal()), currency: money.currency.into() }
+    }
+}
+
+/// An amount in one currency. More digits than the currency has are refused, never rounded.
+#[derive(Clone, Debug, InputObject)]
+pub(super) struct MoneyInput {
+    /// Not negative, at most as many digits after the point as the currency has.
+    pub amount: Decimal,
+    /// The currency.
+    pub currency: CurrencyCode,
+}
+
+impl MoneyInput {
+    /// # Errors
+    /// `UNKNOWN_CURRENCY`, `INVALID_AMOUNT` or `AMOUNT_OUT_OF_RANGE`, at `field` and the part at fault.
+    pub fn money(&self, field: &[&str]) -> Result<money::Money, Problem> {
+        let currency = self.currency.currency(field)?;
+        money::Money::parse(&self.amount.0, currency).map_err(|error| Problem::money(field, &error))
+    }
+}

@@ -1,0 +1,67 @@
+//! How a use case can end other than well.
+
+use std::time::Duration;
+
+use crate::{
+    domain::problem::{Problem, ProblemCode},
+    store::error::StoreError,
+};
+
+/// Why a use case did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Expected: the caller can mend it. Nothing was stored.
+    #[error("refused: {0:?}")]
+    Refused(Vec<Problem>),
+    /// No, or no valid, credential.
+    #[error("not authenticated")]
+    Unauthenticated,
+    #[error("the token has expired")]
+    TokenExpired,
+    #[error("not permitted")]
+    Forbidden,
+    /// Too often.
+    #[error("rate limited")]
+    RateLimited { retry_after: Duration },
+    /// The system has more work than it takes; nothing was stored.
+    #[error("overloaded")]
+    Overloaded { retry_after: Duration },
+    /// A cursor of another tenant, filter or subscription, or no cursor at all.
+    #[error("invalid cursor")]
+    CursorInvalid,
+    /// The log no longer continues from the cursor.
+    #[error("expired cursor")]
+    CursorExpired,
+    /// A fault of ours or of the database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("internal: {0}")]
+    Internal(&'static str),
+}
+
+impl ServiceError {
+    /// The one answer for absent and for foreign ids.
+    pub fn not_found(field: &[&str]) -> Self {
+        Problem::not_found(field).into()
+    }
+
+    /// The first problem's code, for callers with one answer.
+    pub fn code(&self) -> Option<ProblemCode> {
+        match self {
+            Self::Refused(problems) => problems.first().map(|problem| problem.code),
+            _ => None,
+        }
+    }
+}
+
+impl From<Problem> for ServiceError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(vec![problem])
+    }
+}
+
+impl From<Vec<Problem>> for ServiceError {
+    fn from(problems: Vec<Problem>) -> Self {
+        Self::Refused(problems)
+    }
+}

@@ -1,0 +1,110 @@
+//! Use cases: `(services, viewer, input) -> Result<Outcome, ServiceError>`. The only place where a request begins a
+//! transaction.
+//!
+//! A noun calls another noun only through functions that take a transaction. Permissions are checked before (by the
+//! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
+
+//BASE pub mod affiliates;
+//BASE pub mod api_keys;
+pub mod campaigns;
+//BASE pub mod clicks;
+//BASE pub mod commissions;
+//BASE pub mod conversions;
+//BASE pub mod earnings;
+//BASE pub mod enrollments;
+pub mod error;
+//BASE pub mod feed;
+//BASE pub mod goals;
+//BASE pub mod holds;
+pub mod idempotency;
+//BASE pub mod ingest;
+//BASE pub mod ledger;
+//BASE pub mod links;
+//BASE pub mod reports;
+//BASE pub mod rules;
+//BASE pub mod sessions;
+//BASE pub mod tenants;
+//BASE pub mod users;
+
+use std::sync::Arc;
+
+use tributary_entity::Instant;
+
+pub use error::ServiceError;
+
+use crate::{
+    ambient::Clock,
+    auth::Viewer,
+    bus::{EventBatch, EventBus},
+    config::Settings,
+    domain::tenancy::TenantScope,
+    limits::RateLimits,
+    store::{database::Db, error::StoreError, scope::Tx},
+};
+
+/// A use case's result, and whether it is an earlier call's.
+#[derive(Clone, Debug)]
+pub struct Outcome<T> {
+    pub value: T,
+    /// The idempotency key was used before with the same input; nothing was done now.
+    pub replayed: bool,
+}
+
+impl<T> Outcome<T> {
+    pub const fn done(value: T) -> Self {
+        Self { value, replayed: false }
+    }
+
+    pub const fn replayed(value: T) -> Self {
+        Self { value, replayed: true }
+    }
+}
+
+/// What every use case needs; cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    pub db: Db,
+    pub clock: Arc<dyn Clock>,
+    pub bus: Arc<dyn EventBus>,
+    pub limits: Arc<dyn RateLimits>,
+    pub settings: Arc<Settings>,
+    //BASE     pub tokens: Arc<Tokens>,
+    //BASE     pub passwords: Passwords,
+    //BASE     pub cursors: Arc<CursorKey>,
+    //BASE     pub feeds: feed::Feeds,
+    //BASE     pub lanes: ingest::Lanes,
+}
+
+impl Services {
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// A transaction that writes in the viewer's scope.
+    pub(crate) async fn begin(&self, viewer: &Viewer) -> Result<Tx, StoreError> {
+        self.db.begin(&viewer.scope).await
+    }
+
+    /// A transaction that reads in the viewer's scope.
+    pub(crate) async fn snapshot(&self, viewer: &Viewer) -> Result<Tx, StoreError> {
+        self.db.snapshot(&viewer.scope).await
+    }
+
+    /// Commits and tells the bus what was logged.
+    pub(crate) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
+        publish(&*self.bus, tx).await
+    }
+
+    /// The scope of the whole tenant, for machine work that a viewer of a narrower ring sets off.
+    pub(crate) const fn tenant_scope(viewer: &Viewer) -> TenantScope {
+        TenantScope::tenant(viewer.scope.tenant_id())
+    }
+}
+
+/// Commits a transaction and hands its events to the bus.
+pub(crate) async fn publish(bus: &dyn EventBus, tx: Tx) -> Result<(), StoreError> {
+    if let Some(batch) = EventBatch::of(tx.commit().await?) {
+        bus.publish(batch);
+    }
+    Ok(())
+}

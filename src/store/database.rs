@@ -1,0 +1,186 @@
+//! Connections: one path for PostgreSQL and for SQLite, migrated at start.
+//!
+//! # Decisions
+//! - SQLite has one writer connection and a pool of readers (`query_only`), in WAL mode with `synchronous=FULL`: group
+//!   commit makes the full sync nearly free.
+//! - On PostgreSQL every connection assumes [`APP_ROLE`] as it is opened, so that row-level security holds also when
+//!   the configured user owns the tables or is a superuser. Migrations run as the configured user, under an advisory
+//!   lock: two nodes may start at once.
+//! - Small pools: past 16 backends on two cores throughput falls by a third.
+
+use std::{path::Path, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
+    sqlx::{
+        postgres::PgConnectOptions,
+        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    },
+};
+use tributary_migration::{Migrator, MigratorTrait, protect::APP_ROLE};
+
+use super::{error::StoreError, scope::Tx};
+use crate::domain::tenancy::TenantScope;
+
+/// Where the data is.
+#[derive(Clone, Debug)]
+pub enum Location<'a> {
+    /// A SQLite file, made when missing.
+    File(&'a Path),
+    /// A `postgres://` address; `admin_url` migrates, when that is another user.
+    Postgres { url: &'a str, admin_url: Option<&'a str>, connections: u32 },
+}
+
+/// The database. Hands out transactions, never connections.
+#[derive(Clone, Debug)]
+pub struct Db {
+    write: DatabaseConnection,
+    read: DatabaseConnection,
+    backend: DbBackend,
+}
+
+/// Serialises the migrations of nodes that start together. Any constant does.
+const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
+
+impl Db {
+    /// Connects and brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the database cannot be reached, [`StoreError::Other`] when a migration fails or
+    /// the application role would bypass row-level security.
+    pub async fn open(location: &Location<'_>) -> Result<Self, StoreError> {
+        match location {
+            Location::File(path) => Self::open_file(path).await,
+            Location::Postgres { url, admin_url, connections } => {
+                Self::open_postgres(url, admin_url.unwrap_or(url), *connections).await
+            }
+        }
+    }
+
+    async fn open_file(path: &Path) -> Result<Self, StoreError> {
+        let connect = async |connections: u32, reader: bool| {
+            let file = path.to_owned();
+            let mut options = ConnectOptions::new("sqlite::memory:");
+            options
+                .max_connections(connections)
+                .min_connections(1)
+                .sqlx_logging(false)
+                .test_before_acquire(false)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .acquire_timeout(Duration::from_secs(30))
+                .map_sqlx_sqlite_opts(move |_| {
+                    SqliteConnectOptions::new()
+                        .filename(&file)
+                        .create_if_missing(true)
+                        .journal_mode(SqliteJournalMode::Wal)
+                        .synchronous(SqliteSynchronous::Full)
+                        .foreign_keys(true)
+                        .busy_timeout(Duration::from_secs(10))
+                        .pragma("query_only", if reader { "ON" } else { "OFF" })
+                        .pragma("cache_size", "-32000")
+                        .statement_cache_capacity(256)
+                });
+            Database::connect(options).await
+        };
+        let write = connect(1, false).await?;
+        Migrator::up(&write, None).await?;
+        let read = connect(4, true).await?;
+        Ok(Self { write, read, backend: DbBackend::Sqlite })
+    }
+
+    async fn open_postgres(url: &str, admin_url: &str, connections: u32) -> Result<Self, StoreError> {
+        migrate_postgres(admin_url).await?;
+        let mut options = ConnectOptions::new(url);
+        options
+            .max_connections(connections)
+            .sqlx_logging(false)
+            .test_before_acquire(false)
+            .acquire_timeout(Duration::from_secs(10))
+            .map_sqlx_postgres_opts(|options: PgConnectOptions| {
+                options.options([("role", APP_ROLE)]).application_name("tributary").statement_cache_capacity(256)
+            });
+        let pool = Database::connect(options).await?;
+        refuse_privileged_role(&pool).await?;
+        Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
+    }
+
+    /// Begins a transaction that writes, for one tenant.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn begin(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
+        let options = TransactionOptions {
+            // Deferred transactions fail with "database is locked" when they turn into writers.
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        Tx::open(self.write.begin_with_options(options).await?, *scope, self.backend).await
+    }
+
+    /// Begins a transaction that reads one state of one tenant: all its reads see the same moment.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn snapshot(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
+        let options = TransactionOptions {
+            isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
+            access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+        };
+        Tx::open(self.read.begin_with_options(options).await?, *scope, self.backend).await
+    }
+
+    /// A connection that belongs to no tenant, for [`super::directory`].
+    pub(super) const fn unscoped(&self) -> (&DatabaseConnection, DbBackend) {
+        (&self.read, self.backend)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.read.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Closes all connections; SQLite folds its log into the file.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.read.close().await?;
+        self.write.close().await?;
+        Ok(())
+    }
+}
+
+async fn migrate_postgres(url: &str) -> Result<(), StoreError> {
+    let mut options = ConnectOptions::new(url);
+    // One connection: the advisory lock belongs to the session that does the work.
+    options.max_connections(1).sqlx_logging(false);
+    let connection = Database::connect(options).await?;
+    connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
+    let migrated = Migrator::up(&connection, None).await;
+    connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
+    connection.close().await?;
+    Ok(migrated?)
+}
+
+/// Row-level security does not bind superusers, BYPASSRLS roles and (unless forced) owners.
+async fn refuse_privileged_role(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    let row = connection
+        .query_one_raw(Statement::from_string(
+            DbBackend::Postgres,
+            "SELECT rolsuper OR rolbypassrls AS privileged FROM pg_roles WHERE rolname = current_user",
+        ))
+        .await?;
+    match row.map(|row| row.try_get::<bool>("", "privileged")).transpose()? {
+        Some(false) => Ok(()),
+        _ => Err(StoreError::Other(DbErr::Custom(format!(
+            "the database role of the application must be neither superuser nor BYPASSRLS; expected {APP_ROLE}"
+        )))),
+    }
+}

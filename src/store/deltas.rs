@@ -1,0 +1,115 @@
+//! Running totals: adds signed amounts to counter rows, many in one statement, never by read-then-write.
+//!
+//! Rows are made when missing and locked in key order, so that two nodes never wait for each other in a circle; the
+//! table's CHECKs are the guard against leaving the range.
+
+use sea_orm::{ConnectionTrait, Value};
+
+use super::{dialect, error::StoreError, scope::Tx};
+
+/// A table of counters.
+pub(super) struct Counters {
+    pub table: &'static str,
+    /// Key columns after `tenant_id`.
+    pub keys: &'static [&'static str],
+    pub counters: &'static [&'static str],
+    /// A column that grows by one with each change.
+    pub version: Option<&'static str>,
+}
+
+/// What to add to one row.
+pub(super) struct Delta {
+    pub key: Vec<Value>,
+    /// One for each counter.
+    pub amounts: Vec<i64>,
+}
+
+impl Counters {
+    /// Adds `deltas`, whose keys are distinct and sorted.
+    ///
+    /// # Errors
+    /// `Constraint::CounterRange` when a counter would leave its range; nothing is added then.
+    pub async fn add(&self, tx: &mut Tx, deltas: &[Delta]) -> Result<(), StoreError> {
+        let per_row = self.keys.len() + self.counters.len();
+        let chunk = ((dialect::bind_limit(tx.backend()) - 1) / per_row).min(500);
+        for deltas in deltas.chunks(chunk) {
+            // An insert of a negative start would break the CHECK even where the row exists: those take two steps.
+            if deltas.iter().all(|delta| delta.amounts.iter().all(|amount| *amount >= 0)) {
+                self.upsert(tx, deltas, false).await?;
+            } else {
+                self.upsert(tx, deltas, true).await?;
+                self.update(tx, deltas).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes missing rows and adds to the others; with `only_lock`, adds nothing.
+    async fn upsert(&self, tx: &mut Tx, deltas: &[Delta], only_lock: bool) -> Result<(), StoreError> {
+        let Self { table, keys, counters, version } = self;
+        let mut values = vec![tx.scope().tenant_id().into()];
+        let rows = self.rows(deltas, &mut values, only_lock, |placeholders| {
+            let version = if version.is_some() { ", 1" } else { "" };
+            format!("($1, {}{version})", placeholders.join(", "))
+        });
+        let columns: Vec<&str> = keys.iter().chain(counters.iter()).chain(version.iter()).copied().collect();
+        let mut set: Vec<String> =
+            counters.iter().map(|column| format!("{column} = {table}.{column} + excluded.{column}")).collect();
+        set.extend(version.map(|column| {
+            let step = if only_lock { 0 } else { 1 };
+            format!("{column} = {table}.{column} + {step}")
+        }));
+        let sql = format!(
+            "INSERT INTO {table} (tenant_id, {}) VALUES {rows} ON CONFLICT (tenant_id, {}) DO UPDATE SET {}",
+            columns.join(", "),
+            keys.join(", "),
+            set.join(", "),
+        );
+        tx.connection().execute_raw(tx.statement(sql, values)).await?;
+        Ok(())
+    }
+
+    async fn update(&self, tx: &mut Tx, deltas: &[Delta]) -> Result<(), StoreError> {
+        let Self { table, keys, counters, version } = self;
+        let mut values = vec![tx.scope().tenant_id().into()];
+        let rows = self.rows(deltas, &mut values, false, |placeholders| format!("({})", placeholders.join(", ")));
+        let columns: Vec<&str> = keys.iter().chain(counters.iter()).copied().collect();
+        let mut set: Vec<String> =
+            counters.iter().map(|column| format!("{column} = {table}.{column} + delta.{column}")).collect();
+        set.extend(version.map(|column| format!("{column} = {table}.{column} + 1")));
+        let on: Vec<String> = keys.iter().map(|column| format!("{table}.{column} = delta.{column}")).collect();
+        let sql = format!(
+            "WITH delta ({}) AS (VALUES {rows}) UPDATE {table} SET {} FROM delta WHERE {table}.tenant_id = $1 AND {}",
+            columns.join(", "),
+            set.join(", "),
+            on.join(" AND "),
+        );
+        let result = tx.connection().execute_raw(tx.statement(sql, values)).await?;
+        if result.rows_affected() == deltas.len() as u64 {
+            Ok(())
+        } else {
+            Err(StoreError::inconsistent(table, "a counter row vanished between lock and update"))
+        }
+    }
+
+    fn rows(&self, deltas: &[Delta], values: &mut Vec<Value>, zero: bool, row: impl Fn(&[String]) -> String) -> String {
+        let rows: Vec<String> = deltas
+            .iter()
+            .map(|delta| {
+                let amounts = delta.amounts.iter().map(|amount| Value::from(if zero { 0 } else { *amount }));
+                let placeholders: Vec<String> = delta
+                    .key
+                    .iter()
+                    .cloned()
+                    .chain(amounts)
+                    .map(|value| {
+                        values.push(value);
+                        format!("${}", values.len())
+                    })
+                    .collect();
+                row(&placeholders)
+            })
+            .collect();
+        rows.join(", ")
+    }
+}

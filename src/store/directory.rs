@@ -1,0 +1,74 @@
+//! The only reads before the tenant is known: log-in by slug, API key, link code, due work. Each answers a scope or the
+//! little that leads to one.
+//!
+//! On PostgreSQL these run with `app.directory` set, which opens a SELECT policy on just these tables.
+
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
+    Statement, TransactionTrait,
+};
+use tributary_entity::{Instant, api_key, ids::TenantId, outbox, tenant};
+
+use super::{database::Db, error::StoreError};
+use crate::domain::tenancy::TenantScope;
+
+/// A read without a tenant. Never leaves this file.
+async fn open(db: &Db) -> Result<DatabaseTransaction, StoreError> {
+    let (connection, backend) = db.unscoped();
+    let tx = connection.begin().await?;
+    if backend == sea_orm::DbBackend::Postgres {
+        tx.execute_raw(Statement::from_string(backend, "SELECT set_config('app.directory', 'on', true)")).await?;
+    }
+    Ok(tx)
+}
+
+/// The tenant with a slug.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn tenant_by_slug(db: &Db, slug: &str) -> Result<Option<(TenantScope, tenant::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let row = tenant::Entity::find().filter(tenant::Column::Slug.eq(slug)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// The API key with a hash, whatever its state.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn api_key_by_hash(db: &Db, hash: &[u8]) -> Result<Option<(TenantScope, api_key::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let row = api_key::Entity::find().filter(api_key::Column::KeyHash.eq(hash)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// All tenants, for jobs that visit each.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn tenants(db: &Db) -> Result<Vec<TenantScope>, StoreError> {
+    let tx = open(db).await?;
+    let ids: Vec<TenantId> =
+        tenant::Entity::find().select_only().column(tenant::Column::TenantId).into_tuple().all(&tx).await?;
+    tx.commit().await?;
+    Ok(ids.into_iter().map(TenantScope::tenant).collect())
+}
+
+/// Work that is due and not leased, with the scope it belongs to. The claim itself is made in that scope.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn due_work(db: &Db, now: Instant, limit: u64) -> Result<Vec<(TenantScope, outbox::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let free = outbox::Column::LeasedUntil.is_null().or(outbox::Column::LeasedUntil.lt(now));
+    let select = outbox::Entity::find().filter(outbox::Column::DueAt.lte(now)).filter(free);
+    let rows = select.order_by_asc(outbox::Column::DueAt).limit(limit).all(&tx).await?;
+    tx.commit().await?;
+    Ok(rows.into_iter().map(|row| (TenantScope::tenant(row.tenant_id), row)).collect())
+}

@@ -1,0 +1,90 @@
+//! Idempotency keys, claimed in the transaction of the effect.
+
+use std::collections::{HashMap, HashSet};
+
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Value};
+use tributary_entity::{Instant, idempotency};
+use uuid::Uuid;
+
+use super::{
+    error::StoreError,
+    scope::{Tx, any_of},
+};
+use crate::domain::idempotency::Claim;
+
+/// What became of a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claimed {
+    /// The key is new and now belongs to this transaction.
+    Fresh,
+    /// The same call was made before; its result.
+    Replayed(Uuid),
+    /// The key was used for another call.
+    Conflict,
+}
+
+/// Claims keys, each with the id that its call will make or change. Answers in the order of `claims`, whose keys are
+/// distinct. Waits for another transaction that is claiming the same key.
+///
+/// # Errors
+/// As the database answers.
+pub async fn claim(tx: &mut Tx, claims: &[(&Claim, Uuid)], now: Instant) -> Result<Vec<Claimed>, StoreError> {
+    // Two batches with the same keys in opposite order would deadlock.
+    let mut sorted = claims.to_vec();
+    sorted.sort_by(|a, b| a.0.key.cmp(&b.0.key));
+    let mut fresh: HashSet<String> = HashSet::with_capacity(claims.len());
+    for chunk in sorted.chunks(500) {
+        fresh.extend(insert_new(tx, chunk, now).await?);
+    }
+    let mut stored: HashMap<String, idempotency::Model> = HashMap::new();
+    let used: Vec<&str> =
+        claims.iter().map(|(claim, _)| claim.key.as_str()).filter(|key| !fresh.contains(*key)).collect();
+    for chunk in used.chunks(1_000) {
+        let found = tx.find::<idempotency::Entity>().filter(any_of(idempotency::Column::Key, chunk.iter().copied()));
+        stored.extend(found.all(tx.connection()).await?.into_iter().map(|row| (row.key.clone(), row)));
+    }
+    claims
+        .iter()
+        .map(|(claim, _)| {
+            if fresh.contains(&claim.key) {
+                return Ok(Claimed::Fresh);
+            }
+            let row = stored
+                .get(&claim.key)
+                .ok_or_else(|| StoreError::inconsistent("idempotency", "a claimed key is not there"))?;
+            Ok(match row.result_id {
+                Some(id) if row.input_hash == claim.input_hash => Claimed::Replayed(id),
+                _ => Claimed::Conflict,
+            })
+        })
+        .collect()
+}
+
+/// Inserts keys that are not there and answers which they were.
+async fn insert_new(tx: &mut Tx, claims: &[(&Claim, Uuid)], now: Instant) -> Result<Vec<String>, StoreError> {
+    let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), now.into()];
+    let rows: Vec<String> = claims
+        .iter()
+        .map(|(claim, result_id)| {
+            let first = values.len() + 1;
+            values.extend([claim.key.clone().into(), claim.input_hash.to_vec().into(), (*result_id).into()]);
+            format!("($1, ${first}, ${}, ${}, $2)", first + 1, first + 2)
+        })
+        .collect();
+    let sql = format!(
+        "INSERT INTO idempotency (tenant_id, key, input_hash, result_id, created_at) VALUES {} \
+         ON CONFLICT (tenant_id, key) DO NOTHING RETURNING key",
+        rows.join(", ")
+    );
+    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
+    Ok(rows.iter().map(|row| row.try_get("", "key")).collect::<Result<_, _>>()?)
+}
+
+/// Deletes keys older than `before`. Answers how many.
+///
+/// # Errors
+/// As the database answers.
+pub async fn delete_before(tx: &mut Tx, before: Instant) -> Result<u64, StoreError> {
+    let delete = tx.delete_many::<idempotency::Entity>().filter(idempotency::Column::CreatedAt.lt(before));
+    Ok(delete.exec(tx.connection()).await?.rows_affected)
+}

@@ -1,0 +1,219 @@
+//! The one door to the rows: a transaction that belongs to a tenant.
+//!
+//! Every find filters by the scope's tenant, every insert stamps it, and on PostgreSQL row-level security is told it as
+//! the first statement. Nobody outside `store` can make a query, because nobody holds a connection.
+
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany, EntityTrait,
+    IntoActiveModel, Iterable, QueryFilter, Select, Statement, UpdateMany, Value,
+};
+use tributary_entity::{
+    event,
+    scope::{Identified, OwnedByAffiliate, Scoped},
+};
+
+use super::{dialect, error::StoreError, events};
+use crate::domain::{
+    event::NewEvent,
+    tenancy::{Ring, TenantScope},
+};
+
+/// A transaction of one tenant. Dropped without [`Tx::commit`], it rolls back.
+pub struct Tx {
+    inner: DatabaseTransaction,
+    scope: TenantScope,
+    backend: DbBackend,
+    /// Events of this transaction, numbered and written at commit: the counter row that numbers them is held shortest.
+    pending: Vec<NewEvent>,
+}
+
+impl Tx {
+    pub(super) async fn open(
+        inner: DatabaseTransaction,
+        scope: TenantScope,
+        backend: DbBackend,
+    ) -> Result<Self, StoreError> {
+        if backend == DbBackend::Postgres {
+            inner
+                .execute_raw(Statement::from_sql_and_values(
+                    backend,
+                    "SELECT set_config('app.tenant', $1, true)",
+                    [scope.tenant_id().uuid().to_string().into()],
+                ))
+                .await?;
+        }
+        Ok(Self { inner, scope, backend, pending: Vec::new() })
+    }
+
+    /// Whose rows this transaction sees.
+    pub const fn scope(&self) -> &TenantScope {
+        &self.scope
+    }
+
+    pub(super) const fn backend(&self) -> DbBackend {
+        self.backend
+    }
+
+    pub(super) const fn connection(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+
+    /// A select over the tenant's rows of a table.
+    #[expect(clippy::disallowed_methods, reason = "the one home of finds: the tenant is filtered here")]
+    pub(super) fn find<E: Scoped>(&self) -> Select<E> {
+        E::find().filter(E::tenant_column().eq(self.scope.tenant_id()))
+    }
+
+    /// A select over the rows that the scope's ring may see: an affiliate's own, or all of the tenant's.
+    pub(super) fn visible<E: OwnedByAffiliate>(&self) -> Select<E> {
+        match self.scope.ring() {
+            Ring::Tenant => self.find(),
+            Ring::Affiliate(id) => self.find().filter(E::affiliate_column().eq(id)),
+        }
+    }
+
+    /// A select of one row by its id.
+    pub(super) fn by_id<E: Identified>(&self, id: E::Id) -> Select<E>
+    where
+        Value: From<E::Id>,
+    {
+        self.find::<E>().filter(E::id_column().eq(id))
+    }
+
+    /// An update over the tenant's rows of a table.
+    #[expect(clippy::disallowed_methods, reason = "the one home of updates: the tenant is filtered here")]
+    pub(super) fn update_many<E: Scoped>(&self) -> UpdateMany<E> {
+        E::update_many().filter(E::tenant_column().eq(self.scope.tenant_id()))
+    }
+
+    /// A delete over the tenant's rows of a table.
+    #[expect(clippy::disallowed_methods, reason = "the one home of deletes: the tenant is filtered here")]
+    pub(super) fn delete_many<E: Scoped>(&self) -> DeleteMany<E> {
+        E::delete_many().filter(E::tenant_column().eq(self.scope.tenant_id()))
+    }
+
+    /// Inserts rows, stamped with the scope's tenant whatever they say, in as few statements as the bind limit allows.
+    ///
+    /// # Errors
+    /// As the database answers; nothing of the statement is kept then.
+    pub(super) async fn insert_all<E>(&mut self, rows: Vec<E::Model>) -> Result<(), StoreError>
+    where
+        E: Scoped,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        self.insert_ignoring::<E>(rows, None).await.map(drop)
+    }
+
+    /// As [`Tx::insert_all`]; rows that run into the named conflict columns are passed over. Answers how many went in.
+    #[expect(clippy::disallowed_methods, reason = "the one home of inserts: the tenant is stamped here")]
+    pub(super) async fn insert_ignoring<E>(
+        &mut self,
+        rows: Vec<E::Model>,
+        conflict: Option<&[E::Column]>,
+    ) -> Result<u64, StoreError>
+    where
+        E: Scoped,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        let columns = E::Column::iter().count();
+        let chunk = (dialect::bind_limit(self.backend) / columns).clamp(1, 1_000);
+        let mut inserted = 0;
+        let mut rows = rows.into_iter().map(|row| {
+            let mut row = row.into_active_model();
+            row.set(E::tenant_column(), self.scope.tenant_id().into());
+            row
+        });
+        loop {
+            let batch: Vec<_> = rows.by_ref().take(chunk).collect();
+            if batch.is_empty() {
+                return Ok(inserted);
+            }
+            let mut insert = E::insert_many(batch);
+            if let Some(columns) = conflict {
+                let mut on_conflict = sea_orm::sea_query::OnConflict::columns(columns.iter().copied());
+                on_conflict.do_nothing();
+                insert = insert.on_conflict(on_conflict);
+            }
+            inserted += match insert.exec_without_returning(&self.inner).await {
+                Ok(count) => count,
+                Err(sea_orm::DbErr::RecordNotInserted) => 0,
+                Err(error) => return Err(error.into()),
+            };
+        }
+    }
+
+    /// Inserts one row.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub(super) async fn insert<E>(&mut self, row: E::Model) -> Result<(), StoreError>
+    where
+        E: Scoped,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        self.insert_all::<E>(vec![row]).await
+    }
+
+    /// Overwrites one row, found by its primary key inside the tenant.
+    ///
+    /// # Errors
+    /// [`StoreError::Inconsistent`] when there is no such row.
+    pub(super) async fn save<E>(&mut self, id: E::Id, row: E::Model) -> Result<(), StoreError>
+    where
+        E: Identified,
+        Value: From<E::Id>,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        let row = row.into_active_model().reset_all();
+        let mut update = self.update_many::<E>().filter(E::id_column().eq(id));
+        for column in E::Column::iter() {
+            if let Some(value) = row.get(column).into_value() {
+                update = update.col_expr(column, sea_orm::sea_query::Expr::value(value));
+            }
+        }
+        let result = update.exec(&self.inner).await?;
+        if result.rows_affected == 1 {
+            Ok(())
+        } else {
+            Err(StoreError::inconsistent("(update)", format!("{} rows for one id", result.rows_affected)))
+        }
+    }
+
+    /// Runs a statement whose text is ours and whose `$n` values are bound.
+    pub(super) fn statement(&self, sql: impl Into<String>, values: Vec<Value>) -> Statement {
+        Statement::from_sql_and_values(self.backend, sql.into(), values)
+    }
+
+    /// Adds an event to those that the commit will number, in order.
+    pub fn record(&mut self, event: NewEvent) {
+        self.pending.push(event);
+    }
+
+    /// Numbers and writes the recorded events and commits. Answers them as the log holds them.
+    ///
+    /// # Errors
+    /// As the database answers; nothing of the transaction is kept then (or, when the connection broke at the very
+    /// commit, its outcome is unknown, which idempotency keys resolve).
+    pub async fn commit(mut self) -> Result<Vec<event::Model>, StoreError> {
+        let pending = std::mem::take(&mut self.pending);
+        let written = events::append(&mut self, pending).await?;
+        self.inner.commit().await?;
+        Ok(written)
+    }
+}
+
+/// `column IN (ids)`, false for none.
+pub(super) fn any_of<C, V>(column: C, values: impl IntoIterator<Item = V>) -> Condition
+where
+    C: ColumnTrait,
+    V: Into<Value>,
+{
+    Condition::all().add(column.is_in(values))
+}
+
+/// The row type behind a table.
+pub(super) type Row<E> = <E as EntityTrait>::Model;

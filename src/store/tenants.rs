@@ -1,0 +1,24 @@
+//! Tenants.
+
+use tributary_entity::{tenant, tenant_counter};
+
+use super::{error::StoreError, scope::Tx};
+
+/// The scope's own tenant.
+///
+/// # Errors
+/// `Inconsistent` when a scope exists for no tenant.
+pub async fn get(tx: &Tx) -> Result<tenant::Model, StoreError> {
+    let row = tx.find::<tenant::Entity>().one(tx.connection()).await?;
+    row.ok_or_else(|| StoreError::inconsistent("tenant", "a scope without its tenant"))
+}
+
+/// Writes a new tenant with its event counter at 0.
+///
+/// # Errors
+/// `Constraint::TenantSlug` when the slug is taken.
+pub async fn insert(tx: &mut Tx, row: tenant::Model) -> Result<(), StoreError> {
+    let counter = tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0 };
+    tx.insert::<tenant::Entity>(row).await?;
+    tx.insert::<tenant_counter::Entity>(counter).await
+}
