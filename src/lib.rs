@@ -1,9 +1,34 @@
+//! Tributary: multi-tenant affiliate tracking behind one GraphQL API with live subscriptions.
+//!
+//! The map, from the inside out; each layer may name those before it, none after it (`tests/it/architecture.rs`):
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `tributary_entity` | rows, typed ids, money, column enums |
+//! | [`ambient`], [`config`] | clock, ids and randomness; settings |
+//! | [`domain`] | the rules: pure, no I/O |
+//! | [`store`], [`bus`], [`limits`] | the database, the event bus, counters |
+//! | [`auth`] | credentials in, a viewer out |
+//! | [`services`] | use cases, each a transaction; ingest lanes, feeds |
+//! | [`graphql`], [`http`], [`jobs`] | the API, its transports, work in the background |
+//! | [`app`] | puts it together |
+//! | [`demo`], [`cli`] | what a person runs |
+//!
+//! The same noun names the file in each layer: `domain/conversion.rs`, `store/conversions.rs`,
+//! `services/conversions.rs`, `graphql/conversions.rs`.
+
 pub mod ambient;
+pub mod app;
 pub mod auth;
 pub mod bus;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod graphql;
+pub mod http;
+pub mod jobs;
 pub mod limits;
 pub mod services;
 pub mod store;
+pub mod telemetry;

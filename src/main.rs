@@ -1,1 +1,17 @@
-fn main() {}
+//! The `tributary` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tributary::cli::{self, Cli};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match cli::run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tributary: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -8,8 +8,9 @@ use tributary_entity::{
 };
 
 use super::{
+    link,
     problem::{Problem, ProblemCode},
-    text,
+    text, transition,
 };
 
 /// 30 days.
@@ -66,7 +67,7 @@ impl NewCampaign {
         };
         let (name, url) = (self.name.clone(), self.destination_url.clone());
         keep(&mut self.name, text::required(&["name"], &name, text::NAME_MAX));
-        keep(&mut self.destination_url, text::http_url(&["destinationUrl"], &url));
+        keep(&mut self.destination_url, link::destination(&["destinationUrl"], &url));
         problems.extend(window(self.attribution_window_secs));
         problems.extend(hold(self.hold_secs));
         if problems.is_empty() { Ok(self) } else { Err(problems) }
@@ -87,7 +88,7 @@ impl CampaignChange {
             }
         }
         if let Some(url) = &self.destination_url {
-            match text::http_url(&["destinationUrl"], url) {
+            match link::destination(&["destinationUrl"], url) {
                 Ok(url) => campaign.destination_url = url,
                 Err(problem) => problems.push(problem),
             }
@@ -134,15 +135,7 @@ const TRANSITIONS: &[(CampaignStatus, CampaignStatus)] = &[
 /// # Errors
 /// `INVALID_TRANSITION`.
 pub fn transition(from: CampaignStatus, to: CampaignStatus) -> Result<CampaignStatus, Problem> {
-    if TRANSITIONS.contains(&(from, to)) {
-        Ok(to)
-    } else {
-        Err(Problem::new(
-            ProblemCode::InvalidTransition,
-            &["id"],
-            format!("a campaign that is {from} cannot become {to}"),
-        ))
-    }
+    transition::step(TRANSITIONS, "a campaign", from, to)
 }
 
 #[cfg(test)]

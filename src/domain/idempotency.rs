@@ -1,5 +1,6 @@
 //! Idempotency keys: the same key and input is the same call; the same key and another input is a conflict.
 
+use data_encoding::HEXLOWER;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -43,6 +44,23 @@ impl Claim {
         Ok(Some(Self { key: format!("{ring}:{key}"), input_hash: hash.finalize().into() }))
     }
 
+    /// The claim of a caller without a credential, in a key space of its own for each `who`: strangers can neither take
+    /// nor probe the keys of the tenant's own callers, nor each other's. `who` is stored as a hash only.
+    ///
+    /// # Errors
+    /// As [`Claim::new`].
+    pub fn public(
+        scope: &TenantScope,
+        who: &str,
+        key: Option<&str>,
+        operation: &str,
+        input: &impl Serialize,
+    ) -> Result<Option<Self>, Problem> {
+        let claim = Self::new(scope, key, operation, input)?;
+        let who = HEXLOWER.encode(&Sha256::digest(who.as_bytes()));
+        Ok(claim.map(|claim| Self { key: format!("public:{who}:{}", claim.key), ..claim }))
+    }
+
     /// What a key that was used before with another input is answered.
     pub fn conflict() -> Problem {
         Problem::new(
@@ -72,6 +90,9 @@ mod tests {
         assert_ne!(claim(&tenant, "a", "x").input_hash, claim(&tenant, "a", "y").input_hash);
         assert_ne!(claim(&tenant, "a", "x").input_hash, claim(&tenant, "b", "x").input_hash);
         assert_ne!(claim(&tenant, "a", "x").key, claim(&affiliate, "a", "x").key);
+        let public = |who: &str| Claim::public(&tenant, who, Some("k"), "a", &"x").expect("valid").expect("given").key;
+        assert!(public("ada") != public("bob") && public("ada") != claim(&tenant, "a", "x").key);
+        assert!(!public("ada").contains("ada"));
         assert_eq!(Claim::new(&tenant, None, "a", &"x"), Ok(None));
         assert!(Claim::new(&tenant, Some("a\nb"), "a", &"x").is_err());
     }

@@ -2,22 +2,28 @@
 //!
 //! `domain.md` of the design is the law these modules spell out; its worked vectors are their tests.
 
-//BASE pub mod affiliate;
-//BASE pub mod attribution;
+pub mod affiliate;
+pub mod api_key;
+pub mod attribution;
 pub mod campaign;
-//BASE pub mod click;
-//BASE pub mod commission;
-//BASE pub mod conversion;
-//BASE pub mod cursor;
-//BASE pub mod earnings;
-//BASE pub mod enrollment;
+pub mod change;
+pub mod click;
+pub mod commission;
+pub mod conversion;
+pub mod cursor;
+pub mod earnings;
+pub mod enrollment;
 pub mod event;
+pub mod goal;
 pub mod idempotency;
-//BASE pub mod ledger;
-//BASE pub mod link;
+pub mod ledger;
+pub mod link;
 pub mod page;
 pub mod problem;
-//BASE pub mod report;
+pub mod report;
 pub mod rule;
 pub mod tenancy;
+pub mod tenant;
 pub mod text;
+pub mod transition;
+pub mod user;

@@ -40,8 +40,12 @@ pub enum ProblemCode {
     InvalidCredentials,
     /// The password is too short or too long.
     WeakPassword,
-    /// Too many items in one call.
-    BatchTooLarge,
+    /// No item, or too many, in one call.
+    BatchSize,
+    /// The item was not stored because the database is away; send it again with the same key.
+    Unavailable,
+    /// The item could not be stored for a fault of ours.
+    Internal,
 }
 
 /// One refusal, with the input field it is about.
@@ -83,6 +87,12 @@ impl Problem {
         let mut problem = Self::new(code, field, error.to_string());
         problem.field.push(part.to_owned());
         problem
+    }
+
+    /// What a batch of a wrong size is answered.
+    pub fn batch_size(items: usize, max: usize) -> Option<Self> {
+        (items == 0 || items > max)
+            .then(|| Self::new(ProblemCode::BatchSize, &["items"], format!("from 1 to {max} items, not {items}")))
     }
 
     /// The same problem, seen from the object that holds the field.

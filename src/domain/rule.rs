@@ -1,10 +1,310 @@
 //! Commission rules: terms in versions, chosen by precedence.
+//!
+//! A version is never edited: past conversions keep the terms they were decided by.
 
-use tributary_entity::{commission_rule, commission_rule_version};
+use serde::Serialize;
+use tributary_entity::{
+    Instant, commission_rule, commission_rule_version,
+    ids::{CampaignId, CommissionRuleId, GoalId, TenantId},
+    kinds::{RuleKind, RuleStatus},
+    money::{Currency, Money},
+};
+
+use super::{
+    problem::{Problem, ProblemCode},
+    text, transition,
+};
+
+/// Rules of one campaign, archived ones too: they are answered in one list.
+pub const RULES_MAX: usize = 100;
+/// The versions of one rule that are answered: the newest.
+pub const VERSIONS_SHOWN: i32 = 100;
+
+/// Digits of a percentage after the point.
+const PERCENT_DIGITS: usize = 4;
+/// Millionths of one percent.
+const PPM_PER_PERCENT: i64 = 10_000;
+/// 100 %.
+const RATE_MAX_PPM: i64 = 1_000_000;
 
 /// A rule in one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub head: commission_rule::Model,
     pub terms: commission_rule_version::Model,
+}
+
+/// What a rule pays, as a caller describes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Terms {
+    /// Per conversion.
+    Flat(Money),
+    /// Millionths of the sale amount.
+    Percent(i64),
+    /// Both.
+    FlatPlusPercent { flat: Money, rate_ppm: i64 },
+}
+
+/// A new rule as a caller describes it.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewRule {
+    pub campaign_id: CampaignId,
+    /// None means every goal without a rule of its own.
+    pub goal_id: Option<GoalId>,
+    pub name: String,
+    pub is_default: bool,
+    pub terms: Terms,
+}
+
+/// Changes to a rule; none leaves a part as it is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RuleChange {
+    pub name: Option<String>,
+    /// Become a new version.
+    pub terms: Option<Terms>,
+}
+
+impl Terms {
+    pub const fn kind(&self) -> RuleKind {
+        match self {
+            Self::Flat(_) => RuleKind::Flat,
+            Self::Percent(_) => RuleKind::Percent,
+            Self::FlatPlusPercent { .. } => RuleKind::FlatPlusPercent,
+        }
+    }
+
+    /// The terms as a version of a rule of a campaign in `currency`.
+    ///
+    /// # Errors
+    /// `CURRENCY_MISMATCH` when the flat part is in another.
+    pub fn version(
+        &self,
+        tenant_id: TenantId,
+        rule_id: CommissionRuleId,
+        version: i32,
+        currency: Currency,
+        created_at: Instant,
+    ) -> Result<commission_rule_version::Model, Problem> {
+        let (flat, rate_ppm, field): (_, _, &[&str]) = match *self {
+            Self::Flat(flat) => (flat, 0, &["terms", "flat", "currency"]),
+            Self::Percent(rate_ppm) => (Money::zero(currency), rate_ppm, &[]),
+            Self::FlatPlusPercent { flat, rate_ppm } => {
+                (flat, rate_ppm, &["terms", "flatPlusPercent", "flat", "currency"])
+            }
+        };
+        if flat.currency != currency {
+            let message = format!("the campaign's commissions are in {currency}");
+            return Err(Problem::new(ProblemCode::CurrencyMismatch, field, message));
+        }
+        let flat_minor = flat.amount_minor;
+        Ok(commission_rule_version::Model {
+            tenant_id,
+            rule_id,
+            version,
+            kind: self.kind(),
+            flat_minor,
+            rate_ppm,
+            created_at,
+        })
+    }
+}
+
+impl NewRule {
+    /// Checks every field. The currency is checked with the campaign, by [`Terms::version`].
+    ///
+    /// # Errors
+    /// `REQUIRED` or `INVALID_TEXT`.
+    pub fn check(self) -> Result<Self, Problem> {
+        let name = text::required(&["name"], &self.name, text::NAME_MAX)?;
+        Ok(Self { name, ..self })
+    }
+}
+
+impl RuleChange {
+    /// The rule's head with the changes applied. Its `current_version` is the next one when there are new terms.
+    ///
+    /// # Errors
+    /// `INVALID_TRANSITION` for an archived rule, `REQUIRED` or `INVALID_TEXT`.
+    pub fn apply(&self, mut head: commission_rule::Model) -> Result<commission_rule::Model, Problem> {
+        if head.status == RuleStatus::Archived {
+            return Err(transition::refused(&["id"], "an archived rule cannot be changed"));
+        }
+        if let Some(name) = &self.name {
+            head.name = text::required(&["name"], name, text::NAME_MAX)?;
+        }
+        if self.terms.is_some() {
+            head.current_version += 1;
+        }
+        Ok(head)
+    }
+}
+
+/// Whether terms of this kind have a flat part.
+pub const fn has_flat(kind: RuleKind) -> bool {
+    !matches!(kind, RuleKind::Percent)
+}
+
+/// Whether terms of this kind have a share of the sale.
+pub const fn has_percent(kind: RuleKind) -> bool {
+    !matches!(kind, RuleKind::Flat)
+}
+
+/// Reads a percentage such as `12.5` as millionths: digits, at most one point, at most four digits after it.
+///
+/// # Errors
+/// `INVALID_RATE` for anything else and for more than 100.
+pub fn parse_percent(field: &[&str], text: &str) -> Result<i64, Problem> {
+    percent_to_ppm(text).ok_or_else(|| {
+        Problem::new(
+            ProblemCode::InvalidRate,
+            field,
+            format!("a percentage from 0 to 100 with at most {PERCENT_DIGITS} digits after the point, such as `12.5`"),
+        )
+    })
+}
+
+fn percent_to_ppm(text: &str) -> Option<i64> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) if digits(fraction) && fraction.len() <= PERCENT_DIGITS => (whole, fraction),
+        Some(_) => return None,
+        None => (text, ""),
+    };
+    if !digits(whole) {
+        return None;
+    }
+    let padding = PERCENT_DIGITS - fraction.len();
+    let digits = whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat_n(b'0', padding));
+    let mut rate_ppm: i64 = 0;
+    for digit in digits {
+        // Bounded at every step, so that no number of digits overflows.
+        rate_ppm = Some(rate_ppm * 10 + i64::from(digit - b'0')).filter(|rate| *rate <= RATE_MAX_PPM)?;
+    }
+    Some(rate_ppm)
+}
+
+/// Prints millionths as a percentage without needless zeros: 125 000 is `12.5`.
+pub fn format_percent(rate_ppm: i64) -> String {
+    let (whole, fraction) = (rate_ppm / PPM_PER_PERCENT, rate_ppm % PPM_PER_PERCENT);
+    if fraction == 0 {
+        return whole.to_string();
+    }
+    let digits = format!("{fraction:0>PERCENT_DIGITS$}");
+    format!("{whole}.{}", digits.trim_end_matches('0'))
+}
+
+/// An archived rule stays so: a new one takes its place.
+const TRANSITIONS: &[(RuleStatus, RuleStatus)] = &[(RuleStatus::Active, RuleStatus::Archived)];
+
+/// Moves a status.
+///
+/// # Errors
+/// `INVALID_TRANSITION`.
+pub fn transition(from: RuleStatus, to: RuleStatus) -> Result<RuleStatus, Problem> {
+    transition::step(TRANSITIONS, "a commission rule", from, to)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn percent_reads_as_millionths() {
+        for (text, ppm, printed) in [
+            ("12.5", 125_000, "12.5"),
+            ("0", 0, "0"),
+            ("100", 1_000_000, "100"),
+            ("100.0000", 1_000_000, "100"),
+            ("0.0001", 1, "0.0001"),
+            ("007", 70_000, "7"),
+            ("33.3333", 333_333, "33.3333"),
+            ("10", 100_000, "10"),
+        ] {
+            assert_eq!(parse_percent(&["percent"], text), Ok(ppm), "{text}");
+            assert_eq!(format_percent(ppm), printed, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_percentage() {
+        for text in [
+            "",
+            ".",
+            "5.",
+            ".5",
+            "-1",
+            "+1",
+            "100.0001",
+            "101",
+            "1.00000",
+            "1e1",
+            "1,5",
+            "5 ",
+            "5%",
+            "٣",
+            "1.2.3",
+            "99999999999999999999999999",
+        ] {
+            let code = parse_percent(&["percent"], text).map_err(|problem| problem.code);
+            assert_eq!(code, Err(ProblemCode::InvalidRate), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn percent_round_trips(ppm in 0..=RATE_MAX_PPM) {
+            prop_assert_eq!(parse_percent(&[], &format_percent(ppm)), Ok(ppm));
+        }
+
+        #[test]
+        fn percent_of_any_text_is_refused_or_in_range(text in "[0-9.]{0,9}|\\PC*") {
+            if let Ok(ppm) = parse_percent(&[], &text) {
+                prop_assert!((0..=RATE_MAX_PPM).contains(&ppm));
+            }
+        }
+    }
+
+    #[test]
+    fn version_holds_the_parts_of_its_kind_and_refuses_other_currencies() {
+        let [eur, usd]: [Currency; 2] = ["EUR", "USD"].map(|code| code.parse().expect("known"));
+        let version = |terms: Terms| {
+            terms
+                .version(TenantId::default(), CommissionRuleId::default(), 1, eur, Instant::default())
+                .map(|row| (row.kind, row.flat_minor, row.rate_ppm))
+                .map_err(|problem| (problem.code, problem.field.join(".")))
+        };
+        assert_eq!(version(Terms::Flat(Money::new(250, eur))), Ok((RuleKind::Flat, 250, 0)));
+        assert_eq!(version(Terms::Percent(125_000)), Ok((RuleKind::Percent, 0, 125_000)));
+        let both = |currency| Terms::FlatPlusPercent { flat: Money::new(100, currency), rate_ppm: 1 };
+        assert_eq!(version(both(eur)), Ok((RuleKind::FlatPlusPercent, 100, 1)));
+        let mismatch = |field: &str| Err((ProblemCode::CurrencyMismatch, field.to_owned()));
+        assert_eq!(version(Terms::Flat(Money::new(250, usd))), mismatch("terms.flat.currency"));
+        assert_eq!(version(both(usd)), mismatch("terms.flatPlusPercent.flat.currency"));
+    }
+
+    #[test]
+    fn only_new_terms_make_a_new_version_and_archived_rules_stay() {
+        let head = |status| commission_rule::Model {
+            tenant_id: TenantId::default(),
+            id: CommissionRuleId::default(),
+            campaign_id: CampaignId::default(),
+            goal_id: None,
+            name: "old".to_owned(),
+            is_default: true,
+            current_version: 3,
+            status,
+            created_at: Instant::default(),
+            updated_at: Instant::default(),
+        };
+        let rename = RuleChange { name: Some("new".to_owned()), terms: None };
+        let renamed = rename.apply(head(RuleStatus::Active)).expect("valid");
+        assert_eq!((renamed.name.as_str(), renamed.current_version), ("new", 3));
+        let terms = RuleChange { name: None, terms: Some(Terms::Percent(1)) };
+        assert_eq!(terms.apply(head(RuleStatus::Active)).map(|head| head.current_version), Ok(4));
+        assert!(terms.apply(head(RuleStatus::Archived)).is_err());
+        assert!(transition(RuleStatus::Archived, RuleStatus::Active).is_err());
+        assert!(transition(RuleStatus::Active, RuleStatus::Archived).is_ok());
+    }
 }

@@ -1,27 +1,31 @@
 //! Campaigns.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, ID, InputObject, Object, Result};
 use tributary_entity::{campaign, ids::CampaignId};
 
 use super::{
-    connection::{self, Paged, TotalCount},
+    connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
+    enrollments::{self, Enrollment},
     error::IntoGraphql,
+    goals::Goal,
     ids,
     kinds::{ApprovalMode, AttributionModel, CampaignStatus},
+    rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
 use crate::{
     auth::Permission,
     domain::{
         campaign::{CampaignChange, CampaignFilter, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign},
-        page::Order,
+        enrollment::EnrollmentFilter,
         problem::Problem,
     },
     services::{self, ServiceError},
 };
 
 /// A thing promoted: with goals, commission rules, attribution and approval settings.
+#[derive(Description)]
 pub(super) struct Campaign(pub campaign::Model);
 
 impl From<campaign::Model> for Campaign {
@@ -30,7 +34,7 @@ impl From<campaign::Model> for Campaign {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Campaign {
     /// Begins with `cmp_`.
     pub(super) async fn id(&self) -> ID {
@@ -91,6 +95,35 @@ impl Campaign {
     async fn updated_at(&self) -> tributary_entity::Instant {
         self.0.updated_at
     }
+
+    /// Its action types, oldest first; at most 100.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
+    async fn goals(&self, ctx: &Context<'_>) -> Result<Vec<Goal>> {
+        let rows = ctx.loaders()?.goals_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(rows.unwrap_or_default().into_iter().map(Goal).collect())
+    }
+
+    /// What affiliates earn, oldest first; at most 100.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn commission_rules(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRule>> {
+        let rules = ctx.loaders()?.rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(rules.unwrap_or_default().into_iter().map(CommissionRule).collect())
+    }
+
+    /// The affiliates in it, newest first. An affiliate sees its own place.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
+    async fn enrollments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
+    ) -> Result<Paged<Enrollment>> {
+        let request = connection::request("Enrollment", CreationOrder::default().into(), first, after, last, before)?;
+        let filter = EnrollmentFilter { campaign_ids: Some(vec![self.0.id]), ..EnrollmentFilter::default() };
+        enrollments::page(ctx, filter, &request).await
+    }
 }
 
 /// Which campaigns. All conditions must hold.
@@ -111,16 +144,6 @@ impl From<CampaignFilterInput> for CampaignFilter {
     }
 }
 
-/// How campaigns are sorted.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Enum)]
-pub(super) enum CampaignOrder {
-    /// Newest first.
-    #[default]
-    CreatedDesc,
-    /// Oldest first.
-    CreatedAsc,
-}
-
 #[derive(Default)]
 pub(super) struct CampaignQuery;
 
@@ -133,18 +156,14 @@ impl CampaignQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which campaigns.")] filter: Option<CampaignFilterInput>,
-        #[graphql(desc = "In which order.", default)] order: CampaignOrder,
+        #[graphql(desc = "In which order.", default)] order: CreationOrder,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<Paged<Campaign>> {
         let (services, viewer) = ctx.caller()?;
-        let order = match order {
-            CampaignOrder::CreatedDesc => Order::CreatedDesc,
-            CampaignOrder::CreatedAsc => Order::CreatedAsc,
-        };
-        let request = connection::request("Campaign", order, first, after, last, before)?;
+        let request = connection::request("Campaign", order.into(), first, after, last, before)?;
         let filter = CampaignFilter::from(filter.unwrap_or_default());
         let page = services::campaigns::list(services, viewer, &filter, &request).await.or_graphql()?;
         let count = TotalCount::by(move |services, viewer| {

@@ -1,7 +1,7 @@
 //! Relay connections: the one way lists are answered.
 
 use async_graphql::{
-    Context, Object, OutputType, Result,
+    Context, Enum, Object, OutputType, Result,
     connection::{Connection, Edge},
 };
 use futures_util::future::BoxFuture;
@@ -36,6 +36,25 @@ impl TotalCount {
         F: Future<Output = Result<i64, ServiceError>> + Send + 'static,
     {
         Self(Box::new(move |services, viewer| Box::pin(count(services, viewer))))
+    }
+}
+
+/// How a list is sorted that has no order but that of creation.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Enum)]
+pub(super) enum CreationOrder {
+    /// Newest first.
+    #[default]
+    CreatedDesc,
+    /// Oldest first.
+    CreatedAsc,
+}
+
+impl From<CreationOrder> for Order {
+    fn from(order: CreationOrder) -> Self {
+        match order {
+            CreationOrder::CreatedDesc => Self::CreatedDesc,
+            CreationOrder::CreatedAsc => Self::CreatedAsc,
+        }
     }
 }
 

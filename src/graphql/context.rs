@@ -15,7 +15,7 @@ pub struct RequestContext {
     pub viewer: Option<Viewer>,
     /// The address of the caller, for limits on log-in.
     pub client: String,
-    pub loaders: Option<Loaders>,
+    loaders: Option<Loaders>,
 }
 
 impl RequestContext {
@@ -57,5 +57,14 @@ impl Guard for Needs {
     async fn check(&self, ctx: &Context<'_>) -> Result<()> {
         let (_, viewer) = ctx.caller()?;
         if viewer.may(self.0) { Ok(()) } else { Err(error::to_graphql(ServiceError::Forbidden)) }
+    }
+}
+
+/// The guard of a field that is every caller's own: who has no credential is told `UNAUTHENTICATED`.
+pub(super) struct Authenticated;
+
+impl Guard for Authenticated {
+    async fn check(&self, ctx: &Context<'_>) -> Result<()> {
+        ctx.caller().map(drop)
     }
 }

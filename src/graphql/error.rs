@@ -48,8 +48,12 @@ pub(super) enum UserErrorCode {
     InvalidCredentials,
     /// The password is too short or too long.
     WeakPassword,
-    /// Too many items in one call.
-    BatchTooLarge,
+    /// No item, or too many, in one call.
+    BatchSize,
+    /// The item was not stored because the database is away; send it again with the same key.
+    Unavailable,
+    /// The item could not be stored for a fault of ours.
+    Internal,
 }
 
 /// An expected refusal: what to mend, and where.
@@ -70,7 +74,7 @@ impl From<Problem> for UserError {
 }
 
 /// A top-level error: stable code, no internal text. Faults are logged here, once.
-pub(super) fn to_graphql(error: ServiceError) -> Error {
+pub(crate) fn to_graphql(error: ServiceError) -> Error {
     match error {
         ServiceError::Refused(problems) => {
             let Some(problem) = problems.into_iter().next() else { return coded("INTERNAL", "internal error") };
@@ -91,13 +95,10 @@ pub(super) fn to_graphql(error: ServiceError) -> Error {
         ServiceError::Overloaded { retry_after } => {
             retryable("OVERLOADED", "too much work at the moment; nothing was stored", retry_after)
         }
+        ServiceError::Unavailable => unavailable(),
         ServiceError::Store(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
             tracing::warn!(error = %chain(&error), "the database did not do a request");
-            retryable(
-                "UNAVAILABLE",
-                "the database is not available at the moment; retry with the same idempotency key",
-                std::time::Duration::from_secs(1),
-            )
+            unavailable()
         }
         ServiceError::Store(error) => {
             tracing::error!(error = %chain(&error), "a request failed in the store");
@@ -110,8 +111,31 @@ pub(super) fn to_graphql(error: ServiceError) -> Error {
     }
 }
 
+/// A fault that met one item of a batch, in the item's own words.
+pub(super) fn item_problem(error: ServiceError) -> Problem {
+    match error {
+        ServiceError::Unavailable => Problem::new(
+            ProblemCode::Unavailable,
+            &[],
+            "not stored: the database is away; send the item again with the same key",
+        ),
+        fault => {
+            tracing::error!(%fault, "a batch item failed");
+            Problem::new(ProblemCode::Internal, &[], "not stored: internal error")
+        }
+    }
+}
+
 fn coded(code: &'static str, message: &str) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+fn unavailable() -> Error {
+    retryable(
+        "UNAVAILABLE",
+        "the database is not available at the moment; retry with the same idempotency key",
+        std::time::Duration::from_secs(1),
+    )
 }
 
 fn retryable(code: &'static str, message: &str, retry_after: std::time::Duration) -> Error {

@@ -5,7 +5,10 @@ use std::str::FromStr;
 use async_graphql::ID;
 use tributary_entity::ids::IdError;
 
-use crate::domain::problem::Problem;
+use crate::domain::problem::{Problem, ProblemCode};
+
+/// Ids of one list: far below what a statement can bind.
+const LIST_MAX: usize = 1_000;
 
 /// Reads an id argument.
 ///
@@ -26,10 +29,13 @@ pub(super) fn parse_optional<T: FromStr<Err = IdError>>(field: &[&str], id: Opti
 /// Reads a list of ids.
 ///
 /// # Errors
-/// `INVALID_ID` at `field` for the first that is none.
+/// `INVALID_ID` at `field` for the first that is none; `BATCH_TOO_LARGE` past [`LIST_MAX`].
 pub(super) fn parse_list<T: FromStr<Err = IdError>>(
     field: &[&str],
     ids: Option<&[ID]>,
 ) -> Result<Option<Vec<T>>, Problem> {
+    if ids.is_some_and(|ids| ids.len() > LIST_MAX) {
+        return Err(Problem::new(ProblemCode::BatchSize, field, format!("at most {LIST_MAX} ids")));
+    }
     ids.map(|ids| ids.iter().map(|id| parse(field, id)).collect()).transpose()
 }

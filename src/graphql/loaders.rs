@@ -9,10 +9,15 @@ use async_graphql::{
     dataloader::{DataLoader, Loader},
     runtime::{TokioSpawner, TokioTimer},
 };
-use tributary_entity::{campaign, ids::CampaignId};
+use tributary_entity::{
+    affiliate, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
+    ids::{AffiliateId, CampaignId, ClickId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, LinkId},
+    link,
+};
 
 use crate::{
     auth::Viewer,
+    domain::rule::Rule,
     services::{self, ServiceError, Services},
 };
 
@@ -61,6 +66,49 @@ loaders! {
     campaign, CampaignById: CampaignId => campaign::Model = async |services, viewer, ids| {
         by_key(services::campaigns::get_many(services, viewer, ids).await, |row| row.id)
     };
+    goal, GoalById: GoalId => goal::Model = async |services, viewer, ids| {
+        by_key(services::goals::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    goals_of_campaign, GoalsOfCampaign: CampaignId => Vec<goal::Model> = async |services, viewer, ids| {
+        grouped(services::goals::of_campaigns(services, viewer, ids).await, |row| row.campaign_id)
+    };
+    rule, RuleById: CommissionRuleId => Rule = async |services, viewer, ids| {
+        by_key(services::rules::get_many(services, viewer, ids).await, |rule| rule.head.id)
+    };
+    rules_of_campaign, RulesOfCampaign: CampaignId => Vec<Rule> = async |services, viewer, ids| {
+        grouped(services::rules::of_campaigns(services, viewer, ids).await, |rule| rule.head.campaign_id)
+    };
+    /// By rule and its current version.
+    versions_of_rule, VersionsOfRule: (CommissionRuleId, i32) => Vec<commission_rule_version::Model> =
+        async |services, viewer, rules: &[(CommissionRuleId, i32)]| {
+            let rows = services::rules::versions(services, viewer, rules).await;
+            let of_rule = grouped(rows, |row| row.rule_id)?;
+            Ok(rules.iter().filter_map(|key| Some((*key, of_rule.get(&key.0)?.clone()))).collect())
+        };
+    affiliate, AffiliateById: AffiliateId => affiliate::Model = async |services, viewer, ids| {
+        by_key(services::affiliates::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    enrollment, EnrollmentById: EnrollmentId => enrollment::Model = async |services, viewer, ids| {
+        by_key(services::enrollments::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    link, LinkById: LinkId => link::Model = async |services, viewer, ids| {
+        by_key(services::links::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    click, ClickById: ClickId => click::Model = async |services, viewer, ids| {
+        by_key(services::clicks::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    conversion, ConversionById: ConversionId => conversion::Model = async |services, viewer, ids| {
+        by_key(services::conversions::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    commissions_of_conversion, CommissionsOfConversion: ConversionId => Vec<commission::Model> =
+        async |services, viewer, ids| {
+            grouped(services::commissions::of_conversions(services, viewer, ids).await, |row| row.conversion_id)
+        };
+    attribution_of_conversion, AttributionOfConversion: ConversionId => services::conversions::Attribution =
+        async |services, viewer, ids| {
+            let rows = services::conversions::attributions_of(services, viewer, ids).await;
+            by_key(rows, |(decision, _)| decision.conversion_id)
+        };
 }
 
 fn by_key<K: Eq + Hash, R>(

@@ -8,76 +8,78 @@
 #[macro_use]
 mod payload;
 
-//BASE mod affiliates;
-//BASE mod api_keys;
+mod affiliates;
+mod api_keys;
 mod campaigns;
-//BASE mod clicks;
-//BASE mod commissions;
+mod change;
+mod clicks;
+mod commissions;
 mod connection;
 pub mod context;
-//BASE mod conversions;
-//BASE mod earnings;
-//BASE mod enrollments;
+mod conversions;
+mod earnings;
+mod enrollments;
 pub mod error;
-//BASE mod explanation;
-//BASE mod goals;
+mod explanation;
+mod goals;
 mod ids;
-//BASE mod journals;
+mod journals;
 mod kinds;
-//BASE mod links;
+mod labels;
+mod links;
 mod loaders;
-//BASE mod node;
-//BASE mod reports;
-//BASE mod rules;
+mod node;
+mod reports;
+mod rules;
 mod scalars;
-//BASE mod sessions;
-//BASE mod subscriptions;
-//BASE mod users;
-//BASE mod viewer;
+mod sessions;
+mod subscriptions;
+mod users;
+mod viewer;
 
 use async_graphql::{MergedObject, SDLExportOptions, Schema};
 
 /// Read everything.
 #[derive(MergedObject, Default)]
 pub struct Query(
-    //BASE     viewer::ViewerQuery,
-    //BASE     node::NodeQuery,
+    node::NodeQuery,
+    viewer::ViewerQuery,
     campaigns::CampaignQuery,
-    //BASE     affiliates::AffiliateQuery,
-    //BASE     enrollments::EnrollmentQuery,
-    //BASE     links::LinkQuery,
-    //BASE     clicks::ClickQuery,
-    //BASE     conversions::ConversionQuery,
-    //BASE     commissions::CommissionQuery,
-    //BASE     earnings::EarningsQuery,
-    //BASE     journals::JournalQuery,
-    //BASE     reports::ReportQuery,
-    //BASE     users::UserQuery,
-    //BASE     api_keys::ApiKeyQuery,
+    affiliates::AffiliateQuery,
+    enrollments::EnrollmentQuery,
+    links::LinkQuery,
+    clicks::ClickQuery,
+    conversions::ConversionQuery,
+    commissions::CommissionQuery,
+    earnings::EarningsQuery,
+    journals::JournalQuery,
+    reports::ReportQuery,
+    users::UserQuery,
+    api_keys::ApiKeyQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
-    //BASE     sessions::SessionMutation,
-    //BASE     users::UserMutation,
-    //BASE     api_keys::ApiKeyMutation,
+    sessions::SessionMutation,
+    users::UserMutation,
+    api_keys::ApiKeyMutation,
     campaigns::CampaignMutation,
-    //BASE     goals::GoalMutation,
-    //BASE     rules::RuleMutation,
-    //BASE     affiliates::AffiliateMutation,
-    //BASE     enrollments::EnrollmentMutation,
-    //BASE     links::LinkMutation,
-    //BASE     clicks::ClickMutation,
-    //BASE     conversions::ConversionMutation,
+    goals::GoalMutation,
+    rules::RuleMutation,
+    affiliates::AffiliateMutation,
+    enrollments::EnrollmentMutation,
+    links::LinkMutation,
+    clicks::ClickMutation,
+    conversions::ConversionMutation,
 );
 
 /// The whole schema.
-pub type ApiSchema = Schema<Query, Mutation, async_graphql::EmptySubscription>;
+pub type ApiSchema = Schema<Query, Mutation, subscriptions::Subscription>;
 
 /// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]).
 pub fn schema() -> ApiSchema {
-    Schema::build(Query::default(), Mutation::default(), async_graphql::EmptySubscription)
+    Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription)
         .limit_depth(24)
         .limit_recursive_depth(64)
         .limit_directives(32)

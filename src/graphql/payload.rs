@@ -36,6 +36,25 @@ macro_rules! payload {
                     Err(error) => Err($crate::graphql::error::to_graphql(error)),
                 }
             }
+
+            /// As `answer`, for one item of a batch: a fault is told in the item and leaves the others alone.
+            #[allow(dead_code, reason = "only batches have items")]
+            fn answer_item<T>(
+                result: Result<$crate::services::Outcome<T>, $crate::services::ServiceError>,
+            ) -> Self
+            where
+                T: Into<$node>,
+            {
+                let result = result.map_err(|error| match error {
+                    refused @ $crate::services::ServiceError::Refused(_) => refused,
+                    fault => $crate::graphql::error::item_problem(fault).into(),
+                });
+                Self::answer(result).unwrap_or_else(|_| Self {
+                    $field: None,
+                    replayed: false,
+                    user_errors: Vec::new(),
+                })
+            }
         }
     };
 }

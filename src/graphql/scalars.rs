@@ -3,7 +3,7 @@
 use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
 use tributary_entity::money;
 
-use crate::domain::problem::Problem;
+use crate::domain::{commission::round_half_even, problem::Problem};
 
 /// A decimal number as a string, such as `"49.00"`: digits, at most one point, no exponent. Never a float.
 #[derive(Clone, Debug)]
@@ -21,6 +21,25 @@ impl ScalarType for Decimal {
 
     fn to_value(&self) -> Value {
         Value::String(self.0.clone())
+    }
+}
+
+impl Decimal {
+    /// A number of millionths, with six digits.
+    pub fn millionths(value: i32) -> Self {
+        Self(format!("{}.{:06}", value / 1_000_000, value % 1_000_000))
+    }
+
+    /// `numerator / 10^exponent / denominator`, with six digits, rounded half to even; none for a zero denominator.
+    pub fn ratio(numerator: i64, denominator: i64, exponent: u8) -> Option<Self> {
+        if denominator <= 0 {
+            return None;
+        }
+        let scale = i128::from(denominator) * 10_i128.pow(exponent.into());
+        let millionths = round_half_even(i128::from(numerator) * 1_000_000, scale);
+        let sign = if millionths < 0 { "-" } else { "" };
+        let digits = millionths.unsigned_abs();
+        Some(Self(format!("{sign}{}.{:06}", digits / 1_000_000, digits % 1_000_000)))
     }
 }
 

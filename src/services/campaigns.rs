@@ -1,7 +1,7 @@
 //! Campaigns: create, change, move between states, list.
 
 use tributary_entity::{
-    campaign,
+    Instant, campaign,
     ids::CampaignId,
     kinds::{CampaignStatus, EventKind},
 };
@@ -14,6 +14,7 @@ use crate::{
         campaign::{self as rules, CampaignChange, CampaignFilter, NewCampaign},
         event::NewEvent,
         page::{Page, PageRequest},
+        transition,
     },
     store::{campaigns, scope::Tx},
 };
@@ -114,6 +115,49 @@ async fn existing(tx: &Tx, id: CampaignId) -> Result<campaign::Model, ServiceErr
 
 fn changed(row: &campaign::Model) -> NewEvent {
     NewEvent::new(EventKind::CampaignChanged, row.id.uuid(), row, row.updated_at).of_campaign(Some(row.id))
+}
+
+/// Reads a campaign that the viewer may see and that is not over.
+///
+/// # Errors
+/// `NOT_FOUND` or `INVALID_TRANSITION`, at `field`.
+pub(super) async fn get_open(tx: &Tx, field: &[&str], id: CampaignId) -> Result<campaign::Model, ServiceError> {
+    let row = campaigns::get(tx, id).await?.ok_or_else(|| ServiceError::not_found(field))?;
+    open(field, row)
+}
+
+/// Reads a campaign to change a part of it: nobody else can until the transaction ends.
+///
+/// # Errors
+/// `NOT_FOUND` at `field`.
+pub(super) async fn lock(tx: &Tx, field: &[&str], id: CampaignId) -> Result<campaign::Model, ServiceError> {
+    campaigns::lock(tx, id).await?.ok_or_else(|| ServiceError::not_found(field))
+}
+
+/// As [`lock`], for a campaign that is not over.
+///
+/// # Errors
+/// `NOT_FOUND` or `INVALID_TRANSITION`, at `field`.
+pub(super) async fn lock_open(tx: &Tx, field: &[&str], id: CampaignId) -> Result<campaign::Model, ServiceError> {
+    open(field, lock(tx, field, id).await?)
+}
+
+fn open(field: &[&str], row: campaign::Model) -> Result<campaign::Model, ServiceError> {
+    if row.status == CampaignStatus::Archived {
+        return Err(transition::refused(field, "the campaign is archived").into());
+    }
+    Ok(row)
+}
+
+/// Marks a locked campaign as changed, because a part of it was.
+///
+/// # Errors
+/// As the database answers.
+pub(super) async fn touch(tx: &mut Tx, row: campaign::Model, now: Instant) -> Result<(), ServiceError> {
+    let row = campaign::Model { updated_at: now, ..row };
+    campaigns::update(tx, row.clone()).await?;
+    tx.record(changed(&row));
+    Ok(())
 }
 
 /// The campaigns with these ids that the viewer may see.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
+    auth::{AuthError, passwords::HashError},
     domain::problem::{Problem, ProblemCode},
-    store::error::StoreError,
+    store::error::{Constraint, StoreError},
 };
 
 /// Why a use case did not happen.
@@ -26,6 +27,9 @@ pub enum ServiceError {
     /// The system has more work than it takes; nothing was stored.
     #[error("overloaded")]
     Overloaded { retry_after: Duration },
+    /// The database is away; the same call with the same key may succeed later.
+    #[error("unavailable")]
+    Unavailable,
     /// A cursor of another tenant, filter or subscription, or no cursor at all.
     #[error("invalid cursor")]
     CursorInvalid,
@@ -43,6 +47,20 @@ impl ServiceError {
     /// The one answer for absent and for foreign ids.
     pub fn not_found(field: &[&str]) -> Self {
         Problem::not_found(field).into()
+    }
+
+    /// For `map_err` on a write: a refusal by this constraint is `ALREADY_EXISTS`, anything else a fault.
+    pub(crate) fn taken(
+        constraint: Constraint,
+        field: &'static [&'static str],
+        message: &'static str,
+    ) -> impl FnOnce(StoreError) -> Self {
+        move |error| match error {
+            StoreError::Constraint(found) if found == constraint => {
+                Problem::new(ProblemCode::AlreadyExists, field, message).into()
+            }
+            error => error.into(),
+        }
     }
 
     /// The first problem's code, for callers with one answer.
@@ -63,5 +81,24 @@ impl From<Problem> for ServiceError {
 impl From<Vec<Problem>> for ServiceError {
     fn from(problems: Vec<Problem>) -> Self {
         Self::Refused(problems)
+    }
+}
+
+impl From<AuthError> for ServiceError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Invalid => Self::Unauthenticated,
+            AuthError::Expired => Self::TokenExpired,
+            AuthError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<HashError> for ServiceError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Weak(problem) => problem.into(),
+            HashError::Failed => Self::Internal("a password could not be hashed"),
+        }
     }
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{ServiceError, Services};
 use crate::{
     auth::Viewer,
-    domain::idempotency::Claim,
+    domain::{idempotency::Claim, tenancy::TenantScope},
     store::{self, idempotency::Claimed, scope::Tx},
 };
 
@@ -25,7 +25,34 @@ pub async fn claim(
     input: &(impl Serialize + Sync),
     result_id: Uuid,
 ) -> Result<Option<Uuid>, ServiceError> {
-    let Some(claim) = Claim::new(&viewer.scope, key, operation, input)? else {
+    let claim = Claim::new(&viewer.scope, key, operation, input)?;
+    take(services, tx, claim, result_id).await
+}
+
+/// As [`claim`], for a caller without a credential who calls itself `who`.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn claim_public(
+    services: &Services,
+    tx: &mut Tx,
+    who: &str,
+    key: Option<&str>,
+    operation: &str,
+    input: &(impl Serialize + Sync),
+    result_id: Uuid,
+) -> Result<Option<Uuid>, ServiceError> {
+    let claim = Claim::public(tx.scope(), who, key, operation, input)?;
+    take(services, tx, claim, result_id).await
+}
+
+async fn take(
+    services: &Services,
+    tx: &mut Tx,
+    claim: Option<Claim>,
+    result_id: Uuid,
+) -> Result<Option<Uuid>, ServiceError> {
+    let Some(claim) = claim else {
         return Ok(None);
     };
     match store::idempotency::claim(tx, &[(&claim, result_id)], services.now()).await?.first() {
@@ -35,11 +62,13 @@ pub async fn claim(
     }
 }
 
-/// Deletes a tenant's keys older than the retention.
+/// Deletes a tenant's keys older than the retention. Answers how many.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn expire(services: &Services, tx: &mut Tx, before: Instant) -> Result<u64, ServiceError> {
-    let _ = services;
-    Ok(store::idempotency::delete_before(tx, before).await?)
+pub async fn expire(services: &Services, scope: &TenantScope, before: Instant) -> Result<u64, ServiceError> {
+    let mut tx = services.db.begin(scope).await?;
+    let deleted = store::idempotency::delete_before(&mut tx, before).await?;
+    tx.commit().await?;
+    Ok(deleted)
 }

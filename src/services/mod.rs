@@ -4,27 +4,27 @@
 //! A noun calls another noun only through functions that take a transaction. Permissions are checked before (by the
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
-//BASE pub mod affiliates;
-//BASE pub mod api_keys;
+pub mod affiliates;
+pub mod api_keys;
 pub mod campaigns;
-//BASE pub mod clicks;
-//BASE pub mod commissions;
-//BASE pub mod conversions;
-//BASE pub mod earnings;
-//BASE pub mod enrollments;
+pub mod clicks;
+pub mod commissions;
+pub mod conversions;
+pub mod earnings;
+pub mod enrollments;
 pub mod error;
-//BASE pub mod feed;
-//BASE pub mod goals;
-//BASE pub mod holds;
+pub mod feed;
+pub mod goals;
+pub mod holds;
 pub mod idempotency;
-//BASE pub mod ingest;
-//BASE pub mod ledger;
-//BASE pub mod links;
-//BASE pub mod reports;
-//BASE pub mod rules;
-//BASE pub mod sessions;
-//BASE pub mod tenants;
-//BASE pub mod users;
+pub mod ingest;
+pub mod ledger;
+pub mod links;
+pub mod reports;
+pub mod rules;
+pub mod sessions;
+pub mod tenants;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -34,10 +34,10 @@ pub use error::ServiceError;
 
 use crate::{
     ambient::Clock,
-    auth::Viewer,
+    auth::{Passwords, Tokens, Viewer},
     bus::{EventBatch, EventBus},
     config::Settings,
-    domain::tenancy::TenantScope,
+    domain::cursor::CursorKey,
     limits::RateLimits,
     store::{database::Db, error::StoreError, scope::Tx},
 };
@@ -68,11 +68,11 @@ pub struct Services {
     pub bus: Arc<dyn EventBus>,
     pub limits: Arc<dyn RateLimits>,
     pub settings: Arc<Settings>,
-    //BASE     pub tokens: Arc<Tokens>,
-    //BASE     pub passwords: Passwords,
-    //BASE     pub cursors: Arc<CursorKey>,
-    //BASE     pub feeds: feed::Feeds,
-    //BASE     pub lanes: ingest::Lanes,
+    pub tokens: Arc<Tokens>,
+    pub passwords: Passwords,
+    pub cursors: Arc<CursorKey>,
+    pub feeds: feed::Feeds,
+    pub lanes: ingest::Lanes,
 }
 
 impl Services {
@@ -93,11 +93,6 @@ impl Services {
     /// Commits and tells the bus what was logged.
     pub(crate) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
         publish(&*self.bus, tx).await
-    }
-
-    /// The scope of the whole tenant, for machine work that a viewer of a narrower ring sets off.
-    pub(crate) const fn tenant_scope(viewer: &Viewer) -> TenantScope {
-        TenantScope::tenant(viewer.scope.tenant_id())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Campaigns.
 
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, Select, sea_query::Query};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QuerySelect, QueryTrait, Select, sea_query::Query};
 use tributary_entity::{
     campaign, enrollment,
     ids::CampaignId,
     kinds::{CampaignStatus, EnrollmentStatus},
+    scope::Scoped,
 };
 
 use super::{
@@ -40,6 +41,17 @@ fn visible(tx: &Tx) -> Select<campaign::Entity> {
                         .add(campaign::Column::Status.eq(CampaignStatus::Active)),
                 ),
             )
+        }
+    }
+}
+
+/// Narrows rows that belong to campaigns to those whose campaign the scope may see.
+pub(super) fn within_visible<E: Scoped>(tx: &Tx, select: Select<E>, campaign_id: E::Column) -> Select<E> {
+    match tx.scope().ring() {
+        Ring::Tenant => select,
+        Ring::Affiliate(_) => {
+            let campaigns = visible(tx).select_only().column(campaign::Column::Id).into_query();
+            select.filter(campaign_id.in_subquery(campaigns))
         }
     }
 }

@@ -1,9 +1,6 @@
 //! The few places where the two databases differ in what they are told.
 
-use sea_orm::{
-    DbBackend, QuerySelect, Select,
-    sea_query::{LockBehavior, LockType},
-};
+use sea_orm::{DbBackend, QuerySelect, Select, sea_query::LockType};
 
 use super::scope::Tx;
 
@@ -12,14 +9,6 @@ pub(super) fn lock<E: sea_orm::EntityTrait>(tx: &Tx, select: Select<E>) -> Selec
     match tx.backend() {
         DbBackend::Sqlite => select,
         _ => select.lock(LockType::Update),
-    }
-}
-
-/// As [`lock`], passing over rows that another transaction has locked: for claiming work.
-pub(super) fn lock_free<E: sea_orm::EntityTrait>(tx: &Tx, select: Select<E>) -> Select<E> {
-    match tx.backend() {
-        DbBackend::Sqlite => select,
-        _ => select.lock_with_behavior(LockType::Update, LockBehavior::SkipLocked),
     }
 }
 

@@ -72,3 +72,8 @@ pub async fn due_work(db: &Db, now: Instant, limit: u64) -> Result<Vec<(TenantSc
     tx.commit().await?;
     Ok(rows.into_iter().map(|row| (TenantScope::tenant(row.tenant_id), row)).collect())
 }
+
+/// The scope of a tenant that is about to be made.
+pub fn new_tenant() -> TenantScope {
+    TenantScope::tenant(TenantId::from_uuid(crate::ambient::new_uuid()))
+}

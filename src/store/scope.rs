@@ -4,7 +4,7 @@
 //! the first statement. Nobody outside `store` can make a query, because nobody holds a connection.
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany, EntityTrait,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany,
     IntoActiveModel, Iterable, QueryFilter, Select, Statement, UpdateMany, Value,
 };
 use tributary_entity::{
@@ -214,6 +214,3 @@ where
 {
     Condition::all().add(column.is_in(values))
 }
-
-/// The row type behind a table.
-pub(super) type Row<E> = <E as EntityTrait>::Model;

@@ -1,0 +1,191 @@
+//! The composition root: settings in, a running node out. Tests use it as it is and swap only the leaves.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use data_encoding::HEXLOWER;
+use tokio::net::TcpListener;
+
+use crate::{
+    ambient::{self, Clock, SystemClock},
+    auth::{Passwords, Tokens},
+    bus::{EventBus, memory::MemoryBus, redis::RedisBus},
+    config::{ConfigError, Settings},
+    domain::cursor::CursorKey,
+    graphql::{self, ApiSchema},
+    http, jobs,
+    limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
+    services::{Services, feed::Feeds, ingest::Lanes},
+    store::{
+        database::{Db, Location},
+        error::StoreError,
+    },
+};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(
+        "TRIBUTARY_SECRET is not set. A production start needs a signing secret of at least 32 characters, the same \
+         on every node (`openssl rand -hex 32` makes one). For a trial on a database server set \
+         TRIBUTARY_MODE=development"
+    )]
+    SecretMissing,
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: std::io::Error },
+    #[error("the database cannot be used: {0}{cause}", cause = cause(.0))]
+    Database(#[from] StoreError),
+    #[error("REDIS_URL: {0}")]
+    Redis(#[from] redis::RedisError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+fn cause(error: &StoreError) -> String {
+    std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default()
+}
+
+/// What tests put in place of the real thing.
+pub struct Leaves {
+    pub clock: Arc<dyn Clock>,
+    pub passwords: Passwords,
+}
+
+impl Default for Leaves {
+    fn default() -> Self {
+        Self { clock: Arc::new(SystemClock), passwords: Passwords::default() }
+    }
+}
+
+/// How a start gets its signing secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// From the settings; made and kept beside the data where nothing is at stake (development).
+    Settings,
+    /// As above, and made also in production: the demo.
+    OwnIfMissing,
+}
+
+/// A node, ready to serve.
+#[derive(Clone)]
+pub struct App {
+    pub services: Services,
+    pub schema: ApiSchema,
+}
+
+impl App {
+    /// Connects everything.
+    ///
+    /// # Errors
+    /// [`StartError`], in words an operator can act on.
+    pub async fn open(settings: Settings, secret: SecretSource, leaves: Leaves) -> Result<Self, StartError> {
+        settings.validate()?;
+        let secret = signing_secret(&settings, secret)?;
+        let file = settings.database_file();
+        let location = match &settings.database_url {
+            Some(url) => Location::Postgres {
+                url,
+                admin_url: settings.database_admin_url.as_deref(),
+                connections: settings.database_connections,
+            },
+            None => {
+                make_folder(&settings.data_dir)?;
+                Location::File(&file)
+            }
+        };
+        let db = Db::open(&location).await?;
+        let (bus, limits): (Arc<dyn EventBus>, Arc<dyn RateLimits>) = match &settings.redis_url {
+            Some(url) => (Arc::new(RedisBus::start(url)?), Arc::new(RedisLimits::new(url)?)),
+            None => (Arc::new(MemoryBus::default()), Arc::new(MemoryLimits::default())),
+        };
+        let services = Services {
+            lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&bus), &settings),
+            feeds: Feeds::new(db.clone(), Arc::clone(&bus)),
+            cursors: Arc::new(CursorKey::new(&secret)),
+            tokens: Arc::new(Tokens::new(&secret, &settings.issuer)),
+            passwords: leaves.passwords,
+            clock: leaves.clock,
+            settings: Arc::new(settings),
+            db,
+            bus,
+            limits,
+        };
+        Ok(Self { services, schema: graphql::schema() })
+    }
+
+    /// Opens the port that the settings name.
+    ///
+    /// # Errors
+    /// [`StartError::Listen`].
+    pub async fn listen(&self) -> Result<TcpListener, StartError> {
+        let address = self.services.settings.listen;
+        TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
+    }
+
+    /// Serves requests and runs jobs until `shutdown` ends; then finishes what is under way.
+    ///
+    /// # Errors
+    /// When the port fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), StartError> {
+        let jobs = jobs::start(self.services.clone());
+        let router = http::router(self.services.clone(), self.schema);
+        let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(shutdown)
+            .await;
+        jobs.stop().await;
+        self.services.db.close().await?;
+        Ok(served?)
+    }
+}
+
+fn signing_secret(settings: &Settings, source: SecretSource) -> Result<String, StartError> {
+    if let Some(secret) = &settings.secret {
+        return Ok(secret.clone());
+    }
+    if settings.is_production() && source == SecretSource::Settings {
+        return Err(StartError::SecretMissing);
+    }
+    make_folder(&settings.data_dir)?;
+    let path = settings.data_dir.join("secret");
+    let in_file = |error| StartError::File { path: path.clone(), error };
+    match write_new(&path, &HEXLOWER.encode(&ambient::random_bytes::<32>())) {
+        Ok(()) => {}
+        // Made by an earlier start, or by another process a moment ago.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(in_file(error)),
+    }
+    let secret = std::fs::read_to_string(&path).map_err(in_file)?.trim().to_owned();
+    let settings = Settings { secret: Some(secret.clone()), ..settings.clone() };
+    settings.validate()?;
+    Ok(secret)
+}
+
+/// Writes a file that nobody else may read, whole or not at all, unless it exists.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let draft = path.with_extension(format!("{}.new", std::process::id()));
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&draft)?.write_all(text.as_bytes())?;
+    // A link fails where the name is taken, so that two starts at once agree on one secret.
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    linked
+}
+
+fn make_folder(path: &Path) -> Result<(), StartError> {
+    std::fs::create_dir_all(path).map_err(|error| StartError::File { path: path.to_owned(), error })
+}

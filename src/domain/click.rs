@@ -1,0 +1,111 @@
+//! Clicks: what is taken in, and whether it counts.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tributary_entity::{
+    Instant, affiliate, campaign, enrollment,
+    ids::{AffiliateId, CampaignId, LinkId},
+    kinds::{AffiliateStatus, CampaignStatus, ClickInvalidReason, EnrollmentStatus, LinkStatus},
+    link,
+};
+
+use super::{
+    problem::{Problem, ProblemCode},
+    text,
+};
+
+/// How far ahead of our clock a sender's may be.
+pub const CLOCK_SKEW_SECS: i64 = 300;
+
+/// Labels by name, such as `sub1`.
+pub type Labels = BTreeMap<String, String>;
+
+/// A click as its sender describes it, checked.
+#[derive(Clone, Debug, Serialize)]
+pub struct NewClick {
+    pub link_id: LinkId,
+    /// None means now.
+    pub occurred_at: Option<Instant>,
+    pub visitor_id: Option<String>,
+    pub source: Option<String>,
+    /// `sub1`..`sub10`.
+    pub labels: Labels,
+}
+
+/// Which clicks a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct ClickFilter {
+    pub campaign_ids: Option<Vec<CampaignId>>,
+    pub affiliate_ids: Option<Vec<AffiliateId>>,
+    pub link_ids: Option<Vec<LinkId>>,
+    pub occurred_from: Option<Instant>,
+    pub occurred_before: Option<Instant>,
+    /// Only valid, or only invalid, ones.
+    pub valid: Option<bool>,
+}
+
+impl NewClick {
+    /// Checks texts and time.
+    ///
+    /// # Errors
+    /// The first problem.
+    pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
+        occurred_at(self.occurred_at, now)?;
+        self.visitor_id = text::optional(&["visitorId"], self.visitor_id.as_deref(), text::REFERENCE_MAX)?;
+        self.source = text::optional(&["source"], self.source.as_deref(), text::REFERENCE_MAX)?;
+        self.labels = labels(self.labels)?;
+        Ok(self)
+    }
+}
+
+/// Refuses an instant that lies in the future by more than clocks differ.
+///
+/// # Errors
+/// `TIME_IN_FUTURE`.
+pub fn occurred_at(at: Option<Instant>, now: Instant) -> Result<(), Problem> {
+    let limit = now + chrono::TimeDelta::seconds(CLOCK_SKEW_SECS);
+    if at.is_some_and(|at| at > limit) {
+        return Err(Problem::new(ProblemCode::TimeInFuture, &["occurredAt"], "this instant lies in the future"));
+    }
+    Ok(())
+}
+
+/// Checks labels; empty ones are left out.
+///
+/// # Errors
+/// `INVALID_TEXT` at the label.
+pub fn labels(labels: Labels) -> Result<Labels, Problem> {
+    labels
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let checked = text::optional(&["labels", &name], Some(&value), text::REFERENCE_MAX);
+            checked.transpose().map(|value| value.map(|value| (name, value)))
+        })
+        .collect()
+}
+
+/// Labels as the database keeps them: JSON, or nothing.
+pub fn labels_json(labels: &Labels) -> Option<String> {
+    (!labels.is_empty()).then(|| serde_json::to_string(labels).expect("a map of strings serializes"))
+}
+
+/// Why a click does not count, if it does not.
+pub fn invalid_reason(
+    link: &link::Model,
+    campaign: &campaign::Model,
+    affiliate: &affiliate::Model,
+    enrollment: Option<&enrollment::Model>,
+) -> Option<ClickInvalidReason> {
+    if link.status != LinkStatus::Active {
+        Some(ClickInvalidReason::LinkDisabled)
+    } else if campaign.status != CampaignStatus::Active {
+        Some(ClickInvalidReason::CampaignNotActive)
+    } else if affiliate.status != AffiliateStatus::Active {
+        Some(ClickInvalidReason::AffiliateNotActive)
+    } else if enrollment.is_none_or(|enrollment| enrollment.status != EnrollmentStatus::Approved) {
+        Some(ClickInvalidReason::EnrollmentNotApproved)
+    } else {
+        None
+    }
+}

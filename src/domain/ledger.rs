@@ -1,0 +1,315 @@
+//! The ledger's chart, its recipes, and the journal that balances or does not exist.
+
+use std::collections::BTreeMap;
+
+use tributary_entity::{
+    ids::{AccountId, AffiliateId, ConversionId, TenantId},
+    kinds::JournalKind,
+    money::{Currency, Money},
+};
+use uuid::Uuid;
+
+/// Accounts of the chart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(i32)]
+pub enum Code {
+    /// Clawback debt of an affiliate. Dr.
+    AffiliateReceivable = 1200,
+    /// Earned and in the hold period. Cr.
+    AffiliatePending = 2000,
+    /// Earned and payable; never below zero. Cr.
+    AffiliateAvailable = 2010,
+    /// What the tenant spends on commissions. Dr.
+    CommissionExpense = 5000,
+}
+
+/// On which side an account grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Debit,
+    Credit,
+}
+
+impl Code {
+    /// The whole chart.
+    pub const ALL: &'static [Self] =
+        &[Self::AffiliateReceivable, Self::AffiliatePending, Self::AffiliateAvailable, Self::CommissionExpense];
+
+    /// The number the database and the API show.
+    pub const fn number(self) -> i32 {
+        self as i32
+    }
+
+    /// The account with a number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AffiliateReceivable => "affiliate receivable",
+            Self::AffiliatePending => "affiliate pending",
+            Self::AffiliateAvailable => "affiliate available",
+            Self::CommissionExpense => "commission expense",
+        }
+    }
+
+    pub const fn side(self) -> Side {
+        match self {
+            Self::AffiliateReceivable | Self::CommissionExpense => Side::Debit,
+            Self::AffiliatePending | Self::AffiliateAvailable => Side::Credit,
+        }
+    }
+
+    /// Whether its balance decides something, and so is kept and guarded; the others are sums of their entries.
+    pub const fn is_guarded(self) -> bool {
+        matches!(self, Self::AffiliateReceivable | Self::AffiliatePending | Self::AffiliateAvailable)
+    }
+}
+
+/// What makes an account: its id follows from it, so that posting needs no look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountKey {
+    pub code: Code,
+    /// The owner of an affiliate's account; none for the tenant's.
+    pub affiliate_id: Option<AffiliateId>,
+    pub currency: Currency,
+}
+
+impl AccountKey {
+    pub const fn of_affiliate(code: Code, affiliate_id: AffiliateId, currency: Currency) -> Self {
+        Self { code, affiliate_id: Some(affiliate_id), currency }
+    }
+
+    pub const fn of_tenant(code: Code, currency: Currency) -> Self {
+        Self { code, affiliate_id: None, currency }
+    }
+
+    /// A name-based UUID (version 5) in the tenant's namespace.
+    pub fn id(&self, tenant_id: TenantId) -> AccountId {
+        let owner = self.affiliate_id.map(|id| id.to_string()).unwrap_or_default();
+        let name = format!("{}/{owner}/{}", self.code.number(), self.currency);
+        AccountId::from_uuid(Uuid::new_v5(&tenant_id.uuid(), name.as_bytes()))
+    }
+}
+
+/// Which journals a list holds.
+#[derive(Clone, Debug, Default)]
+pub struct JournalFilter {
+    pub kinds: Option<Vec<JournalKind>>,
+    pub conversion_ids: Option<Vec<ConversionId>>,
+    pub account_ids: Option<Vec<AccountId>>,
+}
+
+/// A line of the trial balance: all accounts of one code in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeTotal {
+    pub code: Code,
+    pub currency: Currency,
+    pub debit_minor: i64,
+    pub credit_minor: i64,
+}
+
+/// One line of a journal: debit positive, credit negative, never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub account: AccountKey,
+    pub amount_minor: i64,
+}
+
+/// A balanced set of lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    kind: JournalKind,
+    business_key: String,
+    conversion_id: Option<ConversionId>,
+    lines: Vec<Line>,
+}
+
+/// The lines of a journal do not sum to zero in a currency, or a sum is out of range: a defect of a recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the journal does not balance")]
+pub struct Unbalanced;
+
+impl Journal {
+    /// A journal, if it balances per currency. Lines of zero are left out; one without lines is nothing to post.
+    ///
+    /// # Errors
+    /// [`Unbalanced`].
+    pub fn new(
+        kind: JournalKind,
+        business_key: String,
+        conversion_id: Option<ConversionId>,
+        lines: Vec<Line>,
+    ) -> Result<Option<Self>, Unbalanced> {
+        let lines: Vec<Line> = lines.into_iter().filter(|line| line.amount_minor != 0).collect();
+        let mut sums: BTreeMap<Currency, i128> = BTreeMap::new();
+        for line in &lines {
+            *sums.entry(line.account.currency).or_default() += i128::from(line.amount_minor);
+        }
+        if sums.values().any(|sum| *sum != 0) {
+            return Err(Unbalanced);
+        }
+        Ok((!lines.is_empty()).then_some(Self { kind, business_key, conversion_id, lines }))
+    }
+
+    pub const fn kind(&self) -> JournalKind {
+        self.kind
+    }
+
+    pub fn business_key(&self) -> &str {
+        &self.business_key
+    }
+
+    pub const fn conversion_id(&self) -> Option<ConversionId> {
+        self.conversion_id
+    }
+
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
+    }
+}
+
+/// Conversion approved: Dr 5000, Cr 2000 of each affiliate.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn conversion_approved(
+    conversion_id: ConversionId,
+    commissions: &[(AffiliateId, Money)],
+) -> Result<Option<Journal>, Unbalanced> {
+    let lines = commissions
+        .iter()
+        .flat_map(|(affiliate_id, money)| {
+            [
+                Line {
+                    account: AccountKey::of_tenant(Code::CommissionExpense, money.currency),
+                    amount_minor: money.amount_minor,
+                },
+                Line {
+                    account: AccountKey::of_affiliate(Code::AffiliatePending, *affiliate_id, money.currency),
+                    amount_minor: -money.amount_minor,
+                },
+            ]
+        })
+        .collect();
+    Journal::new(JournalKind::ConversionApproved, conversion_id.to_string(), Some(conversion_id), lines)
+}
+
+/// Debts of affiliates (account 1200) that releases pay off as they go.
+pub type Debts = BTreeMap<(AffiliateId, Currency), i64>;
+
+/// Hold released: Dr 2000, Cr 1200 up to the debt, the rest 2010. `debts` is reduced by what was paid off.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn hold_released(
+    conversion_id: ConversionId,
+    commissions: &[(AffiliateId, Money)],
+    debts: &mut Debts,
+) -> Result<Option<Journal>, Unbalanced> {
+    let lines = commissions
+        .iter()
+        .flat_map(|(affiliate_id, money)| {
+            let account = |code| AccountKey::of_affiliate(code, *affiliate_id, money.currency);
+            let debt = debts.entry((*affiliate_id, money.currency)).or_default();
+            let netted = money.amount_minor.min(*debt);
+            *debt -= netted;
+            [
+                Line { account: account(Code::AffiliatePending), amount_minor: money.amount_minor },
+                Line { account: account(Code::AffiliateReceivable), amount_minor: -netted },
+                Line { account: account(Code::AffiliateAvailable), amount_minor: netted - money.amount_minor },
+            ]
+        })
+        .collect();
+    Journal::new(JournalKind::HoldReleased, conversion_id.to_string(), Some(conversion_id), lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn usd(amount_minor: i64) -> Money {
+        Money::new(amount_minor, "USD".parse().expect("known"))
+    }
+
+    fn affiliate(number: u128) -> AffiliateId {
+        AffiliateId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn conversion() -> ConversionId {
+        ConversionId::from_uuid(Uuid::from_u128(1))
+    }
+
+    fn amounts(journal: &Journal) -> Vec<(i32, i64)> {
+        journal.lines().iter().map(|line| (line.account.code.number(), line.amount_minor)).collect()
+    }
+
+    #[test]
+    fn approval_debits_expense_and_credits_pending() {
+        let journal = conversion_approved(conversion(), &[(affiliate(1), usd(250))]).expect("balances").expect("lines");
+        assert_eq!(amounts(&journal), [(5000, 250), (2000, -250)]);
+    }
+
+    #[test]
+    fn release_pays_the_debt_first() {
+        let mut debts = Debts::from([((affiliate(1), usd(0).currency), 100)]);
+        let release = |amount, debts: &mut Debts| {
+            let journal = hold_released(conversion(), &[(affiliate(1), usd(amount))], debts);
+            amounts(&journal.expect("balances").expect("lines"))
+        };
+        assert_eq!(release(60, &mut debts), [(2000, 60), (1200, -60)]);
+        assert_eq!(release(60, &mut debts), [(2000, 60), (1200, -40), (2010, -20)]);
+        assert_eq!(release(60, &mut debts), [(2000, 60), (2010, -60)]);
+    }
+
+    #[test]
+    fn nothing_earned_is_nothing_to_post() {
+        assert_eq!(conversion_approved(conversion(), &[(affiliate(1), usd(0))]), Ok(None));
+        assert_eq!(conversion_approved(conversion(), &[]), Ok(None));
+    }
+
+    #[test]
+    fn lines_that_do_not_balance_make_no_journal() {
+        let line = |code, amount_minor, money: Money| Line {
+            account: AccountKey::of_tenant(code, money.currency),
+            amount_minor,
+        };
+        let eur = Money::new(0, "EUR".parse().expect("known"));
+        let journal = |lines| Journal::new(JournalKind::HoldReleased, "k".into(), None, lines);
+        assert_eq!(journal(vec![line(Code::CommissionExpense, 1, usd(0))]), Err(Unbalanced));
+        // Across currencies nothing balances.
+        let lines = vec![line(Code::CommissionExpense, 1, usd(0)), line(Code::CommissionExpense, -1, eur)];
+        assert_eq!(journal(lines), Err(Unbalanced));
+    }
+
+    #[test]
+    fn account_ids_differ_by_every_part_of_the_key() {
+        let tenant = |number| TenantId::from_uuid(Uuid::from_u128(number));
+        let usd = usd(0).currency;
+        let keys = [
+            AccountKey::of_tenant(Code::CommissionExpense, usd).id(tenant(1)),
+            AccountKey::of_tenant(Code::CommissionExpense, usd).id(tenant(2)),
+            AccountKey::of_tenant(Code::CommissionExpense, "EUR".parse().expect("known")).id(tenant(1)),
+            AccountKey::of_affiliate(Code::AffiliatePending, affiliate(1), usd).id(tenant(1)),
+            AccountKey::of_affiliate(Code::AffiliatePending, affiliate(2), usd).id(tenant(1)),
+            AccountKey::of_affiliate(Code::AffiliateAvailable, affiliate(1), usd).id(tenant(1)),
+        ];
+        let distinct: std::collections::HashSet<_> = keys.iter().collect();
+        assert_eq!(distinct.len(), keys.len());
+    }
+
+    proptest! {
+        #[test]
+        fn recipes_always_balance_and_net_exactly(amounts in prop::collection::vec(0i64..1_000_000, 1..20), debt in 0i64..1_000_000) {
+            let lines: Vec<_> = amounts.iter().map(|amount| (affiliate(1), usd(*amount))).collect();
+            prop_assert!(conversion_approved(conversion(), &lines).is_ok());
+            let mut debts = Debts::from([((affiliate(1), usd(0).currency), debt)]);
+            prop_assert!(hold_released(conversion(), &lines, &mut debts).is_ok());
+            let total: i64 = amounts.iter().sum();
+            prop_assert_eq!(debts[&(affiliate(1), usd(0).currency)], (debt - total).max(0));
+        }
+    }
+}

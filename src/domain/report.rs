@@ -1,0 +1,102 @@
+//! Reports: totals by time and by what is asked, per currency, never mixed.
+
+use tributary_entity::{
+    Instant,
+    ids::{AffiliateId, CampaignId},
+    money::Currency,
+};
+
+use super::problem::{Problem, ProblemCode};
+
+/// The longest period of one report.
+pub const PERIOD_MAX_DAYS: i64 = 3_660;
+
+/// What a report's rows are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dimension {
+    Hour,
+    Day,
+    Campaign,
+    Affiliate,
+}
+
+/// A report that is wanted.
+#[derive(Clone, Debug)]
+pub struct ReportRequest {
+    /// Inclusive.
+    pub from: Instant,
+    /// Exclusive.
+    pub until: Instant,
+    pub group_by: Vec<Dimension>,
+    pub campaign_ids: Option<Vec<CampaignId>>,
+    pub affiliate_ids: Option<Vec<AffiliateId>>,
+}
+
+impl ReportRequest {
+    /// Checks the period.
+    ///
+    /// # Errors
+    /// `OUT_OF_RANGE`.
+    pub fn check(self) -> Result<Self, Problem> {
+        let days = (self.until - self.from).num_days();
+        if self.until <= self.from || days > PERIOD_MAX_DAYS {
+            let message = format!("`until` is after `from`, by at most {PERIOD_MAX_DAYS} days");
+            return Err(Problem::new(ProblemCode::OutOfRange, &["until"], message));
+        }
+        Ok(self)
+    }
+}
+
+/// Sums of rollups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub clicks_gross: i64,
+    pub clicks_unique: i64,
+    pub clicks_invalid: i64,
+    pub conversions: i64,
+    pub sale_minor: i64,
+    pub commission_minor: i64,
+}
+
+impl Totals {
+    /// The sum; none past what can be held.
+    pub fn checked_add(&self, other: &Self) -> Option<Self> {
+        Some(Self {
+            clicks_gross: self.clicks_gross.checked_add(other.clicks_gross)?,
+            clicks_unique: self.clicks_unique.checked_add(other.clicks_unique)?,
+            clicks_invalid: self.clicks_invalid.checked_add(other.clicks_invalid)?,
+            conversions: self.conversions.checked_add(other.conversions)?,
+            sale_minor: self.sale_minor.checked_add(other.sale_minor)?,
+            commission_minor: self.commission_minor.checked_add(other.commission_minor)?,
+        })
+    }
+}
+
+/// One row of a report: the dimensions that were asked for, and totals in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportRow {
+    pub bucket_at: Option<Instant>,
+    pub campaign_id: Option<CampaignId>,
+    pub affiliate_id: Option<AffiliateId>,
+    pub currency: Currency,
+    pub totals: Totals,
+}
+
+/// The start of the hour of an instant, UTC: rollups are kept by it.
+pub fn hour(at: Instant) -> Instant {
+    use chrono::DurationRound;
+    at.duration_trunc(chrono::TimeDelta::hours(1)).expect("instants of this era truncate to hours")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hour_truncates_also_before_the_epoch() {
+        let at = |secs| Instant::from_timestamp(secs, 0).expect("in range");
+        assert_eq!(hour(at(7_199)), at(3_600));
+        assert_eq!(hour(at(3_600)), at(3_600));
+        assert_eq!(hour(at(-1)), at(-3_600));
+    }
+}

@@ -1,0 +1,139 @@
+//! Commissions.
+
+use async_graphql::{Context, ID, InputObject, Object, Result};
+use tributary_entity::{Instant, affiliate, commission, ids::ConversionId, money};
+
+use super::{
+    affiliates::Affiliate,
+    connection::{self, Paged, TotalCount},
+    context::{Needs, RequestData},
+    conversions::Conversion,
+    error::IntoGraphql,
+    explanation::CommissionExplanation,
+    ids,
+    kinds::CommissionStatus,
+    scalars::Money,
+};
+use crate::{
+    auth::Permission,
+    domain::{commission::CommissionFilter, page::Order, problem::Problem},
+    services,
+};
+
+/// What one affiliate earns from one conversion.
+pub(super) struct Commission {
+    pub row: commission::Model,
+    /// Loaded before, in subscriptions.
+    pub affiliate: Option<affiliate::Model>,
+}
+
+impl From<commission::Model> for Commission {
+    fn from(row: commission::Model) -> Self {
+        Self { row, affiliate: None }
+    }
+}
+
+#[Object]
+impl Commission {
+    /// Begins with `com_`.
+    pub(super) async fn id(&self) -> ID {
+        self.row.id.into()
+    }
+
+    /// The conversion that earned it.
+    async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
+        let row = ctx.loaders()?.conversion.load_one(self.row.conversion_id).await.or_graphql()?;
+        Ok(row.map(Into::into))
+    }
+
+    /// Who earned it.
+    async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
+        match &self.affiliate {
+            Some(row) => Ok(Some(Affiliate(row.clone()))),
+            None => Ok(ctx.loaders()?.affiliate.load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
+        }
+    }
+
+    /// Where it stands.
+    async fn status(&self) -> CommissionStatus {
+        self.row.status.into()
+    }
+
+    /// In the campaign's currency.
+    async fn amount(&self) -> Money {
+        money::Money::new(self.row.amount_minor, self.row.currency).into()
+    }
+
+    /// Why this amount.
+    async fn explanation(&self) -> Result<CommissionExplanation> {
+        CommissionExplanation::read(&self.row.explanation)
+    }
+
+    /// From when it is payable; null while its conversion is not approved.
+    async fn payable_at(&self) -> Option<Instant> {
+        self.row.payable_at
+    }
+
+    /// When the hold ended; null before.
+    async fn released_at(&self) -> Option<Instant> {
+        self.row.released_at
+    }
+
+    /// When it was reckoned.
+    async fn created_at(&self) -> Instant {
+        self.row.created_at
+    }
+}
+
+/// Which commissions. All conditions must hold.
+#[derive(Clone, Default, InputObject)]
+pub(super) struct CommissionFilterInput {
+    /// Of one of these affiliates.
+    affiliate_ids: Option<Vec<ID>>,
+    /// Of one of these conversions.
+    conversion_ids: Option<Vec<ID>>,
+    /// In one of these states.
+    statuses: Option<Vec<CommissionStatus>>,
+}
+
+impl CommissionFilterInput {
+    fn parse(self) -> Result<CommissionFilter, Problem> {
+        Ok(CommissionFilter {
+            affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
+            conversion_ids: ids::parse_list::<ConversionId>(
+                &["filter", "conversionIds"],
+                self.conversion_ids.as_deref(),
+            )?,
+            statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+        })
+    }
+}
+
+#[derive(Default)]
+pub(super) struct CommissionQuery;
+
+#[Object]
+impl CommissionQuery {
+    /// The commissions that the viewer may see, newest first.
+    #[graphql(guard = "Needs(Permission::ReadCommissions)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
+    async fn commissions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which commissions.")] filter: Option<CommissionFilterInput>,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
+    ) -> Result<Paged<Commission>> {
+        let (services, viewer) = ctx.caller()?;
+        let request = connection::request("Commission", Order::CreatedDesc, first, after, last, before)?;
+        let filter = filter.unwrap_or_default().parse().or_graphql()?;
+        let page = services::commissions::list(services, viewer, &filter, &request).await.or_graphql()?;
+        let count = TotalCount::by(move |services, viewer| {
+            let filter = filter.clone();
+            async move { services::commissions::count(&services, &viewer, &filter).await }
+        });
+        Ok(connection::connect(&request, page, count, |row| connection::created(row.id.uuid()), Into::into))
+    }
+}

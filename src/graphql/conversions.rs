@@ -1,0 +1,670 @@
+//! Conversions: types, lists, recording, review.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
+use tributary_entity::{
+    Instant, affiliate, attribution_decision, attribution_touch, click, commission, conversion, conversion_history,
+    ids::{AffiliateId, ClickId, ConversionId},
+    money,
+};
+
+use super::{
+    affiliates::Affiliate,
+    campaigns::Campaign,
+    clicks::Click,
+    commissions::Commission,
+    connection::{self, Paged, TotalCount},
+    context::{Needs, RequestData},
+    error::{IntoGraphql, UserError},
+    goals::Goal,
+    ids,
+    kinds::{AttributionModel, ConversionReason, ConversionStatus},
+    labels::{AdvLabelsInput, Label},
+    scalars::{Decimal, Money, MoneyInput},
+};
+use crate::{
+    auth::Permission,
+    domain::{
+        conversion::{ConversionFilter, NewConversion, Review, Snapshot},
+        page::{Order, Position},
+        problem::Problem,
+    },
+    services::{
+        self, Outcome, ServiceError,
+        conversions::{BATCH_MAX, ReviewInput},
+        feed::{ConversionView, Relations},
+    },
+};
+
+/// One recorded action of a customer, with what was decided about it.
+pub(super) struct Conversion {
+    row: conversion::Model,
+    /// Known already when it was just recorded or comes from the event log.
+    decided: Option<Decided>,
+    /// Loaded already in subscriptions.
+    relations: Option<Arc<Relations>>,
+}
+
+struct Decided {
+    decision: Option<attribution_decision::Model>,
+    touches: Vec<attribution_touch::Model>,
+    commissions: Vec<commission::Model>,
+}
+
+impl From<conversion::Model> for Conversion {
+    fn from(row: conversion::Model) -> Self {
+        Self { row, decided: None, relations: None }
+    }
+}
+
+impl From<Snapshot> for Conversion {
+    fn from(snapshot: Snapshot) -> Self {
+        let Snapshot { conversion, decision, touches, commissions } = snapshot;
+        Self { row: conversion, decided: Some(Decided { decision, touches, commissions }), relations: None }
+    }
+}
+
+impl Conversion {
+    /// As a ring sees an event's conversion; none for another's.
+    pub fn of_event(view: &ConversionView, snapshot: Snapshot) -> Self {
+        Self { relations: Some(Arc::clone(&view.relations)), ..Self::from(snapshot) }
+    }
+
+    fn known_affiliate(&self, id: AffiliateId) -> Option<affiliate::Model> {
+        self.relations.as_ref()?.affiliates.get(&id).cloned()
+    }
+
+    fn known_click(&self, id: ClickId) -> Option<click::Model> {
+        self.relations.as_ref()?.clicks.get(&id).cloned()
+    }
+}
+
+#[Object]
+impl Conversion {
+    /// Begins with `cnv_`.
+    pub(super) async fn id(&self) -> ID {
+        self.row.id.into()
+    }
+
+    /// Where it stands.
+    async fn status(&self) -> ConversionStatus {
+        self.row.status.into()
+    }
+
+    /// Why it stands there; null when it simply passed every check.
+    async fn reason(&self) -> Option<ConversionReason> {
+        self.row.reason.map(Into::into)
+    }
+
+    /// The campaign of the click; null when the click is unknown.
+    async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
+        let Some(id) = self.row.campaign_id else { return Ok(None) };
+        if let Some(row) = self.relations.as_ref().and_then(|relations| relations.campaigns.get(&id)) {
+            return Ok(Some(Campaign(row.clone())));
+        }
+        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+    }
+
+    /// The goal's code, as sent.
+    async fn goal_code(&self) -> &str {
+        &self.row.goal_code
+    }
+
+    /// The goal; null when the campaign has none of this code.
+    async fn goal(&self, ctx: &Context<'_>) -> Result<Option<Goal>> {
+        let Some(id) = self.row.goal_id else { return Ok(None) };
+        Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
+    }
+
+    /// Who is credited, or would have been; null when the click is unknown.
+    async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
+        let Some(id) = self.row.affiliate_id else { return Ok(None) };
+        if let Some(row) = self.known_affiliate(id) {
+            return Ok(Some(Affiliate(row)));
+        }
+        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+    }
+
+    /// The click id, as sent.
+    async fn click_id(&self) -> ID {
+        self.row.sent_click_id.into()
+    }
+
+    /// The click; null when the id names none.
+    async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
+        let Some(id) = self.row.click_id else { return Ok(None) };
+        if let Some(row) = self.known_click(id) {
+            return Ok(Some(Click(row)));
+        }
+        Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
+    }
+
+    /// The advertiser's own reference.
+    async fn order_id(&self) -> Option<&str> {
+        self.row.order_id.as_deref()
+    }
+
+    /// The tenant's own customer reference.
+    async fn customer_id(&self) -> Option<&str> {
+        self.row.customer_id.as_deref()
+    }
+
+    /// What the customer paid, in the currency it was sent in.
+    async fn sale_amount(&self) -> Money {
+        money::Money::new(self.row.sale_minor, self.row.sale_currency).into()
+    }
+
+    /// All its commissions together, in the campaign's currency.
+    async fn commission_total(&self) -> Money {
+        money::Money::new(self.row.commission_minor, self.row.commission_currency).into()
+    }
+
+    /// What each credited affiliate earns; the viewer's own where the viewer is an affiliate. At most 100.
+    async fn commissions(&self, ctx: &Context<'_>) -> Result<Vec<Commission>> {
+        let rows = match &self.decided {
+            Some(decided) => decided.commissions.clone(),
+            None => {
+                let loader = &ctx.loaders()?.commissions_of_conversion;
+                loader.load_one(self.row.id).await.or_graphql()?.unwrap_or_default()
+            }
+        };
+        Ok(rows.into_iter().map(|row| Commission { affiliate: self.known_affiliate(row.affiliate_id), row }).collect())
+    }
+
+    /// How it was credited; null for a conversion that was refused.
+    async fn attribution(&self, ctx: &Context<'_>) -> Result<Option<Attribution>> {
+        let known = match &self.decided {
+            Some(decided) => decided.decision.clone().map(|decision| (decision, decided.touches.clone())),
+            None => ctx.loaders()?.attribution_of_conversion.load_one(self.row.id).await.or_graphql()?,
+        };
+        Ok(known.map(|(decision, touches)| Attribution {
+            model: decision.model.into(),
+            window_seconds: decision.window_secs,
+            version: decision.version,
+            decided_at: decision.decided_at,
+            touches: touches
+                .into_iter()
+                .map(|row| Touch {
+                    affiliate: self.known_affiliate(row.affiliate_id),
+                    click: self.known_click(row.click_id),
+                    row,
+                })
+                .collect(),
+        }))
+    }
+
+    /// `adv1`..`adv10`, those that are set.
+    async fn labels(&self) -> Result<Vec<Label>> {
+        Label::list(self.row.labels.as_deref())
+    }
+
+    /// When the customer acted.
+    async fn occurred_at(&self) -> Instant {
+        self.row.occurred_at
+    }
+
+    /// When it was recorded.
+    async fn recorded_at(&self) -> Instant {
+        self.row.recorded_at
+    }
+
+    /// When it was approved; null before.
+    async fn approved_at(&self) -> Option<Instant> {
+        self.row.approved_at
+    }
+
+    /// From when its commissions are payable; null before approval.
+    async fn payable_at(&self) -> Option<Instant> {
+        self.row.payable_at
+    }
+
+    /// Grows by one with each change.
+    async fn version(&self) -> i32 {
+        self.row.version
+    }
+
+    /// The steps of its life, oldest first; at most 100.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn history(&self, ctx: &Context<'_>) -> Result<Vec<ConversionStep>> {
+        let (services, viewer) = ctx.caller()?;
+        let rows = services::conversions::history(services, viewer, self.row.id).await.or_graphql()?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+/// One step of a conversion's life.
+#[derive(SimpleObject)]
+pub(super) struct ConversionStep {
+    /// The conversion's version after the step.
+    version: i32,
+    /// Where it stood; null for the recording.
+    from_status: Option<ConversionStatus>,
+    /// Where it stood then.
+    to_status: ConversionStatus,
+    /// Why.
+    reason: Option<ConversionReason>,
+    /// Who: `user:usr_..`, `key:key_..`, `operator` or `system`.
+    actor: String,
+    /// The reviewer's note.
+    note: Option<String>,
+    /// When.
+    recorded_at: Instant,
+}
+
+impl From<conversion_history::Model> for ConversionStep {
+    fn from(row: conversion_history::Model) -> Self {
+        Self {
+            version: row.version,
+            from_status: row.from_status.map(Into::into),
+            to_status: row.to_status.into(),
+            reason: row.reason.map(Into::into),
+            actor: row.actor,
+            note: row.note,
+            recorded_at: row.recorded_at,
+        }
+    }
+}
+
+/// Which clicks were credited, by which model.
+#[derive(SimpleObject)]
+pub(super) struct Attribution {
+    /// The model that decided.
+    model: AttributionModel,
+    /// The window it used.
+    window_seconds: i64,
+    /// From 1; a re-run adds one.
+    version: i32,
+    /// When it was decided.
+    decided_at: Instant,
+    /// The credited clicks by time; at most 100.
+    touches: Vec<Touch>,
+}
+
+/// A credited click.
+pub(super) struct Touch {
+    row: attribution_touch::Model,
+    affiliate: Option<affiliate::Model>,
+    click: Option<click::Model>,
+}
+
+#[Object]
+impl Touch {
+    /// The click.
+    async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
+        match &self.click {
+            Some(row) => Ok(Some(Click(row.clone()))),
+            None => Ok(ctx.loaders()?.click.load_one(self.row.click_id).await.or_graphql()?.map(Click)),
+        }
+    }
+
+    /// Who is credited.
+    async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
+        match &self.affiliate {
+            Some(row) => Ok(Some(Affiliate(row.clone()))),
+            None => Ok(ctx.loaders()?.affiliate.load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
+        }
+    }
+
+    /// From 0, by time.
+    async fn position(&self) -> i32 {
+        self.row.position
+    }
+
+    /// The part of the conversion, from 0 to 1; all parts sum to 1.
+    async fn share(&self) -> Decimal {
+        Decimal::millionths(self.row.share_millionths)
+    }
+}
+
+/// Which conversions. All conditions must hold.
+#[derive(Clone, Default, InputObject)]
+pub(super) struct ConversionFilterInput {
+    /// Of one of these campaigns.
+    campaign_ids: Option<Vec<ID>>,
+    /// Credited to one of these affiliates.
+    affiliate_ids: Option<Vec<ID>>,
+    /// In one of these states.
+    statuses: Option<Vec<ConversionStatus>>,
+    /// Of a goal with one of these codes.
+    goals: Option<Vec<String>>,
+    /// With one of these order ids.
+    order_ids: Option<Vec<String>>,
+    /// At or after.
+    occurred_from: Option<Instant>,
+    /// Before.
+    occurred_before: Option<Instant>,
+}
+
+impl ConversionFilterInput {
+    /// # Errors
+    /// `INVALID_ID` at the field.
+    pub fn parse(self) -> Result<ConversionFilter, Problem> {
+        Ok(ConversionFilter {
+            campaign_ids: ids::parse_list(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
+            affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
+            statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            goals: self.goals,
+            order_ids: self.order_ids,
+            occurred_from: self.occurred_from,
+            occurred_before: self.occurred_before,
+        })
+    }
+}
+
+/// How conversions are sorted.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Enum)]
+pub(super) enum ConversionOrder {
+    /// Last recorded first.
+    #[default]
+    CreatedDesc,
+    /// First recorded first.
+    CreatedAsc,
+    /// Latest action first.
+    OccurredDesc,
+    /// Earliest action first.
+    OccurredAsc,
+}
+
+/// Names one conversion.
+#[derive(Clone, OneofObject)]
+pub(super) enum ConversionBy {
+    /// By its id; begins with `cnv_`.
+    Id(ID),
+    /// By the advertiser's own reference; of several, the one that counts.
+    OrderId(String),
+}
+
+#[derive(Default)]
+pub(super) struct ConversionQuery;
+
+#[Object]
+impl ConversionQuery {
+    /// The conversions that the viewer may see.
+    #[graphql(guard = "Needs(Permission::ReadConversions)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
+    async fn conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which conversions.")] filter: Option<ConversionFilterInput>,
+        #[graphql(desc = "In which order.", default)] order: ConversionOrder,
+        #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
+        #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
+        #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
+        #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
+    ) -> Result<Paged<Conversion>> {
+        let (services, viewer) = ctx.caller()?;
+        let order = match order {
+            ConversionOrder::CreatedDesc => Order::CreatedDesc,
+            ConversionOrder::CreatedAsc => Order::CreatedAsc,
+            ConversionOrder::OccurredDesc => Order::OccurredDesc,
+            ConversionOrder::OccurredAsc => Order::OccurredAsc,
+        };
+        let request = connection::request("Conversion", order, first, after, last, before)?;
+        let filter = filter.unwrap_or_default().parse().or_graphql()?;
+        let page = services::conversions::list(services, viewer, &filter, &request).await.or_graphql()?;
+        let count = TotalCount::by(move |services, viewer| {
+            let filter = filter.clone();
+            async move { services::conversions::count(&services, &viewer, &filter).await }
+        });
+        let position = |row: &conversion::Model| Position {
+            occurred_at: order.by_occurrence().then_some(row.occurred_at),
+            id: row.id.uuid(),
+        };
+        Ok(connection::connect(&request, page, count, position, Into::into))
+    }
+
+    /// One conversion, or null.
+    #[graphql(guard = "Needs(Permission::ReadConversions)")]
+    async fn conversion(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which one.")] by: ConversionBy,
+    ) -> Result<Option<Conversion>> {
+        let (services, viewer) = ctx.caller()?;
+        let row = match by {
+            ConversionBy::Id(id) => {
+                let id: ConversionId = ids::parse(&["by", "id"], &id).or_graphql()?;
+                ctx.loaders()?.conversion.load_one(id).await.or_graphql()?
+            }
+            ConversionBy::OrderId(order_id) => {
+                services::conversions::get_by_order(services, viewer, &order_id).await.or_graphql()?
+            }
+        };
+        Ok(row.map(Into::into))
+    }
+}
+
+/// A conversion: a customer acted after a click.
+#[derive(Clone, InputObject)]
+pub(super) struct RecordConversionInput {
+    /// Makes the call repeatable: the same key and input answers the first call's conversion. Needed where there is no
+    /// order id and the goal may count many times per click.
+    idempotency_key: Option<String>,
+    /// The click's id, as the landing page received it; begins with `clk_`.
+    click_id: ID,
+    /// The goal's code, such as `sale`.
+    goal: String,
+    /// Your own reference; counts once per campaign and goal, for ever. At most 255 characters.
+    order_id: Option<String>,
+    /// Your own customer reference. At most 255 characters.
+    customer_id: Option<String>,
+    /// What the customer paid; absent for a lead.
+    sale_amount: Option<MoneyInput>,
+    /// When the customer acted; now if absent. Not in the future.
+    occurred_at: Option<Instant>,
+    /// Your labels.
+    labels: Option<AdvLabelsInput>,
+}
+
+impl RecordConversionInput {
+    fn parse(self) -> services::conversions::ConversionInput {
+        let new = NewConversion {
+            click_id: ids::parse(&["clickId"], &self.click_id)?,
+            goal: self.goal,
+            order_id: self.order_id,
+            customer_id: self.customer_id,
+            sale: self.sale_amount.map(|sale| sale.money(&["saleAmount"])).transpose()?,
+            occurred_at: self.occurred_at,
+            labels: self.labels.map(AdvLabelsInput::into_labels).unwrap_or_default(),
+        };
+        Ok((self.idempotency_key, new))
+    }
+}
+
+/// Conversions to record together.
+#[derive(Clone, InputObject)]
+pub(super) struct RecordConversionsInput {
+    /// 1 to 1,000; each may carry its own idempotency key.
+    items: Vec<RecordConversionInput>,
+}
+
+payload! {
+    /// The recorded conversion. A refused business case is recorded too, as REJECTED with its reason.
+    RecordConversionPayload {
+        /// Null when the input was malformed.
+        conversion: Conversion
+    }
+}
+
+/// The recorded conversions.
+#[derive(SimpleObject)]
+pub(super) struct RecordConversionsPayload {
+    /// One answer per item, in order; a refused item does not touch the others.
+    items: Vec<RecordConversionPayload>,
+    /// Why the call as a whole was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// Conversions to approve.
+#[derive(Clone, InputObject)]
+pub(super) struct ApproveConversionsInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// 1 to 1,000; each begins with `cnv_`.
+    ids: Vec<ID>,
+    /// For the history. At most 2,000 characters.
+    note: Option<String>,
+}
+
+/// Why a reviewer rejects.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+pub(super) enum RejectReason {
+    /// No other reason fits.
+    Manual,
+    /// The goods came back.
+    ReturnedGoods,
+    /// The payment was charged back.
+    Chargeback,
+    /// The customer did not pay.
+    BadDebt,
+    /// Found to be fraud.
+    Fraud,
+    /// A test.
+    Test,
+}
+
+impl From<RejectReason> for tributary_entity::kinds::ConversionReason {
+    fn from(reason: RejectReason) -> Self {
+        match reason {
+            RejectReason::Manual => Self::Manual,
+            RejectReason::ReturnedGoods => Self::ReturnedGoods,
+            RejectReason::Chargeback => Self::Chargeback,
+            RejectReason::BadDebt => Self::BadDebt,
+            RejectReason::Fraud => Self::Fraud,
+            RejectReason::Test => Self::Test,
+        }
+    }
+}
+
+/// Conversions to reject.
+#[derive(Clone, InputObject)]
+pub(super) struct RejectConversionsInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// 1 to 1,000; each begins with `cnv_`.
+    ids: Vec<ID>,
+    /// Why.
+    reason: RejectReason,
+    /// For the history. At most 2,000 characters.
+    note: Option<String>,
+}
+
+/// What became of one conversion of a review.
+#[derive(SimpleObject)]
+pub(super) struct ReviewedConversion {
+    /// As named.
+    id: ID,
+    /// The conversion after the review; null when it was refused.
+    conversion: Option<Conversion>,
+    /// Why it was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// What became of a review.
+#[derive(SimpleObject)]
+pub(super) struct ReviewConversionsPayload {
+    /// One answer per id, in order.
+    items: Vec<ReviewedConversion>,
+    /// The idempotency key was used before with the same input: nothing was done now.
+    replayed: bool,
+    /// Why the call as a whole was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+#[derive(Default)]
+pub(super) struct ConversionMutation;
+
+#[Object]
+impl ConversionMutation {
+    /// Records a conversion: attributed, commissioned and, where the campaign approves by itself, entered in the
+    /// ledger, exactly once. Answered when it is durable.
+    #[graphql(guard = "Needs(Permission::RecordConversions)")]
+    async fn record_conversion(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The conversion.")] input: RecordConversionInput,
+    ) -> Result<RecordConversionPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let mut answers = services::conversions::record(services, viewer, vec![input.parse()]).await.or_graphql()?;
+        RecordConversionPayload::answer(answers.pop().unwrap_or(Err(ServiceError::Internal("no answer"))))
+    }
+
+    /// Records up to 1,000 conversions. Answered when they are durable.
+    #[graphql(guard = "Needs(Permission::RecordConversions)")]
+    async fn record_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The conversions.")] input: RecordConversionsInput,
+    ) -> Result<RecordConversionsPayload> {
+        let (services, viewer) = ctx.caller()?;
+        if let Some(problem) = Problem::batch_size(input.items.len(), BATCH_MAX) {
+            return Ok(RecordConversionsPayload { items: Vec::new(), user_errors: vec![problem.into()] });
+        }
+        let inputs = input.items.into_iter().map(RecordConversionInput::parse).collect();
+        let answers = services::conversions::record(services, viewer, inputs).await.or_graphql()?;
+        let items = answers.into_iter().map(RecordConversionPayload::answer_item).collect();
+        Ok(RecordConversionsPayload { items, user_errors: Vec::new() })
+    }
+
+    /// Approves conversions that are PENDING or HELD: their commissions are entered in the ledger and the hold begins.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn approve_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which conversions.")] input: ApproveConversionsInput,
+    ) -> Result<ReviewConversionsPayload> {
+        review(ctx, input.idempotency_key, input.ids, Review::Approve, input.note).await
+    }
+
+    /// Rejects conversions that are PENDING or HELD: they count nowhere.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn reject_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which conversions.")] input: RejectConversionsInput,
+    ) -> Result<ReviewConversionsPayload> {
+        review(ctx, input.idempotency_key, input.ids, Review::Reject(input.reason.into()), input.note).await
+    }
+}
+
+async fn review(
+    ctx: &Context<'_>,
+    key: Option<String>,
+    named: Vec<ID>,
+    review: Review,
+    note: Option<String>,
+) -> Result<ReviewConversionsPayload> {
+    let (services, viewer) = ctx.caller()?;
+    let refused = |problems: Vec<Problem>| ReviewConversionsPayload {
+        items: Vec::new(),
+        replayed: false,
+        user_errors: problems.into_iter().map(Into::into).collect(),
+    };
+    if let Some(problem) = Problem::batch_size(named.len(), BATCH_MAX) {
+        return Ok(refused(vec![problem]));
+    }
+    let ids: Vec<ConversionId> = match named.iter().map(|id| ids::parse(&["ids"], id)).collect() {
+        Ok(ids) => ids,
+        Err(problem) => return Ok(refused(vec![problem])),
+    };
+    let input = ReviewInput { ids, review, note };
+    match services::conversions::review(services, viewer, key.as_deref(), input).await {
+        Ok(Outcome { value, replayed }) => Ok(ReviewConversionsPayload {
+            items: named
+                .into_iter()
+                .zip(value)
+                .map(|(id, answer)| match answer {
+                    Ok(snapshot) => {
+                        ReviewedConversion { id, conversion: Some(snapshot.into()), user_errors: Vec::new() }
+                    }
+                    Err(problem) => ReviewedConversion { id, conversion: None, user_errors: vec![problem.into()] },
+                })
+                .collect(),
+            replayed,
+            user_errors: Vec::new(),
+        }),
+        Err(ServiceError::Refused(problems)) => Ok(refused(problems)),
+        Err(error) => Err(super::error::to_graphql(error)),
+    }
+}

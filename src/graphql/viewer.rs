@@ -1,0 +1,162 @@
+//! The viewer: who the caller is, of which tenant, with which rights.
+
+use async_graphql::{Context, Enum, ID, Object, Result};
+use tributary_entity::tenant;
+
+use super::{
+    context::{Authenticated, Needs, RequestData},
+    error::IntoGraphql,
+    kinds::Role,
+    scalars::CurrencyCode,
+    users::User,
+};
+use crate::{
+    auth::{self, Actor},
+    services,
+};
+
+/// One customer of the platform, isolated from all others.
+pub(super) struct Tenant(tenant::Model);
+
+#[Object]
+impl Tenant {
+    /// Begins with `ten_`.
+    async fn id(&self) -> ID {
+        self.0.tenant_id.into()
+    }
+
+    /// Short name, as in the log-in form.
+    async fn slug(&self) -> &str {
+        &self.0.slug
+    }
+
+    /// For people.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Default currency of new campaigns.
+    async fn currency(&self) -> CurrencyCode {
+        self.0.currency.into()
+    }
+
+    /// IANA name; the days of reports begin by it.
+    async fn time_zone(&self) -> &str {
+        &self.0.time_zone
+    }
+
+    /// When it was made.
+    async fn created_at(&self) -> tributary_entity::Instant {
+        self.0.created_at
+    }
+}
+
+/// One thing that somebody may or may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "auth::Permission")]
+pub(super) enum Permission {
+    /// Read the tenant's settings.
+    ReadTenant,
+    /// List users.
+    ReadUsers,
+    /// Make and disable users, give roles.
+    ManageUsers,
+    /// List, make and revoke API keys.
+    ManageApiKeys,
+    /// Read campaigns.
+    ReadCampaigns,
+    /// Create and change campaigns and goals.
+    ManageCampaigns,
+    /// Read commission rules and their terms.
+    ReadRules,
+    /// Read affiliates.
+    ReadAffiliates,
+    /// Create, decide on and change affiliates and enrollments.
+    ManageAffiliates,
+    /// Read links.
+    ReadLinks,
+    /// Create and change links.
+    ManageLinks,
+    /// Read clicks.
+    ReadClicks,
+    /// Record clicks.
+    RecordClicks,
+    /// Read conversions.
+    ReadConversions,
+    /// Record conversions.
+    RecordConversions,
+    /// Approve and reject conversions.
+    ReviewConversions,
+    /// Read commissions.
+    ReadCommissions,
+    /// Read earnings.
+    ReadEarnings,
+    /// Read reports.
+    ReadReports,
+    /// Read journals, accounts and the trial balance.
+    ReadLedger,
+    /// Apply to campaigns as the affiliate that one is.
+    ActAsAffiliate,
+}
+
+/// Who the caller is.
+pub(super) struct Viewer(auth::Viewer);
+
+#[Object]
+impl Viewer {
+    /// The tenant that the credential belongs to.
+    async fn tenant(&self, ctx: &Context<'_>) -> Result<Tenant> {
+        let (services, viewer) = ctx.caller()?;
+        services::tenants::get(services, viewer).await.or_graphql().map(Tenant)
+    }
+
+    /// The user who is logged in; null for API keys and operators.
+    async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
+        let (services, viewer) = ctx.caller()?;
+        Ok(services::users::get_own(services, viewer).await.or_graphql()?.map(User))
+    }
+
+    /// The API key's id, which begins with `key_`; null for users and operators.
+    async fn api_key_id(&self) -> Option<ID> {
+        match self.0.actor {
+            Actor::ApiKey(id) => Some(id.into()),
+            Actor::User(_) | Actor::Operator | Actor::System => None,
+        }
+    }
+
+    /// The roles that the credential was given.
+    async fn roles(&self) -> Vec<Role> {
+        self.0.roles.iter().map(|role| (*role).into()).collect()
+    }
+
+    /// What the roles, and an API key's scopes, come to.
+    async fn permissions(&self) -> Vec<Permission> {
+        let held = auth::Permission::ALL.iter().filter(|permission| self.0.may(**permission));
+        held.map(|permission| (*permission).into()).collect()
+    }
+
+    /// When the credential ends, and every subscription with it; null for an API key that does not.
+    async fn expires_at(&self) -> Option<tributary_entity::Instant> {
+        self.0.expires_at
+    }
+}
+
+#[derive(Default)]
+pub(super) struct ViewerQuery;
+
+#[Object]
+impl ViewerQuery {
+    /// Who the caller is and what it may do.
+    #[graphql(guard = "Authenticated")]
+    async fn viewer(&self, ctx: &Context<'_>) -> Result<Viewer> {
+        let (_, viewer) = ctx.caller()?;
+        Ok(Viewer(viewer.clone()))
+    }
+
+    /// The tenant's settings.
+    #[graphql(guard = "Needs(auth::Permission::ReadTenant)")]
+    async fn tenant(&self, ctx: &Context<'_>) -> Result<Tenant> {
+        let (services, viewer) = ctx.caller()?;
+        services::tenants::get(services, viewer).await.or_graphql().map(Tenant)
+    }
+}

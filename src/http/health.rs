@@ -1,0 +1,22 @@
+//! Whether the node lives, and whether it can work.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde_json::{Value, json};
+
+use super::Edge;
+
+/// The process answers.
+pub(super) async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// The database answers. Redis is not asked for: without it the node works, only slower.
+pub(super) async fn ready(State(edge): State<Edge>) -> (StatusCode, Json<Value>) {
+    match edge.services.db.ping().await {
+        Ok(()) => (StatusCode::OK, Json(json!({ "ready": true }))),
+        Err(error) => {
+            tracing::warn!(%error, "not ready: the database does not answer");
+            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false, "missing": ["database"] })))
+        }
+    }
+}

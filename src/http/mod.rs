@@ -1,0 +1,35 @@
+//! The HTTP edge: routes, limits, request ids. Thin: everything behind `/graphql` is the schema's.
+
+mod graphql;
+mod health;
+mod request_id;
+mod ws;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use tower_http::trace::TraceLayer;
+
+use crate::{graphql::ApiSchema, services::Services};
+
+/// The largest request body: a full batch of conversions with every label is about half of it.
+const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Edge {
+    services: Services,
+    schema: ApiSchema,
+}
+
+/// All routes of a node.
+pub fn router(services: Services, schema: ApiSchema) -> Router {
+    let edge = Edge { services, schema };
+    Router::new()
+        .route("/", get(graphql::front))
+        .route("/graphql", get(graphql::get).post(graphql::post))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .layer(TraceLayer::new_for_http())
+        .layer(middleware::from_fn(request_id::layer))
+        .with_state(edge)
+}

@@ -1,0 +1,67 @@
+//! Work in the background: due outbox work every second, retention every hour. Safe on any number of nodes.
+//!
+//! # Adding one
+//! For work that follows from a fact: an `OutboxKind`, asked for in the fact's transaction, and an arm in [`outbox`].
+//! For work by the clock: a loop in [`start`]. Either way it must be safe to do twice.
+
+pub mod outbox;
+pub mod retention;
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::services::{ServiceError, Services};
+
+const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+
+/// The running jobs of a node.
+pub struct Jobs {
+    stop: CancellationToken,
+    loops: JoinSet<()>,
+}
+
+impl Jobs {
+    /// Lets what is under way finish, and ends.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.loops.join_next().await.is_some() {}
+    }
+}
+
+/// Starts all jobs.
+pub fn start(services: Services) -> Jobs {
+    let stop = CancellationToken::new();
+    let mut loops = JoinSet::new();
+    loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "outbox", async |services| {
+        outbox::run_due(services).await
+    }));
+    loops.spawn(every(RETENTION_EVERY, stop.clone(), services, "retention", async |services| {
+        retention::run(services).await
+    }));
+    Jobs { stop, loops }
+}
+
+async fn every<F>(period: Duration, stop: CancellationToken, services: Services, name: &'static str, job: F)
+where
+    F: AsyncFn(&Services) -> Result<u64, ServiceError>,
+{
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match job(&services).await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(job = name, job.count = count, "job done"),
+            Err(error) => tracing::warn!(job = name, ?error, "job failed; it runs again at the next tick"),
+        }
+    }
+}

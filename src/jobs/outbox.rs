@@ -1,0 +1,58 @@
+//! Does the work that transactions asked for: claimed with a lease, done at least once, deleted when done.
+
+use chrono::TimeDelta;
+use tributary_entity::{kinds::OutboxKind, outbox as row};
+
+use crate::{
+    domain::tenancy::TenantScope,
+    services::{ServiceError, Services, holds},
+    store::{directory, outbox},
+};
+
+/// Pieces of work looked at in one turn.
+const BATCH: u64 = 100;
+/// How long a claim holds; a node that dies gives its work back after this.
+const LEASE: TimeDelta = TimeDelta::minutes(5);
+
+/// Does all work that is due. Answers how many pieces.
+///
+/// # Errors
+/// As the database answers; a piece that fails keeps its lease and comes up again when that ends.
+pub async fn run_due(services: &Services) -> Result<u64, ServiceError> {
+    let mut done = 0;
+    loop {
+        let due = directory::due_work(&services.db, services.now(), BATCH).await?;
+        let mut progress = false;
+        for (scope, work) in due {
+            if claim(services, &scope, &work).await? {
+                run(services, &scope, &work).await?;
+                progress = true;
+                done += 1;
+            }
+        }
+        if !progress {
+            return Ok(done);
+        }
+    }
+}
+
+async fn claim(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<bool, ServiceError> {
+    let now = services.now();
+    let mut tx = services.db.begin(scope).await?;
+    let claimed = outbox::lease(&mut tx, work.id, now, now + LEASE).await?;
+    tx.commit().await?;
+    Ok(claimed)
+}
+
+async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<(), ServiceError> {
+    match work.kind {
+        OutboxKind::ReleaseHolds => {
+            let released = holds::release_due(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");
+        }
+    }
+    let mut tx = services.db.begin(scope).await?;
+    outbox::delete(&mut tx, work.id).await?;
+    tx.commit().await?;
+    Ok(())
+}

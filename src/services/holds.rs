@@ -1,0 +1,103 @@
+//! Hold release: commissions become payable when their hold is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DurationRound, TimeDelta};
+use tributary_entity::{
+    Instant, commission,
+    ids::{AccountId, AffiliateId, CommissionId, ConversionId, OutboxId},
+    kinds::{EventKind, OutboxKind},
+    money::{Currency, Money},
+};
+
+use super::{ServiceError, Services, ledger::post, publish};
+use crate::{
+    ambient,
+    domain::{
+        event::NewEvent,
+        ledger::{self, AccountKey, Code, Debts},
+        tenancy::TenantScope,
+    },
+    store::{balances, commissions, error::StoreError, outbox, scope::Tx},
+};
+
+/// Commissions released in one transaction, about: those of a conversion stay together.
+const CHUNK: u64 = 1_000;
+
+/// Asks for the release of what becomes payable at these instants: one piece of work per second and tenant.
+///
+/// # Errors
+/// As the database answers.
+pub async fn schedule(tx: &mut Tx, payable: BTreeSet<Instant>, now: Instant) -> Result<(), StoreError> {
+    let seconds: BTreeSet<Instant> = payable.into_iter().map(next_second).collect();
+    for due_at in seconds {
+        let id = OutboxId::from_uuid(ambient::new_uuid());
+        outbox::ask(tx, id, OutboxKind::ReleaseHolds, due_at.timestamp().to_string(), due_at, now).await?;
+    }
+    Ok(())
+}
+
+/// The second after an instant: the work must not run before what it is for is due.
+fn next_second(at: Instant) -> Instant {
+    at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at) + TimeDelta::seconds(1)
+}
+
+/// Releases every commission of a tenant whose hold is over. Answers how many. Safe to run at any time, any number of
+/// times, on any number of nodes.
+///
+/// # Errors
+/// As the database answers; what was committed before stays released.
+pub async fn release_due(services: &Services, scope: &TenantScope) -> Result<u64, ServiceError> {
+    let mut released = 0;
+    loop {
+        let mut tx = services.db.begin(scope).await?;
+        let now = services.now();
+        let due = commissions::lock_due(&tx, now, CHUNK).await?;
+        if due.is_empty() {
+            return Ok(released);
+        }
+        release(&mut tx, &due, now).await?;
+        publish(&*services.bus, tx).await?;
+        released += due.len() as u64;
+    }
+}
+
+async fn release(tx: &mut Tx, due: &[commission::Model], now: Instant) -> Result<(), StoreError> {
+    let mut by_conversion: BTreeMap<ConversionId, Vec<(AffiliateId, Money)>> = BTreeMap::new();
+    let mut by_affiliate: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
+    for row in due {
+        let money = Money::new(row.amount_minor, row.currency);
+        by_conversion.entry(row.conversion_id).or_default().push((row.affiliate_id, money));
+        *by_affiliate.entry((row.affiliate_id, row.currency)).or_default() += row.amount_minor;
+    }
+    let mut debts = debts(tx, by_affiliate.keys()).await?;
+    let mut journals = Vec::with_capacity(by_conversion.len());
+    for (conversion_id, earned) in &by_conversion {
+        let journal = ledger::hold_released(*conversion_id, earned, &mut debts)
+            .map_err(|error| StoreError::inconsistent("journal", error))?;
+        journals.extend(journal);
+    }
+    post(tx, &journals, now).await?;
+    let ids: Vec<CommissionId> = due.iter().map(|row| row.id).collect();
+    commissions::release(tx, &ids, now).await?;
+    for ((affiliate_id, currency), amount_minor) in by_affiliate {
+        let released = Money::new(amount_minor, currency);
+        let event = NewEvent::new(EventKind::EarningsReleased, affiliate_id.uuid(), &released, now);
+        tx.record(event.of_affiliate(Some(affiliate_id)));
+    }
+    Ok(())
+}
+
+/// What these affiliates owe, locked.
+async fn debts(tx: &Tx, owners: impl Iterator<Item = &(AffiliateId, Currency)>) -> Result<Debts, StoreError> {
+    let tenant_id = tx.scope().tenant_id();
+    let accounts: BTreeMap<AccountId, (AffiliateId, Currency)> = owners
+        .map(|(affiliate_id, currency)| {
+            let key = AccountKey::of_affiliate(Code::AffiliateReceivable, *affiliate_id, *currency);
+            (key.id(tenant_id), (*affiliate_id, *currency))
+        })
+        .collect();
+    let ids: Vec<AccountId> = accounts.keys().copied().collect();
+    let balances = balances::lock_many(tx, &ids).await?;
+    Ok(balances.into_iter().filter_map(|(id, amount)| accounts.get(&id).map(|owner| (*owner, amount))).collect())
+}

@@ -1,0 +1,194 @@
+//! One batch, one transaction: claims, facts, decisions, rows, events; all or nothing.
+
+use std::{collections::HashMap, ops::Range, time::Duration};
+
+use tributary_entity::ids::{ClickId, ConversionId};
+use uuid::Uuid;
+
+use super::{Answer, Env, Failure, Item, Recorded, Work, clicks, conversions, programme::Programme};
+use crate::{
+    ambient,
+    domain::{idempotency::Claim, problem::Problem, tenancy::TenantScope},
+    services::publish,
+    store::{
+        error::{Constraint, StoreError},
+        idempotency::{self, Claimed},
+        links,
+    },
+};
+
+/// How often a batch that lost a race is done again.
+const ATTEMPTS: u32 = 6;
+
+/// Records items in as few transactions as it takes: one, unless an item cannot be stored and is halved out.
+pub(super) async fn settle(env: &Env, scope: &TenantScope, items: &[Item]) -> Vec<Answer> {
+    let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
+    let mut open: Vec<Range<usize>> = vec![0..items.len()];
+    while let Some(range) = open.pop() {
+        match attempt(env, scope, &items[range.clone()]).await {
+            Ok(done) => {
+                for (slot, answer) in answers[range].iter_mut().zip(done) {
+                    *slot = Some(answer);
+                }
+            }
+            Err(StoreError::Unavailable(error)) => {
+                tracing::warn!(%error, ingest.items = range.len(), "the database is away; items not recorded");
+                answers[range].fill_with(|| Some(Err(Failure::Unavailable)));
+            }
+            Err(error) if error.is_conflict() => {
+                tracing::warn!(?error, ingest.items = range.len(), "items lost every race; not recorded");
+                answers[range].fill_with(|| Some(Err(Failure::Unavailable)));
+            }
+            Err(error) if range.len() == 1 => {
+                tracing::error!(?error, "an item cannot be stored");
+                answers[range].fill_with(|| Some(Err(Failure::Poison)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, ingest.items = range.len(), "a batch failed; halving it");
+                let middle = range.start + range.len() / 2;
+                // The earlier half first: order inside a call stays.
+                open.push(middle..range.end);
+                open.push(range.start..middle);
+            }
+        }
+    }
+    answers.into_iter().map(|answer| answer.unwrap_or(Err(Failure::Poison))).collect()
+}
+
+/// Does a batch, again when it lost a race against another node.
+async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+    let mut delay = Duration::from_millis(5);
+    for _ in 1..ATTEMPTS {
+        match transact(env, scope, items).await {
+            // Another node was first with a natural key: the next try sees its row and decides anew.
+            Err(
+                StoreError::Conflict(_)
+                | StoreError::Constraint(Constraint::ConversionOrder | Constraint::ConversionClick),
+            ) => tokio::time::sleep(delay).await,
+            result => return result,
+        }
+        delay *= 2;
+    }
+    transact(env, scope, items).await
+}
+
+/// What is to be done with an item, as far as its key tells.
+enum Plan {
+    Record,
+    /// As the item at this index of the batch, which has the same key and input.
+    Follow(usize),
+    Answer(Answer),
+}
+
+async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+    let now = env.clock.now();
+    let mut tx = env.db.begin(scope).await?;
+    let ids: Vec<Uuid> = items.iter().map(|_| ambient::new_uuid()).collect();
+
+    let link_ids = items.iter().filter_map(|item| match &item.work {
+        Work::Click(click) => Some(click.link_id),
+        Work::Conversion(_) => None,
+    });
+    let links: HashMap<_, _> = match distinct(link_ids) {
+        wanted if wanted.is_empty() => HashMap::new(),
+        wanted => links::get_many(&tx, &wanted).await?.into_iter().map(|row| (row.id, row)).collect(),
+    };
+
+    // A refused item must not use up its key, so refusals come before claims.
+    let mut plans: Vec<Plan> = items
+        .iter()
+        .map(|item| match &item.work {
+            Work::Click(click) if !links.contains_key(&click.link_id) => {
+                Plan::Answer(Err(Failure::Refused(Problem::not_found(&["linkId"]))))
+            }
+            _ => Plan::Record,
+        })
+        .collect();
+    let mut first_of_key: HashMap<&str, usize> = HashMap::new();
+    let mut claimed: Vec<usize> = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let (Plan::Record, Some(claim)) = (&plans[index], &item.claim) else { continue };
+        match first_of_key.get(claim.key.as_str()) {
+            None => {
+                first_of_key.insert(&claim.key, index);
+                claimed.push(index);
+            }
+            Some(first) => {
+                let same = items[*first].claim.as_ref().is_some_and(|first| first.input_hash == claim.input_hash);
+                plans[index] =
+                    if same { Plan::Follow(*first) } else { Plan::Answer(Err(Failure::Refused(Claim::conflict()))) };
+            }
+        }
+    }
+    if !claimed.is_empty() {
+        let claims: Vec<_> =
+            claimed.iter().filter_map(|index| Some((items[*index].claim.as_ref()?, ids[*index]))).collect();
+        let outcomes = idempotency::claim(&mut tx, &claims, now).await?;
+        for (index, outcome) in claimed.into_iter().zip(outcomes) {
+            match outcome {
+                Claimed::Fresh => {}
+                Claimed::Replayed(id) => plans[index] = Plan::Answer(Ok(Recorded::Replayed(id))),
+                Claimed::Conflict => plans[index] = Plan::Answer(Err(Failure::Refused(Claim::conflict()))),
+            }
+        }
+    }
+
+    let mut new_clicks = Vec::new();
+    let mut new_conversions = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        if !matches!(plans[index], Plan::Record) {
+            continue;
+        }
+        match &item.work {
+            Work::Click(input) => {
+                new_clicks.push(clicks::Fresh { index, id: ClickId::from_uuid(ids[index]), input });
+            }
+            Work::Conversion(input) => new_conversions.push(conversions::Fresh {
+                index,
+                id: ConversionId::from_uuid(ids[index]),
+                input,
+                actor: item.actor,
+                has_key: item.claim.is_some(),
+            }),
+        }
+    }
+    let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
+    if !new_clicks.is_empty() || !new_conversions.is_empty() {
+        let known = conversions::load_clicks(&tx, &new_conversions).await?;
+        let pairs = links
+            .values()
+            .map(|link| (link.campaign_id, link.affiliate_id))
+            .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
+        let programme = Programme::load(&tx, pairs, !new_conversions.is_empty()).await?;
+        let mut totals = programme.totals();
+        let clicks = clicks::record(&mut tx, &new_clicks, &links, &programme, &mut totals, now).await?;
+        let recorded =
+            conversions::record(&mut tx, new_conversions, known, &clicks, &programme, &mut totals, now).await?;
+        totals.write(&mut tx).await?;
+        for (index, row) in clicks {
+            answers[index] = Some(Ok(Recorded::Click(Box::new(row))));
+        }
+        for (index, snapshot) in recorded {
+            let recorded = snapshot.map(|snapshot| Recorded::Conversion(Box::new(snapshot)));
+            answers[index] = Some(recorded.map_err(Failure::Refused));
+        }
+    }
+    publish(&*env.bus, tx).await?;
+
+    Ok(plans
+        .into_iter()
+        .enumerate()
+        .map(|(index, plan)| match plan {
+            Plan::Answer(answer) => answer,
+            Plan::Follow(first) => Ok(Recorded::Replayed(ids[first])),
+            Plan::Record => answers[index].take().unwrap_or(Err(Failure::Poison)),
+        })
+        .collect())
+}
+
+fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut values: Vec<T> = values.collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}

@@ -1,0 +1,238 @@
+//! Ingest: clicks and conversions through one lane per tenant, committed in groups, answered after COMMIT.
+//!
+//! A lane has one transaction in flight; what arrives meanwhile is the next batch. There is no timer: an idle lane
+//! commits at once, a busy lane batches by itself. Queues are bounded: past the bound the caller is told to come back.
+//! [`batch`] is one transaction; a batch that fails is halved until the item at fault stands alone.
+//!
+//! # Decisions
+//! - A call's items stay together (at most 1 000), so that a batch mutation is usually one transaction.
+//! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
+
+mod batch;
+mod clicks;
+mod conversions;
+mod programme;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
+use tributary_entity::{click, ids::TenantId};
+use uuid::Uuid;
+
+use super::ServiceError;
+use crate::{
+    ambient::Clock,
+    auth::Actor,
+    bus::EventBus,
+    config::Settings,
+    domain::{
+        click::NewClick,
+        conversion::{NewConversion, Snapshot},
+        idempotency::Claim,
+        problem::Problem,
+        tenancy::TenantScope,
+    },
+    store::database::Db,
+};
+
+/// What a lane is asked to record.
+pub struct Item {
+    pub actor: Actor,
+    pub claim: Option<Claim>,
+    pub work: Work,
+}
+
+/// A fact to record, checked.
+pub enum Work {
+    Click(NewClick),
+    Conversion(NewConversion),
+}
+
+/// What became of an item.
+pub enum Recorded {
+    Click(Box<click::Model>),
+    Conversion(Box<Snapshot>),
+    /// The key was used before with the same input: the id of what was recorded then.
+    Replayed(Uuid),
+}
+
+/// Why an item was not recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Refused(Problem),
+    /// The database is away. The outcome may even be unknown: the same key tells.
+    Unavailable,
+    /// The item itself cannot be stored: a defect, logged.
+    Poison,
+}
+
+/// An item's answer.
+pub type Answer = Result<Recorded, Failure>;
+
+impl From<Failure> for ServiceError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(problem) => problem.into(),
+            Failure::Unavailable => Self::Unavailable,
+            Failure::Poison => Self::Internal("an ingest item could not be stored"),
+        }
+    }
+}
+
+/// What a batch needs.
+pub(super) struct Env {
+    pub db: Db,
+    pub clock: Arc<dyn Clock>,
+    pub bus: Arc<dyn EventBus>,
+}
+
+struct Call {
+    items: Vec<Item>,
+    answer: oneshot::Sender<Vec<Answer>>,
+    /// Room in the queue, given back when the call is answered.
+    _room: OwnedSemaphorePermit,
+}
+
+struct Lane {
+    queue: mpsc::UnboundedSender<Call>,
+    room: Arc<Semaphore>,
+}
+
+/// The lanes of this node; cheap to clone.
+#[derive(Clone)]
+pub struct Lanes {
+    env: Arc<Env>,
+    lanes: Arc<Mutex<HashMap<TenantId, Lane>>>,
+    queue_items: usize,
+    batch_items: usize,
+}
+
+/// How long an idle lane keeps its task.
+const IDLE: Duration = Duration::from_secs(30);
+/// When a refused caller may come back.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+impl Lanes {
+    pub fn new(db: Db, clock: Arc<dyn Clock>, bus: Arc<dyn EventBus>, settings: &Settings) -> Self {
+        Self {
+            env: Arc::new(Env { db, clock, bus }),
+            lanes: Arc::default(),
+            queue_items: settings.ingest_queue_items,
+            batch_items: settings.ingest_batch_items,
+        }
+    }
+
+    /// Records items; answers in their order, after the commit.
+    ///
+    /// # Errors
+    /// `Overloaded` when the tenant's queue is full; nothing was taken then.
+    pub async fn record(&self, scope: &TenantScope, items: Vec<Item>) -> Result<Vec<Answer>, ServiceError> {
+        let overloaded = ServiceError::Overloaded { retry_after: RETRY_AFTER };
+        let Ok(count) = u32::try_from(items.len()) else { return Err(overloaded) };
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = Some((items, answer));
+        while let Some((items, answer)) = waiting.take() {
+            let (queue, room) = self.lane(scope);
+            let Ok(permit) = room.try_acquire_many_owned(count) else { return Err(overloaded) };
+            // A lane that ends between look-up and send hands the call back.
+            if let Err(mpsc::error::SendError(call)) = queue.send(Call { items, answer, _room: permit }) {
+                waiting = Some((call.items, call.answer));
+            }
+        }
+        answered.await.map_err(|_| ServiceError::Unavailable)
+    }
+
+    /// As [`Lanes::record`], for items some of which were refused before: each answer stands where its item stood.
+    ///
+    /// # Errors
+    /// As [`Lanes::record`].
+    pub async fn record_checked(
+        &self,
+        scope: &TenantScope,
+        checked: Vec<Result<Item, Problem>>,
+    ) -> Result<Vec<Answer>, ServiceError> {
+        let mut items = Vec::with_capacity(checked.len());
+        let refused: Vec<Option<Problem>> =
+            checked.into_iter().map(|item| item.map(|item| items.push(item)).err()).collect();
+        let mut recorded = if items.is_empty() { Vec::new() } else { self.record(scope, items).await? }.into_iter();
+        Ok(refused
+            .into_iter()
+            .map(|problem| match problem {
+                Some(problem) => Err(Failure::Refused(problem)),
+                None => recorded.next().unwrap_or(Err(Failure::Poison)),
+            })
+            .collect())
+    }
+
+    fn lane(&self, scope: &TenantScope) -> (mpsc::UnboundedSender<Call>, Arc<Semaphore>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(scope.tenant_id()).or_insert_with(|| {
+            let (queue, calls) = mpsc::unbounded_channel();
+            tokio::spawn(self.clone().run(TenantScope::tenant(scope.tenant_id()), calls));
+            Lane { queue, room: Arc::new(Semaphore::new(self.queue_items)) }
+        });
+        (lane.queue.clone(), Arc::clone(&lane.room))
+    }
+
+    /// One lane: takes what is queued, commits it, answers, and again.
+    async fn run(self, scope: TenantScope, mut calls: mpsc::UnboundedReceiver<Call>) {
+        let mut held: Option<Call> = None;
+        loop {
+            let first = match held.take() {
+                Some(call) => call,
+                None => match timeout(IDLE, calls.recv()).await {
+                    Ok(Some(call)) => call,
+                    Ok(None) => return,
+                    Err(_) => {
+                        if self.retire(&scope, &mut calls) {
+                            return;
+                        }
+                        continue;
+                    }
+                },
+            };
+            let mut items = Vec::new();
+            let mut answers = Vec::new();
+            let mut take = |call: Call| {
+                answers.push((call.items.len(), call.answer, call._room));
+                items.extend(call.items);
+                items.len()
+            };
+            let mut taken = take(first);
+            while taken < self.batch_items {
+                match calls.try_recv() {
+                    Ok(call) if taken + call.items.len() > self.batch_items => {
+                        held = Some(call);
+                        break;
+                    }
+                    Ok(call) => taken = take(call),
+                    Err(_) => break,
+                }
+            }
+            let mut results = batch::settle(&self.env, &scope, &items).await.into_iter();
+            for (count, answer, _room) in answers {
+                // A caller that went away needs no answer; its key will tell it.
+                let _ = answer.send(results.by_ref().take(count).collect());
+            }
+        }
+    }
+
+    /// Ends an idle lane unless a call came in at the last moment.
+    fn retire(&self, scope: &TenantScope, calls: &mut mpsc::UnboundedReceiver<Call>) -> bool {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if calls.is_empty() {
+            lanes.remove(&scope.tenant_id());
+            calls.close();
+            true
+        } else {
+            false
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a batch must know of campaigns and affiliates, and the totals it adds up before it writes them once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tributary_entity::{
+    Instant, affiliate, campaign, enrollment, goal,
+    ids::{AffiliateId, CampaignId},
+    money::Currency,
+};
+
+use crate::{
+    domain::{
+        report::{self, Totals},
+        rule::Rule,
+    },
+    store::{
+        affiliates, campaigns, enrollments,
+        error::{Constraint, StoreError},
+        goals,
+        rollups::{self, RollupKey},
+        rules,
+        scope::Tx,
+    },
+};
+
+/// The campaigns, affiliates and enrollments that a batch's clicks and conversions name.
+pub(super) struct Programme {
+    campaigns: HashMap<CampaignId, campaign::Model>,
+    affiliates: HashMap<AffiliateId, affiliate::Model>,
+    enrollments: HashMap<(CampaignId, AffiliateId), enrollment::Model>,
+    goals: HashMap<(CampaignId, String), goal::Model>,
+    rules: HashMap<CampaignId, Vec<Rule>>,
+}
+
+impl Programme {
+    /// Reads what the pairs name; goals and rules only when conversions need them.
+    pub async fn load(
+        tx: &Tx,
+        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
+        for_conversions: bool,
+    ) -> Result<Self, StoreError> {
+        let pairs: BTreeSet<_> = pairs.collect();
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        let campaign_ids: Vec<_> = pairs.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
+        let affiliate_ids: Vec<_> = pairs.iter().map(|(_, id)| *id).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut programme = Self {
+            campaigns: HashMap::new(),
+            affiliates: HashMap::new(),
+            enrollments: HashMap::new(),
+            goals: HashMap::new(),
+            rules: HashMap::new(),
+        };
+        if pairs.is_empty() {
+            return Ok(programme);
+        }
+        let rows = campaigns::get_many(tx, &campaign_ids).await?;
+        programme.campaigns.extend(rows.into_iter().map(|row| (row.id, row)));
+        let rows = affiliates::get_all(tx, &affiliate_ids).await?;
+        programme.affiliates.extend(rows.into_iter().map(|row| (row.id, row)));
+        let rows = enrollments::for_pairs(tx, &pairs).await?;
+        programme.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
+        if for_conversions {
+            let rows = goals::for_campaigns(tx, &campaign_ids).await?;
+            programme.goals.extend(rows.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
+            for rule in rules::for_campaigns(tx, &campaign_ids).await? {
+                programme.rules.entry(rule.head.campaign_id).or_default().push(rule);
+            }
+        }
+        Ok(programme)
+    }
+
+    /// A campaign that a click or link names; the foreign keys promise it.
+    pub fn campaign(&self, id: CampaignId) -> Result<&campaign::Model, StoreError> {
+        self.campaigns.get(&id).ok_or_else(|| StoreError::inconsistent("campaign", "named by a link and not there"))
+    }
+
+    /// An affiliate that a click or link names; the foreign keys promise it.
+    pub fn affiliate(&self, id: AffiliateId) -> Result<&affiliate::Model, StoreError> {
+        self.affiliates.get(&id).ok_or_else(|| StoreError::inconsistent("affiliate", "named by a link and not there"))
+    }
+
+    pub fn enrollment(&self, campaign_id: CampaignId, affiliate_id: AffiliateId) -> Option<&enrollment::Model> {
+        self.enrollments.get(&(campaign_id, affiliate_id))
+    }
+
+    pub fn goal(&self, campaign_id: CampaignId, code: &str) -> Option<&goal::Model> {
+        self.goals.get(&(campaign_id, code.to_owned()))
+    }
+
+    pub fn rules(&self, campaign_id: CampaignId) -> &[Rule] {
+        self.rules.get(&campaign_id).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn totals(&self) -> BatchTotals {
+        BatchTotals::default()
+    }
+}
+
+/// The totals of a batch, written once.
+#[derive(Default)]
+pub(super) struct BatchTotals(BTreeMap<RollupKey, Totals>);
+
+impl BatchTotals {
+    /// Adds to the totals of an hour.
+    ///
+    /// # Errors
+    /// `Constraint::CounterRange` when a sum is past what can be held.
+    pub fn add(
+        &mut self,
+        occurred_at: Instant,
+        campaign_id: CampaignId,
+        affiliate_id: AffiliateId,
+        currency: Currency,
+        totals: Totals,
+    ) -> Result<(), StoreError> {
+        let key = RollupKey { bucket_at: report::hour(occurred_at), campaign_id, affiliate_id, currency };
+        let sum = self.0.entry(key).or_default();
+        *sum = sum.checked_add(&totals).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+        Ok(())
+    }
+
+    pub async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
+        if self.0.is_empty() { Ok(()) } else { rollups::add(tx, &self.0).await }
+    }
+}

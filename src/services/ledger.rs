@@ -1,0 +1,132 @@
+//! The ledger: posting journals (inside another noun's transaction) and reading what was posted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tributary_entity::{
+    Instant, account, entry,
+    ids::{AccountId, JournalId},
+    journal,
+};
+
+use super::{ServiceError, Services};
+use crate::{
+    ambient,
+    auth::Viewer,
+    domain::{
+        ledger::{AccountKey, CodeTotal, Journal, JournalFilter, Side},
+        page::{Page, PageRequest},
+    },
+    store::{
+        balances,
+        error::{Constraint, StoreError},
+        ledger,
+        scope::Tx,
+    },
+};
+
+/// Posts journals: accounts made as needed, entries appended, guarded balances moved.
+///
+/// # Errors
+/// `Constraint::JournalBusinessKey` when one was posted before; `Constraint::CounterRange` when a guarded balance would
+/// fall below zero. Nothing is posted then.
+pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<(), StoreError> {
+    if journals.is_empty() {
+        return Ok(());
+    }
+    let lines = || journals.iter().flat_map(Journal::lines);
+    let accounts: BTreeSet<AccountKey> = lines().map(|line| line.account).collect();
+    ledger::ensure_accounts(tx, &accounts, now).await?;
+    let numbered: Vec<(JournalId, &Journal)> =
+        journals.iter().map(|journal| (JournalId::from_uuid(ambient::new_uuid()), journal)).collect();
+    ledger::append(tx, &numbered, now).await?;
+
+    let tenant_id = tx.scope().tenant_id();
+    let mut deltas: BTreeMap<AccountId, i64> = BTreeMap::new();
+    for line in lines().filter(|line| line.account.code.is_guarded()) {
+        let grown = match line.account.code.side() {
+            Side::Debit => line.amount_minor,
+            Side::Credit => -line.amount_minor,
+        };
+        let sum = deltas.entry(line.account.id(tenant_id)).or_default();
+        *sum = sum.checked_add(grown).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+    }
+    balances::add(tx, &deltas).await
+}
+
+/// A journal with its lines and their accounts.
+#[derive(Clone, Debug)]
+pub struct PostedJournal {
+    pub head: journal::Model,
+    pub lines: Vec<(entry::Model, account::Model)>,
+}
+
+/// A page of the tenant's journals with their lines.
+///
+/// # Errors
+/// As the database answers.
+pub async fn journals(
+    services: &Services,
+    viewer: &Viewer,
+    filter: &JournalFilter,
+    request: &PageRequest,
+) -> Result<Page<PostedJournal>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    let page = ledger::list(&tx, filter, request).await?;
+    let rows = with_lines(&tx, page.rows).await?;
+    Ok(Page { rows, has_next: page.has_next, has_previous: page.has_previous })
+}
+
+/// The journals with these ids.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get_many(
+    services: &Services,
+    viewer: &Viewer,
+    ids: &[JournalId],
+) -> Result<Vec<PostedJournal>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    let heads = ledger::get_many(&tx, ids).await?;
+    Ok(with_lines(&tx, heads).await?)
+}
+
+async fn with_lines(tx: &Tx, heads: Vec<journal::Model>) -> Result<Vec<PostedJournal>, StoreError> {
+    let ids: Vec<JournalId> = heads.iter().map(|head| head.id).collect();
+    let entries = ledger::entries(tx, &ids).await?;
+    let account_ids: BTreeSet<AccountId> = entries.iter().map(|entry| entry.account_id).collect();
+    let accounts: BTreeMap<AccountId, account::Model> =
+        ledger::accounts(tx, &account_ids.into_iter().collect::<Vec<_>>())
+            .await?
+            .into_iter()
+            .map(|row| (row.id, row))
+            .collect();
+    let mut lines: BTreeMap<JournalId, Vec<(entry::Model, account::Model)>> = BTreeMap::new();
+    for entry in entries {
+        let account = accounts
+            .get(&entry.account_id)
+            .ok_or_else(|| StoreError::inconsistent("entry", "an account is not there"))?;
+        lines.entry(entry.journal_id).or_default().push((entry, account.clone()));
+    }
+    Ok(heads
+        .into_iter()
+        .map(|head| PostedJournal { lines: lines.remove(&head.id).unwrap_or_default(), head })
+        .collect())
+}
+
+/// How many journals a list has.
+///
+/// # Errors
+/// As the database answers.
+pub async fn count(services: &Services, viewer: &Viewer, filter: &JournalFilter) -> Result<i64, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(ledger::count(&tx, filter).await?)
+}
+
+/// The trial balance: sums of all entries by account code and currency, at one moment.
+///
+/// # Errors
+/// As the database answers.
+pub async fn trial_balance(services: &Services, viewer: &Viewer) -> Result<Vec<CodeTotal>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(ledger::totals(&tx).await?)
+}

@@ -1,0 +1,111 @@
+//! Tenants: made from the command line with their first owner, read by everybody who belongs to them.
+
+use tributary_entity::{
+    ids::UserId,
+    kinds::{Role, TenantStatus, UserStatus},
+    money::Currency,
+    tenant, user,
+};
+
+use super::{ServiceError, Services};
+use crate::{
+    ambient,
+    auth::Viewer,
+    domain::{
+        problem::{Problem, ProblemCode},
+        tenancy::TenantScope,
+        tenant as rules, text,
+        user::{NewUser, User},
+    },
+    store::{
+        directory,
+        error::{Constraint, StoreError},
+        tenants, users,
+    },
+};
+
+/// A new tenant with its first owner. No `Debug`: it holds a password.
+pub struct NewTenant {
+    pub slug: String,
+    pub name: String,
+    /// Default currency of new campaigns.
+    pub currency: Currency,
+    pub owner_email: String,
+    pub owner_name: String,
+    pub owner_password: String,
+}
+
+/// Makes a tenant and its first owner. Belongs to no viewer: who calls it has the machine.
+///
+/// # Errors
+/// The input's problems; `ALREADY_EXISTS` when the slug is taken.
+pub async fn create(services: &Services, input: NewTenant) -> Result<(tenant::Model, User), ServiceError> {
+    let slug = rules::slug(&["slug"], &input.slug)?;
+    let name = text::required(&["name"], &input.name, text::NAME_MAX)?;
+    let owner = NewUser {
+        email: input.owner_email,
+        name: input.owner_name,
+        password: input.owner_password,
+        roles: vec![Role::Owner],
+        affiliate_id: None,
+    };
+    let owner = owner.check()?;
+    let password_hash = services.passwords.hash(&owner.password).await?;
+    let scope = directory::new_tenant();
+    let now = services.now();
+    let tenant = tenant::Model {
+        tenant_id: scope.tenant_id(),
+        slug,
+        name,
+        currency: input.currency,
+        time_zone: "UTC".to_owned(),
+        epoch: uuid::Builder::from_random_bytes(ambient::random_bytes()).into_uuid(),
+        status: TenantStatus::Active,
+        created_at: now,
+    };
+    let row = user::Model {
+        tenant_id: scope.tenant_id(),
+        id: UserId::from_uuid(ambient::new_uuid()),
+        email: owner.email,
+        name: owner.name,
+        password_hash: Some(password_hash),
+        affiliate_id: None,
+        status: UserStatus::Active,
+        created_at: now,
+        updated_at: now,
+    };
+    let mut tx = services.db.begin(&scope).await?;
+    tenants::insert(&mut tx, tenant.clone()).await.map_err(slug_taken)?;
+    users::insert(&mut tx, row.clone(), &owner.roles).await?;
+    tx.commit().await?;
+    Ok((tenant, User { row, roles: owner.roles }))
+}
+
+fn slug_taken(error: StoreError) -> ServiceError {
+    match error {
+        StoreError::Constraint(Constraint::TenantSlug) => {
+            Problem::new(ProblemCode::AlreadyExists, &["slug"], "another tenant has this name").into()
+        }
+        other => other.into(),
+    }
+}
+
+/// The tenant with a slug, for the command line.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get_by_slug(
+    services: &Services,
+    slug: &str,
+) -> Result<Option<(TenantScope, tenant::Model)>, ServiceError> {
+    Ok(directory::tenant_by_slug(&services.db, slug).await?)
+}
+
+/// The viewer's own tenant.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get(services: &Services, viewer: &Viewer) -> Result<tenant::Model, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(tenants::get(&tx).await?)
+}

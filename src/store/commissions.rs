@@ -1,0 +1,137 @@
+//! Commissions.
+
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select, sea_query::Expr};
+use tributary_entity::{
+    Instant, commission,
+    ids::{CommissionId, ConversionId},
+    kinds::CommissionStatus,
+};
+
+use super::{
+    dialect,
+    error::StoreError,
+    page,
+    scope::{Tx, any_of},
+};
+use crate::domain::{
+    commission::CommissionFilter,
+    page::{Page, PageRequest},
+};
+
+fn filtered(tx: &Tx, filter: &CommissionFilter) -> Select<commission::Entity> {
+    use commission::Column;
+    let mut select = tx.visible::<commission::Entity>();
+    if let Some(ids) = &filter.affiliate_ids {
+        select = select.filter(any_of(Column::AffiliateId, ids.iter().copied()));
+    }
+    if let Some(ids) = &filter.conversion_ids {
+        select = select.filter(any_of(Column::ConversionId, ids.iter().copied()));
+    }
+    if let Some(statuses) = &filter.statuses {
+        select = select.filter(any_of(Column::Status, statuses.iter().copied()));
+    }
+    select
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn get_many(tx: &Tx, ids: &[CommissionId]) -> Result<Vec<commission::Model>, StoreError> {
+    let select = tx.visible::<commission::Entity>().filter(any_of(commission::Column::Id, ids.iter().copied()));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn list(
+    tx: &Tx,
+    filter: &CommissionFilter,
+    request: &PageRequest,
+) -> Result<Page<commission::Model>, StoreError> {
+    page::page(tx, filtered(tx, filter), request, None).await
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn count(tx: &Tx, filter: &CommissionFilter) -> Result<i64, StoreError> {
+    page::count(tx, filtered(tx, filter)).await
+}
+
+/// The commissions of these conversions that the scope's ring may see, oldest first.
+///
+/// # Errors
+/// As the database answers.
+pub async fn of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commission::Model>, StoreError> {
+    use commission::Column;
+    let select = tx.visible::<commission::Entity>().filter(any_of(Column::ConversionId, ids.iter().copied()));
+    Ok(select.order_by_asc(Column::Id).all(tx.connection()).await?)
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), StoreError> {
+    tx.insert_all::<commission::Entity>(rows).await
+}
+
+/// Moves the commissions of these conversions to a state, with the time from which they are payable.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_status_of_conversions(
+    tx: &mut Tx,
+    ids: &[ConversionId],
+    status: CommissionStatus,
+    payable_at: Option<Instant>,
+) -> Result<(), StoreError> {
+    use commission::Column;
+    tx.update_many::<commission::Entity>()
+        .col_expr(Column::Status, Expr::value(status))
+        .col_expr(Column::PayableAt, Expr::value(payable_at))
+        .filter(any_of(Column::ConversionId, ids.iter().copied()))
+        .exec(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Up to `limit` conversions with commissions whose hold is over, with all their commissions that are in hold; locked.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_due(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<commission::Model>, StoreError> {
+    use commission::Column;
+    let pending = || tx.find::<commission::Entity>().filter(Column::Status.eq(CommissionStatus::Pending));
+    let ids: Vec<ConversionId> = pending()
+        .select_only()
+        .column(Column::ConversionId)
+        .filter(Column::PayableAt.lte(now))
+        .order_by_asc(Column::PayableAt)
+        .order_by_asc(Column::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(tx.connection())
+        .await?;
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let select = pending().filter(any_of(Column::ConversionId, ids)).order_by_asc(Column::Id);
+    Ok(dialect::lock(tx, select).all(tx.connection()).await?)
+}
+
+/// Marks locked commissions as released.
+///
+/// # Errors
+/// `Inconsistent` when one of them was not in hold.
+pub async fn release(tx: &mut Tx, ids: &[CommissionId], now: Instant) -> Result<(), StoreError> {
+    use commission::Column;
+    let update = tx
+        .update_many::<commission::Entity>()
+        .col_expr(Column::Status, Expr::value(CommissionStatus::Available))
+        .col_expr(Column::ReleasedAt, Expr::value(now))
+        .filter(any_of(Column::Id, ids.iter().copied()))
+        .filter(Column::Status.eq(CommissionStatus::Pending));
+    let changed = update.exec(tx.connection()).await?.rows_affected;
+    if changed == ids.len() as u64 {
+        Ok(())
+    } else {
+        Err(StoreError::inconsistent("commission", format!("{changed} of {} rows released", ids.len())))
+    }
+}

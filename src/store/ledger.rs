@@ -1,0 +1,171 @@
+//! The ledger's accounts, journals and entries: appended, read, summed; never changed.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use tributary_entity::{
+    Instant, account, entry,
+    ids::{AccountId, AffiliateId, JournalId},
+    journal,
+};
+
+use super::{
+    dialect,
+    error::StoreError,
+    page,
+    scope::{Tx, any_of},
+};
+use crate::domain::{
+    ledger::{AccountKey, Code, CodeTotal, Journal, JournalFilter},
+    page::{Page, PageRequest},
+};
+
+/// Makes the accounts that are not there yet.
+///
+/// # Errors
+/// As the database answers.
+pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Instant) -> Result<(), StoreError> {
+    let tenant_id = tx.scope().tenant_id();
+    let mut rows: Vec<account::Model> = keys
+        .iter()
+        .map(|key| account::Model {
+            tenant_id,
+            id: key.id(tenant_id),
+            code: key.code.number(),
+            affiliate_id: key.affiliate_id,
+            currency: key.currency,
+            created_at: now,
+        })
+        .collect();
+    // Two transactions that make the same accounts must wait for each other in one order.
+    rows.sort_by_key(|row| row.id);
+    let conflict = [account::Column::TenantId, account::Column::Id];
+    tx.insert_ignoring::<account::Entity>(rows, Some(&conflict)).await?;
+    Ok(())
+}
+
+/// Appends journals with their entries. The accounts exist.
+///
+/// # Errors
+/// `Constraint::JournalBusinessKey` when one was posted before.
+pub async fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instant) -> Result<(), StoreError> {
+    let tenant_id = tx.scope().tenant_id();
+    let heads = journals
+        .iter()
+        .map(|(id, journal)| journal::Model {
+            tenant_id,
+            id: *id,
+            kind: journal.kind(),
+            business_key: journal.business_key().to_owned(),
+            conversion_id: journal.conversion_id(),
+            posted_at: now,
+        })
+        .collect();
+    let entries = journals
+        .iter()
+        .flat_map(|(id, journal)| {
+            (0..).zip(journal.lines()).map(|(line, posted)| entry::Model {
+                tenant_id,
+                journal_id: *id,
+                line,
+                account_id: posted.account.id(tenant_id),
+                amount_minor: posted.amount_minor,
+                currency: posted.account.currency,
+            })
+        })
+        .collect();
+    tx.insert_all::<journal::Entity>(heads).await?;
+    tx.insert_all::<entry::Entity>(entries).await
+}
+
+fn filtered(tx: &Tx, filter: &JournalFilter) -> Select<journal::Entity> {
+    let mut select = tx.find::<journal::Entity>();
+    if let Some(kinds) = &filter.kinds {
+        select = select.filter(any_of(journal::Column::Kind, kinds.iter().copied()));
+    }
+    if let Some(ids) = &filter.conversion_ids {
+        select = select.filter(any_of(journal::Column::ConversionId, ids.iter().copied()));
+    }
+    if let Some(ids) = &filter.account_ids {
+        let posted = sea_orm::sea_query::Query::select()
+            .column(entry::Column::JournalId)
+            .from(entry::Entity)
+            .cond_where(entry::Column::TenantId.eq(tx.scope().tenant_id()))
+            .cond_where(any_of(entry::Column::AccountId, ids.iter().copied()))
+            .take();
+        select = select.filter(journal::Column::Id.in_subquery(posted));
+    }
+    select
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn list(tx: &Tx, filter: &JournalFilter, request: &PageRequest) -> Result<Page<journal::Model>, StoreError> {
+    page::page(tx, filtered(tx, filter), request, None).await
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn count(tx: &Tx, filter: &JournalFilter) -> Result<i64, StoreError> {
+    page::count(tx, filtered(tx, filter)).await
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn get_many(tx: &Tx, ids: &[JournalId]) -> Result<Vec<journal::Model>, StoreError> {
+    let select = tx.find::<journal::Entity>().filter(any_of(journal::Column::Id, ids.iter().copied()));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// The entries of these journals, by line.
+///
+/// # Errors
+/// As the database answers.
+pub async fn entries(tx: &Tx, ids: &[JournalId]) -> Result<Vec<entry::Model>, StoreError> {
+    let select = tx.find::<entry::Entity>().filter(any_of(entry::Column::JournalId, ids.iter().copied()));
+    Ok(select.order_by_asc(entry::Column::Line).all(tx.connection()).await?)
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn accounts(tx: &Tx, ids: &[AccountId]) -> Result<Vec<account::Model>, StoreError> {
+    let select = tx.find::<account::Entity>().filter(any_of(account::Column::Id, ids.iter().copied()));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// All accounts of an affiliate.
+///
+/// # Errors
+/// As the database answers.
+pub async fn accounts_of_affiliate(tx: &Tx, id: AffiliateId) -> Result<Vec<account::Model>, StoreError> {
+    let select = tx.visible::<account::Entity>().filter(account::Column::AffiliateId.eq(id));
+    Ok(select.limit(2_000).all(tx.connection()).await?)
+}
+
+/// Sums of all entries by code and currency.
+///
+/// # Errors
+/// As the database answers; `Inconsistent` for a code that is not in the chart.
+pub async fn totals(tx: &Tx) -> Result<Vec<CodeTotal>, StoreError> {
+    let debit = dialect::sum("CASE WHEN entry.amount_minor > 0 THEN entry.amount_minor ELSE 0 END");
+    let credit = dialect::sum("CASE WHEN entry.amount_minor < 0 THEN -entry.amount_minor ELSE 0 END");
+    let sql = format!(
+        "SELECT account.code AS code, account.currency AS currency, {debit} AS debit, {credit} AS credit \
+         FROM entry JOIN account ON account.tenant_id = entry.tenant_id AND account.id = entry.account_id \
+         WHERE entry.tenant_id = $1 GROUP BY account.code, account.currency ORDER BY account.code, account.currency"
+    );
+    let statement = tx.statement(sql, vec![tx.scope().tenant_id().into()]);
+    let rows = tx.connection().query_all_raw(statement).await?;
+    rows.iter()
+        .map(|row| {
+            let number: i32 = row.try_get("", "code")?;
+            Ok(CodeTotal {
+                code: Code::from_number(number)
+                    .ok_or_else(|| StoreError::inconsistent("account", format!("code {number}")))?,
+                currency: row.try_get("", "currency")?,
+                debit_minor: row.try_get("", "debit")?,
+                credit_minor: row.try_get("", "credit")?,
+            })
+        })
+        .collect()
+}
