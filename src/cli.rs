@@ -127,7 +127,8 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             telemetry::start(settings.log_format);
             let app = App::open(settings, SecretSource::Settings, Leaves::default()).await?;
             let listener = app.listen().await?;
-            tracing::info!(url = %app.services.settings.base_url(), "serving");
+            // The port is the system's choice when the settings say 0.
+            tracing::info!(listen.address = %listener.local_addr().map_err(StartError::from)?, "serving");
             app.serve(listener, stop_signal()).await?;
         }
         Command::Demo(options) => {

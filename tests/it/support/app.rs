@@ -1,0 +1,179 @@
+//! A node of a test: production wiring on a port of its own, with a clock that can be advanced and cheap passwords.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle};
+use tributary::{
+    ambient::{Clock, ShiftedClock},
+    app::{App, Leaves, SecretSource},
+    auth::{
+        Passwords,
+        passwords::Cost,
+        tokens::{Grant, Subject},
+    },
+    config::Settings,
+    services::{Services, tenants::NewTenant},
+};
+use tributary_entity::{
+    ids::{AffiliateId, TenantId},
+    kinds::Role,
+};
+
+use super::{
+    Client,
+    database::{self, Auditor},
+    invariants,
+};
+
+/// What a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    Sqlite,
+    Postgres,
+}
+
+pub const SECRET: &str = "the secret of all tests, long enough";
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A running node with two tenants: `home`, and `away`, whose people are strangers.
+pub struct TestApp {
+    pub backend: Backend,
+    pub services: Services,
+    pub clock: ShiftedClock,
+    pub url: String,
+    pub settings: Settings,
+    pub home: TenantId,
+    pub away: TenantId,
+    pub auditor: Auditor,
+    /// Tests that break the ledger on purpose say so.
+    pub check_invariants: std::sync::atomic::AtomicBool,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<()>>,
+    _folder: TempDir,
+}
+
+/// Runs a test's body on a fresh app, then checks what must always hold.
+pub async fn run(backend: Backend, body: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start(backend).await;
+    body(&app).await;
+    app.finish().await;
+}
+
+impl TestApp {
+    pub async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, |_| {}).await
+    }
+
+    /// Starts with changed settings.
+    pub async fn start_with(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut settings = Settings {
+            listen: ([127, 0, 0, 1], 0).into(),
+            data_dir: folder.path().to_owned(),
+            secret: Some(SECRET.to_owned()),
+            database_connections: 6,
+            ..Settings::default()
+        };
+        if backend == Backend::Postgres {
+            settings.database_url = Some(database::new_postgres().await);
+            settings.redis_url = Some(database::redis_url());
+        }
+        change(&mut settings);
+        let clock = ShiftedClock::default();
+        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial) };
+        let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
+        let services = app.services.clone();
+        let listener = app.listen().await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            app.serve(listener, shutdown).await.expect("serves to the end");
+        });
+        let auditor = match &settings.database_url {
+            Some(url) => Auditor::postgres(url).await,
+            None => Auditor::file(settings.database_file()).await,
+        };
+        let home = new_tenant(&services, "home").await;
+        let away = new_tenant(&services, "away").await;
+        Self {
+            backend,
+            services,
+            clock,
+            url,
+            settings,
+            home,
+            away,
+            auditor,
+            check_invariants: true.into(),
+            stop: Some(stop),
+            served: Some(served),
+            _folder: folder,
+        }
+    }
+
+    /// A token as the command line makes it.
+    pub fn token(&self, tenant_id: TenantId, role: Role, affiliate_id: Option<AffiliateId>, secs: i64) -> String {
+        let grant = Grant { subject: Subject::Operator, tenant_id, session_id: None, roles: vec![role], affiliate_id };
+        self.services.tokens.issue(&grant, self.clock.now(), secs).0
+    }
+
+    fn client(&self, tenant_id: TenantId, role: Role, affiliate_id: Option<AffiliateId>) -> Client {
+        Client::new(&self.url, Some(self.token(tenant_id, role, affiliate_id, 3_600 * 24 * 365)))
+    }
+
+    pub fn role(&self, role: Role) -> Client {
+        self.client(self.home, role, None)
+    }
+
+    pub fn owner(&self) -> Client {
+        self.role(Role::Owner)
+    }
+
+    pub fn affiliate(&self, id: &str) -> Client {
+        self.client(self.home, Role::Affiliate, Some(id.parse().expect("an affiliate's id")))
+    }
+
+    /// The owner of another tenant.
+    pub fn stranger(&self) -> Client {
+        self.client(self.away, Role::Owner, None)
+    }
+
+    pub fn anonymous(&self) -> Client {
+        Client::new(&self.url, None)
+    }
+
+    /// Runs the jobs that are due by the app's clock.
+    pub async fn run_jobs(&self) {
+        tributary::jobs::outbox::run_due(&self.services).await.expect("jobs run");
+    }
+
+    /// Stops the node and checks what must always hold.
+    pub async fn finish(mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+        if let Some(served) = self.served.take() {
+            served.await.expect("stops cleanly");
+        }
+        if self.check_invariants.load(std::sync::atomic::Ordering::Relaxed) {
+            invariants::check(&self.auditor).await;
+        }
+        self.auditor.close().await;
+    }
+}
+
+async fn new_tenant(services: &Services, slug: &str) -> TenantId {
+    let input = NewTenant {
+        slug: slug.to_owned(),
+        name: slug.to_owned(),
+        currency: "EUR".parse().expect("known"),
+        owner_email: format!("owner@{slug}.test"),
+        owner_name: "Owner".to_owned(),
+        owner_password: PASSWORD.to_owned(),
+    };
+    tributary::services::tenants::create(services, input).await.expect("a tenant").0.tenant_id
+}

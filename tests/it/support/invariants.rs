@@ -1,0 +1,95 @@
+//! What must hold in the database after every test, checked past the store.
+
+use super::database::Auditor;
+
+/// Checks the ledger, the projections and the event log.
+pub async fn check(auditor: &Auditor) {
+    let empty = async |what: &str, sql: &str| {
+        let rows = auditor.rows(sql).await;
+        assert!(rows.is_empty(), "{what}: {} rows of: {sql}", rows.len());
+    };
+    empty(
+        "journals that do not balance",
+        "SELECT journal_id FROM entry GROUP BY tenant_id, journal_id, currency HAVING SUM(amount_minor) <> 0",
+    )
+    .await;
+    empty(
+        "balances that are not the sum of their entries",
+        "SELECT b.account_id FROM balance b JOIN account a ON a.tenant_id = b.tenant_id AND a.id = b.account_id \
+         WHERE b.amount_minor <> (SELECT COALESCE(SUM(CASE WHEN a.code IN (2000, 2010) THEN -e.amount_minor \
+         ELSE e.amount_minor END), 0) FROM entry e WHERE e.tenant_id = b.tenant_id AND e.account_id = b.account_id)",
+    )
+    .await;
+    empty(
+        "guarded accounts with entries and no balance",
+        "SELECT a.id FROM account a JOIN entry e ON e.tenant_id = a.tenant_id AND e.account_id = a.id \
+         WHERE a.code IN (1200, 2000, 2010) AND NOT EXISTS (SELECT 1 FROM balance b \
+         WHERE b.tenant_id = a.tenant_id AND b.account_id = a.id)",
+    )
+    .await;
+    empty(
+        "gaps in an event log",
+        "SELECT c.tenant_id FROM tenant_counter c WHERE c.event_seq <> \
+         (SELECT COUNT(*) FROM event e WHERE e.tenant_id = c.tenant_id AND e.seq BETWEEN 1 AND c.event_seq)",
+    )
+    .await;
+    empty(
+        "unapproved earnings that are not the sum of unapproved commissions",
+        "SELECT g.affiliate_id FROM earning g WHERE g.unapproved_minor <> (SELECT COALESCE(SUM(c.amount_minor), 0) \
+         FROM commission c WHERE c.tenant_id = g.tenant_id AND c.affiliate_id = g.affiliate_id \
+         AND c.currency = g.currency AND c.status = 'UNAPPROVED')",
+    )
+    .await;
+    empty(
+        "approved commissions that are not in the ledger",
+        "SELECT c.id FROM commission c WHERE c.status IN ('PENDING', 'AVAILABLE') AND c.amount_minor > 0 AND NOT EXISTS \
+         (SELECT 1 FROM journal j WHERE j.tenant_id = c.tenant_id AND j.kind = 'CONVERSION_APPROVED' \
+         AND j.conversion_id = c.conversion_id)",
+    )
+    .await;
+    empty(
+        "commissions of a conversion that do not add up",
+        "SELECT v.id FROM conversion v WHERE v.commission_minor <> (SELECT COALESCE(SUM(c.amount_minor), 0) \
+         FROM commission c WHERE c.tenant_id = v.tenant_id AND c.conversion_id = v.id)",
+    )
+    .await;
+    empty(
+        "conversions whose history does not end where they stand",
+        "SELECT v.id FROM conversion v WHERE NOT EXISTS (SELECT 1 FROM conversion_history h \
+         WHERE h.tenant_id = v.tenant_id AND h.conversion_id = v.id AND h.version = v.version \
+         AND h.to_status = v.status)",
+    )
+    .await;
+    empty(
+        "totals that are not what they count",
+        "SELECT t.tenant_id FROM (SELECT tenant_id, currency, SUM(conversions) AS n, SUM(sale_minor) AS sale \
+         FROM rollup_hourly GROUP BY tenant_id, currency) t \
+         LEFT JOIN (SELECT tenant_id, sale_currency, COUNT(*) AS n, SUM(sale_minor) AS sale FROM conversion \
+         WHERE status <> 'REJECTED' GROUP BY tenant_id, sale_currency) v \
+         ON v.tenant_id = t.tenant_id AND v.sale_currency = t.currency \
+         WHERE t.n <> COALESCE(v.n, 0) OR t.sale <> COALESCE(v.sale, 0)",
+    )
+    .await;
+    empty(
+        "commission totals that are not what they count",
+        "SELECT t.tenant_id FROM (SELECT tenant_id, currency, SUM(commission_minor) AS commission \
+         FROM rollup_hourly GROUP BY tenant_id, currency) t \
+         LEFT JOIN (SELECT tenant_id, commission_currency, SUM(commission_minor) AS commission FROM conversion \
+         WHERE status <> 'REJECTED' GROUP BY tenant_id, commission_currency) v \
+         ON v.tenant_id = t.tenant_id AND v.commission_currency = t.currency \
+         WHERE t.commission <> COALESCE(v.commission, 0)",
+    )
+    .await;
+    empty(
+        "click totals that are not what they count",
+        "SELECT t.tenant_id FROM (SELECT tenant_id, SUM(clicks_gross) AS n FROM rollup_hourly GROUP BY tenant_id) t \
+         WHERE t.n <> (SELECT COUNT(*) FROM click c WHERE c.tenant_id = t.tenant_id)",
+    )
+    .await;
+    empty(
+        "attribution shares that do not sum to one",
+        "SELECT conversion_id FROM attribution_touch GROUP BY tenant_id, conversion_id, version \
+         HAVING SUM(share_millionths) <> 1000000",
+    )
+    .await;
+}

@@ -1,0 +1,98 @@
+//! Nodes as processes of their own: for killing them, and for more than one on the same data.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use super::app::SECRET;
+
+/// A `tributary serve` process.
+pub struct Node {
+    child: Child,
+    pub url: String,
+}
+
+/// Where nodes keep their data.
+#[derive(Clone, Debug)]
+pub struct Data {
+    pub folder: std::path::PathBuf,
+    pub database_url: Option<String>,
+    pub redis_url: Option<String>,
+}
+
+impl Data {
+    /// The command with the environment that points at the data, and nothing of the surroundings.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+        command
+            .env_clear()
+            .env("TRIBUTARY_DATA_DIR", &self.folder)
+            .env("TRIBUTARY_SECRET", SECRET)
+            .env("TRIBUTARY_LISTEN", "127.0.0.1:0")
+            .env("TRIBUTARY_LOG_FORMAT", "json")
+            .current_dir(&self.folder)
+            .kill_on_drop(true);
+        if let Some(url) = &self.database_url {
+            command.env("DATABASE_URL", url);
+        }
+        if let Some(url) = &self.redis_url {
+            command.env("REDIS_URL", url);
+        }
+        command
+    }
+
+    /// Runs a command to its end; its standard output.
+    pub async fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command().args(arguments).output().await.expect("the command runs");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+}
+
+impl Node {
+    /// Starts a node and waits until it serves.
+    pub async fn start(data: &Data) -> Self {
+        let mut child =
+            data.command().arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the node starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let url = timeout(Duration::from_secs(60), async {
+            let mut said = Vec::new();
+            while let Some(line) = lines.next_line().await.expect("readable") {
+                let entry: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                if let Some(address) = entry["fields"]["listen.address"].as_str() {
+                    return format!("http://{address}");
+                }
+                said.push(line);
+            }
+            panic!("the node ended before it served: {said:?}");
+        })
+        .await
+        .expect("a node serves within a minute");
+        // Its later words are read and dropped: a full pipe would stop it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, url }
+    }
+
+    /// Kills it without a word (SIGKILL).
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("the node is killed");
+    }
+
+    /// Asks it to end (SIGTERM) and waits.
+    pub async fn stop(mut self) {
+        let id = self.child.id().expect("running").to_string();
+        let asked = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
+        assert!(asked.success());
+        let ended = timeout(Duration::from_secs(30), self.child.wait()).await;
+        assert!(ended.expect("ends within 30 s").expect("ended").success());
+    }
+}
+
+/// A folder as data.
+pub fn folder(path: &Path) -> Data {
+    Data { folder: path.to_owned(), database_url: None, redis_url: None }
+}
