@@ -15,11 +15,11 @@ use tributary_entity::{
 
 use super::{
     attribution::{self, Share, Touch},
-    click::{Labels, labels, occurred_at},
+    click::{Labels, labels},
     commission::{self as commission_rules, Explanation},
     problem::{Problem, ProblemCode},
     rule::Rule,
-    text,
+    text, time,
 };
 
 /// A conversion as its sender describes it, checked.
@@ -43,7 +43,7 @@ impl NewConversion {
     /// # Errors
     /// The first problem.
     pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
-        occurred_at(self.occurred_at, now)?;
+        self.occurred_at = time::occurred_at(self.occurred_at, now)?;
         self.goal = text::required(&["goal"], &self.goal, text::REFERENCE_MAX)?;
         self.order_id = text::optional(&["orderId"], self.order_id.as_deref(), text::REFERENCE_MAX)?;
         self.customer_id = text::optional(&["customerId"], self.customer_id.as_deref(), text::REFERENCE_MAX)?;

@@ -25,5 +25,6 @@ pub mod rule;
 pub mod tenancy;
 pub mod tenant;
 pub mod text;
+pub mod time;
 pub mod transition;
 pub mod user;

@@ -19,6 +19,7 @@ use crate::{
     auth::Viewer,
     domain::rule::Rule,
     services::{self, ServiceError, Services},
+    store::error::StoreError,
 };
 
 /// A load that failed, shared by all who waited for it.
@@ -27,8 +28,13 @@ pub(super) struct LoadError(Arc<ServiceError>);
 
 impl From<LoadError> for ServiceError {
     fn from(error: LoadError) -> Self {
-        tracing::error!(error = %error.0, "a loader failed");
-        Self::Internal("loader")
+        match &*error.0 {
+            Self::Unavailable | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => Self::Unavailable,
+            fault => {
+                tracing::error!(error = %fault, "a loader failed");
+                Self::Internal("loader")
+            }
+        }
     }
 }
 

@@ -18,7 +18,10 @@ use sea_orm::{
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
-use tributary_migration::{Migrator, MigratorTrait, protect::APP_ROLE};
+use tributary_migration::{
+    Migrator, MigratorTrait,
+    protect::{APP_ROLE, create_app_role},
+};
 
 use super::{error::StoreError, scope::Tx};
 use crate::domain::tenancy::TenantScope;
@@ -91,7 +94,7 @@ impl Db {
     }
 
     async fn open_postgres(url: &str, admin_url: &str, connections: u32) -> Result<Self, StoreError> {
-        migrate_postgres(admin_url).await?;
+        migrate_postgres(admin_url, url).await?;
         let mut options = ConnectOptions::new(url);
         options
             .max_connections(connections)
@@ -99,7 +102,16 @@ impl Db {
             .test_before_acquire(false)
             .acquire_timeout(Duration::from_secs(10))
             .map_sqlx_postgres_opts(|options: PgConnectOptions| {
-                options.options([("role", APP_ROLE)]).application_name("tributary").statement_cache_capacity(256)
+                options
+                    // A server that hangs must not hold a lane, nor a client that hangs a row.
+                    .options([
+                        ("role", APP_ROLE),
+                        ("statement_timeout", "30s"),
+                        ("idle_in_transaction_session_timeout", "60s"),
+                    ])
+                    .application_name("tributary")
+                    // Statements of many rows weigh megabytes in each backend.
+                    .statement_cache_capacity(64)
             });
         let pool = Database::connect(options).await?;
         refuse_privileged_role(&pool).await?;
@@ -157,16 +169,29 @@ impl Db {
     }
 }
 
-async fn migrate_postgres(url: &str) -> Result<(), StoreError> {
-    let mut options = ConnectOptions::new(url);
+/// Brings the schema up to date as the user of `admin_url`, and lets the user of `url` assume the application's role.
+async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> {
+    let mut options = ConnectOptions::new(admin_url);
     // One connection: the advisory lock belongs to the session that does the work.
     options.max_connections(1).sqlx_logging(false);
     let connection = Database::connect(options).await?;
     connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
-    let migrated = Migrator::up(&connection, None).await;
+    let migrated = async {
+        // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
+        create_app_role(&connection, login_role(url)?).await?;
+        Migrator::up(&connection, None).await
+    }
+    .await;
     connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
     connection.close().await?;
     Ok(migrated?)
+}
+
+/// The user that an address logs in as.
+fn login_role(url: &str) -> Result<String, DbErr> {
+    let options: PgConnectOptions =
+        url.parse().map_err(|error: sea_orm::sqlx::Error| DbErr::Custom(format!("DATABASE_URL: {error}")))?;
+    Ok(options.get_username().to_owned())
 }
 
 /// Row-level security does not bind superusers, BYPASSRLS roles and (unless forced) owners.
