@@ -4,3 +4,6 @@
 mod support;
 
 mod conversions;
+mod earnings_feed;
+mod resume;
+mod subscriptions;
