@@ -5,5 +5,6 @@ mod support;
 
 mod conversions;
 mod earnings_feed;
+mod kills;
 mod resume;
 mod subscriptions;

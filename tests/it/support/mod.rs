@@ -9,6 +9,8 @@ pub mod node;
 pub mod programme;
 pub mod socket;
 pub mod watcher;
+pub mod world;
+pub mod writer;
 
 pub use app::{Backend, TestApp};
 pub use client::Client;

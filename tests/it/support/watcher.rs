@@ -49,6 +49,10 @@ impl Watcher {
         self.socket.is_some()
     }
 
+    pub fn is_connected(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Drops the connection without a word.
     pub fn disconnect(&mut self) {
         self.socket = None;
