@@ -6,5 +6,6 @@ mod support;
 mod conversions;
 mod earnings_feed;
 mod kills;
+mod nodes;
 mod resume;
 mod subscriptions;
