@@ -4,3 +4,8 @@
 mod support;
 
 mod conversions;
+mod earnings_feed;
+mod kills;
+mod nodes;
+mod resume;
+mod subscriptions;

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, QueryResult, Statement, TransactionTrait,
+};
 use tokio::sync::OnceCell;
 use tributary::store::database::{Db, Location};
 
@@ -94,6 +96,11 @@ impl Auditor {
     /// Runs a statement; its error is the point of some tests.
     pub async fn run(&self, sql: &str) -> Result<(), sea_orm::DbErr> {
         self.0.execute_unprepared(sql).await.map(drop)
+    }
+
+    /// A transaction, to lock what a node needs.
+    pub async fn begin(&self) -> DatabaseTransaction {
+        self.0.begin().await.expect("begins")
     }
 
     pub async fn close(self) {
