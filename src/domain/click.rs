@@ -11,6 +11,7 @@ use tributary_entity::{
 };
 
 use super::{
+    instant,
     problem::{Problem, ProblemCode},
     text,
 };
@@ -51,7 +52,7 @@ impl NewClick {
     /// # Errors
     /// The first problem.
     pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
-        occurred_at(self.occurred_at, now)?;
+        self.occurred_at = occurred_at(self.occurred_at, now)?;
         self.visitor_id = text::optional(&["visitorId"], self.visitor_id.as_deref(), text::REFERENCE_MAX)?;
         self.source = text::optional(&["source"], self.source.as_deref(), text::REFERENCE_MAX)?;
         self.labels = labels(self.labels)?;
@@ -59,16 +60,16 @@ impl NewClick {
     }
 }
 
-/// Refuses an instant that lies in the future by more than clocks differ.
+/// When something happened, as its sender says: not in the future by more than clocks differ.
 ///
 /// # Errors
-/// `TIME_IN_FUTURE`.
-pub fn occurred_at(at: Option<Instant>, now: Instant) -> Result<(), Problem> {
+/// `TIME_IN_FUTURE`; `OUT_OF_RANGE` for an instant that cannot be kept.
+pub fn occurred_at(at: Option<Instant>, now: Instant) -> Result<Option<Instant>, Problem> {
     let limit = now + chrono::TimeDelta::seconds(CLOCK_SKEW_SECS);
     if at.is_some_and(|at| at > limit) {
         return Err(Problem::new(ProblemCode::TimeInFuture, &["occurredAt"], "this instant lies in the future"));
     }
-    Ok(())
+    instant::optional(&["occurredAt"], at)
 }
 
 /// Checks labels; empty ones are left out.

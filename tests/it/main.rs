@@ -3,4 +3,8 @@
 
 mod support;
 
+mod clicks;
 mod conversions;
+mod faults;
+mod ingest;
+mod lists;
