@@ -10,7 +10,7 @@ use tributary_entity::{
     link,
 };
 
-use super::{problem::Problem, text, time};
+use super::{instant, problem::Problem, text};
 
 /// Labels by name, such as `sub1`.
 pub type Labels = BTreeMap<String, String>;
@@ -45,7 +45,7 @@ impl NewClick {
     /// # Errors
     /// The first problem.
     pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
-        self.occurred_at = time::occurred_at(self.occurred_at, now)?;
+        self.occurred_at = instant::occurred_at(self.occurred_at, now)?;
         self.visitor_id = text::optional(&["visitorId"], self.visitor_id.as_deref(), text::REFERENCE_MAX)?;
         self.source = text::optional(&["source"], self.source.as_deref(), text::REFERENCE_MAX)?;
         self.labels = labels(self.labels)?;

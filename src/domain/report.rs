@@ -7,8 +7,8 @@ use tributary_entity::{
 };
 
 use super::{
+    instant,
     problem::{Problem, ProblemCode},
-    time,
 };
 
 /// The longest period of one report.
@@ -42,7 +42,7 @@ impl ReportRequest {
     /// `OUT_OF_RANGE`.
     pub fn check(self) -> Result<Self, Problem> {
         for (field, at) in [("from", self.from), ("until", self.until)] {
-            if hour(time::instant(&[field], at)?) != at {
+            if hour(instant::checked(&[field], at)?) != at {
                 return Err(Problem::new(ProblemCode::OutOfRange, &[field], "a whole hour, UTC"));
             }
         }

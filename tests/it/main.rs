@@ -3,9 +3,13 @@
 
 mod support;
 
+mod clicks;
 mod conversions;
 mod earnings_feed;
+mod faults;
+mod ingest;
 mod kills;
+mod lists;
 mod nodes;
 mod resume;
 mod subscriptions;
