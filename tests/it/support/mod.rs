@@ -6,11 +6,14 @@ pub mod database;
 pub mod invariants;
 pub mod node;
 pub mod programme;
+pub mod sdl;
 pub mod socket;
+pub mod surface;
 
 pub use app::{Backend, TestApp};
 pub use client::Client;
 pub use programme::{Programme, Terms};
+pub use sdl::Sdl;
 
 /// Declares tests whose body runs on both backends: `name::sqlite` and `name::postgres`. The body takes the app; when it
 /// returns, the app's invariants are checked.
