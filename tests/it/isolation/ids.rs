@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::walk;
 use crate::support::{
     Client, Sdl, on_both,
-    sdl::{Closed, Field},
+    sdl::Field,
     surface::{self, World, fresh, is_id, samples},
 };
 
@@ -23,7 +23,7 @@ on_both! {
         let sdl = Sdl::of_this_build();
         let before = walk::everything(&sdl, &stranger, &away).await.answers;
 
-        let caller = Caller { sdl: &sdl, client: &owner, own: &home };
+        let caller = Caller { sdl: &sdl, client: &owner, affiliate: app.affiliate(&home.ids["aff"]), own: &home };
         for place in places(&sdl, &home) {
             caller.tells_no_difference(&place, &away).await;
         }
@@ -47,7 +47,7 @@ on_both! {
         let (ada, bob) = (World::seed(app, &owner).await, World::seed(app, &owner).await);
         let sdl = Sdl::of_this_build();
         let client = app.affiliate(&ada.ids["aff"]);
-        let caller = Caller { sdl: &sdl, client: &client, own: &ada };
+        let caller = Caller { sdl: &sdl, client: &client, affiliate: client.clone(), own: &ada };
         for place in places(&sdl, &ada) {
             caller.tells_no_difference(&place, &bob).await;
         }
@@ -57,7 +57,7 @@ on_both! {
         let owner = app.owner();
         let home = World::seed(app, &owner).await;
         let sdl = Sdl::of_this_build();
-        let caller = Caller { sdl: &sdl, client: &owner, own: &home };
+        let caller = Caller { sdl: &sdl, client: &owner, affiliate: app.affiliate(&home.ids["aff"]), own: &home };
         for place in places(&sdl, &home) {
             for wrong in [app.home.to_string(), surface::random_id("xyz"), "cmp_1".to_owned(), String::new()] {
                 let answer = caller.call(&place, &place.with(&wrong)).await;
@@ -159,6 +159,8 @@ fn in_order(mut places: Vec<Place>) -> Vec<Place> {
 struct Caller<'a> {
     sdl: &'a Sdl,
     client: &'a Client,
+    /// Calls what only affiliates may.
+    affiliate: Client,
     own: &'a World,
 }
 
@@ -176,7 +178,8 @@ impl Caller<'_> {
     }
 
     async fn call(&self, place: &Place, args: &Value) -> Value {
-        call(self.sdl, self.client, place.root, &place.field, args).await
+        let client = if place.field.name == "applyToCampaign" { &self.affiliate } else { self.client };
+        call(self.sdl, client, place.root, &place.field, args).await
     }
 }
 
@@ -186,7 +189,7 @@ fn place_value<'a>(args: &'a Value, pointer: &str) -> &'a str {
 
 /// Calls a root field and selects all of its answer, two objects deep. Of a subscription, the first message or silence.
 async fn call(sdl: &Sdl, client: &Client, root: &str, field: &Field, args: &Value) -> Value {
-    let selection = sdl.selection(field.named(), 2, &Closed::new());
+    let selection = sdl.selection(field.named(), 2, None);
     let document = sdl.document(root, field, args, &selection);
     if root != "Subscription" {
         return client.send(&document, args.clone()).await.1;

@@ -93,7 +93,7 @@ pub(super) async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Rea
             args.as_object_mut().expect("arguments").remove("filter");
             // A document for each field of the answer: one for all would be very large.
             for part in parts(sdl, field) {
-                if let Some(answer) = read(sdl, client, field, &args, &part, &mut closed).await {
+                if let Some(answer) = read(sdl, client, field, &args, part.as_deref(), &mut closed).await {
                     answers.push(answer);
                 }
             }
@@ -120,51 +120,45 @@ async fn read(
     client: &Client,
     field: &Field,
     args: &Value,
-    part: &Option<String>,
+    part: Option<&str>,
     closed: &mut Closed,
 ) -> Option<Value> {
+    let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
     loop {
-        let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
         let inner = match part {
-            Some(part) if closed.contains(&format!("{node}.{part}")) => return None,
             Some(part) => {
-                let part = sdl.fields(&node).iter().find(|field| field.name == *part)?;
-                sdl.select(part, DEPTH - 1, closed, "")?
+                let name = format!("{node}_{part}");
+                if closed.contains(&name) {
+                    return None;
+                }
+                let part = sdl.fields(&node).iter().find(|field| field.name == part)?;
+                format!("{name}: {}", sdl.select(part, DEPTH - 1, Some(closed))?)
             }
             // Every field that is no object; of an interface's types, everything.
-            None if sdl.implementors(&node).is_empty() => sdl.selection(&node, 0, closed),
-            None => sdl.selection(&node, DEPTH - 2, closed),
+            None if sdl.implementors(&node).is_empty() => sdl.selection(&node, 0, Some(closed)),
+            None => sdl.selection(&node, DEPTH - 2, Some(closed)),
         };
         let selection = match field.is_connection() {
             true => format!("totalCount edges {{ cursor node {{ {inner} }} }}"),
             false => inner,
         };
-        let (_, mut body) = client.send(&sdl.document("Query", field, args, &selection), args.clone()).await;
+        let document = sdl.document("Query", field, args, &selection);
+        let (_, mut body) = client.send(&document, args.clone()).await;
         let Some(errors) = body["errors"].as_array() else { return Some(body["data"].take()) };
+        let known = closed.len();
         for error in errors {
-            let path = error["path"].as_array().unwrap_or_else(|| panic!("{}: an error with a path: {error}", field.name));
             assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{}: {error}", field.name);
-            if path.len() == 1 {
+            // The location tells more than the path, which ends where nulls end.
+            let column = error["locations"][0]["column"].as_u64().and_then(|column| usize::try_from(column).ok());
+            let rest = column.and_then(|column| document.get(column - 1..)).expect("a place in the document");
+            let name = rest.split(':').next().unwrap_or_default();
+            if name == "result" {
                 return None;
             }
-            let name = field_at(sdl, field, path);
-            assert!(closed.insert(name.clone()), "{name} is forbidden though it was not selected");
+            closed.insert(name.to_owned());
         }
+        assert!(closed.len() > known, "what is forbidden was not selected: {body}");
     }
-}
-
-/// `Type.field` at the path of an error below a root field.
-fn field_at(sdl: &Sdl, root: &Field, path: &[Value]) -> String {
-    let (mut ty, mut name) = (root.named().to_owned(), String::new());
-    for key in path.iter().skip(1).filter_map(Value::as_str) {
-        // `Type_field` is what `Sdl::selection` calls a field below an interface.
-        let (of, key) = key.split_once('_').unwrap_or((&ty, key));
-        let field = sdl.fields(of).iter().find(|field| field.name == key);
-        let field = field.unwrap_or_else(|| panic!("{key} of {of} in {path:?}"));
-        name = format!("{of}.{key}");
-        ty = field.named().to_owned();
-    }
-    name
 }
 
 /// Collects ids, and holds every connection to its count: all that there is fits on one page here.

@@ -73,7 +73,7 @@ fn named(ty: &Type) -> &str {
     }
 }
 
-/// Field names of one role that it may not read: `Type.field`.
+/// What one role may not read: `Type_field`.
 pub type Closed = BTreeSet<String>;
 
 impl Sdl {
@@ -119,48 +119,52 @@ impl Sdl {
         format!("{root}{variables} {{ result: {}{passed} {selection} }}", field.name)
     }
 
-    /// Selects everything of a type to a depth of objects (pages of a connection do not count), except what is closed.
-    pub fn selection(&self, name: &str, depth: usize, closed: &Closed) -> String {
+    /// Selects everything of a type to a depth of objects (pages of a connection do not count). With a list of what is
+    /// closed, all but that, and every field as `Type_field`, so that an error's location tells which it is about.
+    pub fn selection(&self, name: &str, depth: usize, closed: Option<&Closed>) -> String {
         let Some(def) = self.get(name) else { return String::new() };
         match def.kind {
             Kind::Scalar | Kind::Enum | Kind::Input => String::new(),
             Kind::Interface | Kind::Union => {
                 let mut text = "__typename".to_owned();
                 for def in self.implementors(name) {
-                    // Aliases: two types may give one name to fields of different types.
-                    let fields = self.selected(def, depth, closed, &format!("{}_", def.name));
+                    // Two types may give one name to fields of different types.
+                    let fields = self.selected(def, depth, closed, true);
                     text += &format!(" ... on {} {{ {fields} }}", def.name);
                 }
                 text
             }
-            Kind::Object => self.selected(def, depth, closed, ""),
+            Kind::Object => self.selected(def, depth, closed, closed.is_some()),
         }
     }
 
-    fn selected(&self, def: &Def, depth: usize, closed: &Closed, prefix: &str) -> String {
-        let fields = def.fields.iter().filter(|field| !closed.contains(&format!("{}.{}", def.name, field.name)));
-        let texts = fields.filter_map(|field| self.select(field, depth, closed, prefix)).collect::<Vec<_>>();
+    fn selected(&self, def: &Def, depth: usize, closed: Option<&Closed>, aliased: bool) -> String {
+        let fields = def.fields.iter().filter_map(|field| {
+            let name = format!("{}_{}", def.name, field.name);
+            if closed.is_some_and(|closed| closed.contains(&name)) {
+                return None;
+            }
+            let text = self.select(field, depth, closed)?;
+            Some(if aliased { format!("{name}: {text}") } else { text })
+        });
+        let texts = fields.collect::<Vec<_>>();
         if texts.is_empty() { "__typename".to_owned() } else { texts.join(" ") }
     }
 
     /// One field with what is below it; none where the depth ends.
-    pub fn select(&self, field: &Field, depth: usize, closed: &Closed, prefix: &str) -> Option<String> {
-        let alias = if prefix.is_empty() { String::new() } else { format!("{prefix}{}: ", field.name) };
+    pub fn select(&self, field: &Field, depth: usize, closed: Option<&Closed>) -> Option<String> {
         if self.is_leaf(field.named()) {
-            return field.args.is_empty().then(|| format!("{alias}{}", field.name));
+            return field.args.is_empty().then(|| field.name.clone());
         }
-        let arguments = match field.is_connection() {
-            true => "(first: 20)",
-            false if field.args.iter().any(Field::is_required) => return None,
-            false => "",
-        };
         if field.is_connection() {
-            let node = self.node_of(field);
-            let below = self.selection(&node, depth.checked_sub(1)?, closed);
-            return Some(format!("{alias}{}{arguments} {{ totalCount edges {{ node {{ {below} }} }} }}", field.name));
+            let below = self.selection(&self.node_of(field), depth.checked_sub(1)?, closed);
+            return Some(format!("{}(first: 20) {{ totalCount edges {{ node {{ {below} }} }} }}", field.name));
+        }
+        if field.args.iter().any(Field::is_required) {
+            return None;
         }
         let below = self.selection(field.named(), depth.checked_sub(1)?, closed);
-        Some(format!("{alias}{}{arguments} {{ {below} }}", field.name))
+        Some(format!("{} {{ {below} }}", field.name))
     }
 
     /// The type of a connection's nodes.
