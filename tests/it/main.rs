@@ -3,5 +3,6 @@
 
 mod support;
 
+mod architecture;
 mod conversions;
 mod isolation;

@@ -44,7 +44,8 @@ on_both! {
             assert!(of_ada.ids.contains(&ada.ids[prefix]), "the walk reaches {prefix}");
         }
         let common: BTreeSet<String> = of_ada.ids.intersection(&of_bob.ids).cloned().collect();
-        let expected = BTreeSet::from([app.home.to_string(), shared.campaign, shared.goal]);
+        // The rule is named by the explanation of a commission that it gave, to whom it was given.
+        let expected = BTreeSet::from([app.home.to_string(), shared.campaign, shared.goal, shared.rule]);
         assert!(common.is_subset(&expected), "{common:?} are reached by two affiliates");
         assert!(!of_ada.answers.to_string().contains(&bob.name), "an affiliate reads another's name");
         assert!(of_ada.answers.to_string().contains(&ada.name), "the walk reads names");
