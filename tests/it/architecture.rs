@@ -28,10 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Jobs belong to no request, so their scopes come from the directory, and their work from the outbox: see STORE_OF_JOBS.
     ("jobs", &["domain", "store", "services"]),
     // Puts everything together.
-    (
-        "app",
-        &["ambient", "config", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"],
-    ),
+    ("app", &["ambient", "config", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"]),
     ("demo", &["config", "app"]),
     ("cli", &["config", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),
     ("lib", &[]),
@@ -49,9 +46,8 @@ const SCOPE_MAKERS: &[&str] = &["src/auth/", "src/store/directory.rs", "src/doma
 const SCOPE_WIDENERS: &[&str] = &["src/services/feed.rs", "src/services/ingest/mod.rs", "src/domain/tenancy.rs"];
 
 /// Files that are longer than one sitting, each looked at.
-const LONG: &[(&str, &str)] = &[
-    ("src/graphql/conversions.rs", "types, lists, recording and review of the central noun: a list of small items"),
-];
+const LONG: &[(&str, &str)] =
+    &[("src/graphql/conversions.rs", "types, lists, recording and review of the central noun: a list of small items")];
 const LONG_LINES: usize = 600;
 
 /// A source file: all of its code, and the part that is not for tests alone.
@@ -246,9 +242,9 @@ fn unfold<'a>(text: &'a str, prefix: &str, tell: &mut dyn FnMut(String)) -> &'a 
                 return behind;
             }
             let behind = unfold(rest, prefix, tell).trim_start();
-            let behind = behind.strip_prefix("as ").map_or(behind, |renamed| {
-                renamed.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_')
-            });
+            let behind = behind
+                .strip_prefix("as ")
+                .map_or(behind, |renamed| renamed.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'));
             rest = behind.trim_start().trim_start_matches(',');
             assert!(rest.len() < text.len(), "a tree ends");
         }
@@ -299,7 +295,8 @@ fn every_layer_names_only_those_before_it() {
         }
         // The way around the rule.
         if source.path.matches('/').count() < 3 {
-            findings.extend(source.code.match_indices("super::super").map(|(offset, _)| source.at(offset, "super::super")));
+            findings
+                .extend(source.code.match_indices("super::super").map(|(offset, _)| source.at(offset, "super::super")));
         }
     }
     none(&rule, findings);
@@ -310,7 +307,10 @@ fn layers_stand_in_their_order() {
     let order: Vec<&str> = LAYERS.iter().map(|(layer, _)| *layer).collect();
     for (index, (layer, may)) in LAYERS.iter().enumerate() {
         for named in *may {
-            assert!(order[..index].contains(named), "{layer} may name {named}, which does not stand before it: a cycle");
+            assert!(
+                order[..index].contains(named),
+                "{layer} may name {named}, which does not stand before it: a cycle"
+            );
         }
     }
 }
@@ -377,11 +377,8 @@ fn scopes_are_made_from_credentials_and_by_the_directory_alone() {
 
 #[test]
 fn every_file_begins_with_its_purpose() {
-    let findings = sources()
-        .iter()
-        .filter(|source| !source.text.starts_with("//! "))
-        .map(|source| source.path.clone())
-        .collect();
+    let findings =
+        sources().iter().filter(|source| !source.text.starts_with("//! ")).map(|source| source.path.clone()).collect();
     none("every file begins with `//!` and its purpose in a sentence", findings);
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -107,11 +108,13 @@ on_both! {
             made.convert(&owner, &of_bob).await;
             made.convert(&stranger, of_away).await;
         }
-        for ((socket, first), (viewer, _, links, people)) in live.iter_mut().zip(&viewers) {
-            let events = heard(socket).await;
-            assert_eq!(conversions(&events), made.after(first, links), "live");
+        let told = live.iter_mut().zip(&viewers).map(async |((socket, first), (viewer, _, _, _))| {
             let mut again = viewer.subscribe(CONVERSIONS, json!({ "after": first["cursor"] })).await;
-            assert_eq!(heard(&mut again).await, events, "from the log");
+            (heard(socket).await, heard(&mut again).await, &*first)
+        });
+        for ((events, from_log, first), (_, _, links, people)) in join_all(told).await.into_iter().zip(&viewers) {
+            assert_eq!(conversions(&events), made.after(first, links), "live");
+            assert_eq!(from_log, events, "from the log");
             assert!(affiliates(&Value::from(events)).iter().all(|id| people.contains(&id)), "names others");
         }
     }
@@ -129,8 +132,8 @@ on_both! {
         made.first_event(&owner, &programme.link, &owner, &Value::Null).await;
         made.convert(&stranger, &away.link).await;
         made.convert(&owner, &programme.link).await;
-        for socket in &mut sockets {
-            assert_eq!(heard(socket).await, Vec::<Value>::new());
+        for events in join_all(sockets.iter_mut().map(heard)).await {
+            assert_eq!(events, Vec::<Value>::new());
         }
     }
 

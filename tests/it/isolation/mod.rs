@@ -8,4 +8,4 @@ mod catalogue;
 mod feeds;
 mod ids;
 mod row_security;
-mod walk;
+pub mod walk;

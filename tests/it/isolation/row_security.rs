@@ -145,7 +145,8 @@ async fn body(app: &TestApp) {
         "DROP TABLE tenant".to_owned(),
         "CREATE TABLE mine (id integer)".to_owned(),
         "ALTER TABLE event DISABLE TRIGGER ALL".to_owned(),
-        "CREATE OR REPLACE FUNCTION refuse_rewrite() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'".to_owned(),
+        "CREATE OR REPLACE FUNCTION refuse_rewrite() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+            .to_owned(),
         "SET session_replication_role = replica".to_owned(),
     ] {
         let refusal = role.refusal(&sql).await;

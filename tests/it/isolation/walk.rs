@@ -76,13 +76,15 @@ on_both! {
 }
 
 /// What a viewer reached.
-pub(super) struct Reached {
+pub struct Reached {
     pub ids: BTreeSet<String>,
     pub answers: Value,
+    /// What it met and may not read.
+    pub closed: Closed,
 }
 
 /// Reads every query as far as the viewer may, without filters.
-pub(super) async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
+pub async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
     let samples = samples(world);
     let mut closed = Closed::new();
     let mut answers = Vec::new();
@@ -92,6 +94,9 @@ pub(super) async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Rea
         for sample in given {
             let mut args = fresh(sample);
             args.as_object_mut().expect("arguments").remove("filter");
+            if field.is_connection() {
+                args["first"] = 100.into();
+            }
             // A document for each field of the answer: one for all would be very large.
             for part in parts(sdl, field) {
                 if let Some(answer) = read(sdl, client, field, &args, part.as_deref(), &mut closed).await {
@@ -103,14 +108,18 @@ pub(super) async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Rea
     let answers = Value::from(answers);
     let mut ids = BTreeSet::new();
     look(&answers, &mut ids);
-    Reached { ids, answers }
+    Reached { ids, answers, closed }
 }
 
 /// The fields of a root field's nodes, to be selected one at a time; for an interface, all at once.
 fn parts(sdl: &Sdl, field: &Field) -> Vec<Option<String>> {
     let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
-    let objects: Vec<_> =
-        sdl.fields(&node).iter().filter(|field| !sdl.is_leaf(field.named())).map(|field| Some(field.name.clone())).collect();
+    let objects: Vec<_> = sdl
+        .fields(&node)
+        .iter()
+        .filter(|field| !sdl.is_leaf(field.named()))
+        .map(|field| Some(field.name.clone()))
+        .collect();
     if sdl.implementors(&node).is_empty() { std::iter::once(None).chain(objects).collect() } else { vec![None] }
 }
 

@@ -169,7 +169,8 @@ impl Sdl {
 
     /// The type of a connection's nodes.
     pub fn node_of(&self, field: &Field) -> String {
-        let edge = self.fields(field.named()).iter().find(|field| field.name == "edges").expect("a connection has edges");
+        let edge =
+            self.fields(field.named()).iter().find(|field| field.name == "edges").expect("a connection has edges");
         let node = self.fields(edge.named()).iter().find(|field| field.name == "node").expect("an edge has a node");
         node.named().to_owned()
     }

@@ -48,7 +48,8 @@ impl World {
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text in {found}")).to_owned();
         let journal = &found["journals"]["edges"][0]["node"];
         let accounts = journal["entries"].as_array().expect("entries");
-        let own_account = accounts.iter().find(|entry| entry["account"]["code"] != 5000).expect("the affiliate's account");
+        let own_account =
+            accounts.iter().find(|entry| entry["account"]["code"] != 5000).expect("the affiliate's account");
         let user = json!({
             "email": format!("{}@people.example", uuid::Uuid::new_v4().simple()), "name": "Ann", "password": PASSWORD,
             "roles": ["AFFILIATE"], "affiliateId": programme.affiliate,
@@ -101,7 +102,9 @@ pub fn random_id(prefix: &str) -> String {
 /// Whether a text has the form of an id.
 pub fn is_id(text: &str) -> bool {
     text.split_once('_').is_some_and(|(prefix, rest)| {
-        prefix.len() == 3 && rest.len() == 26 && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        prefix.len() == 3
+            && rest.len() == 26
+            && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     })
 }
 
