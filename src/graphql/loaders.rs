@@ -19,7 +19,6 @@ use crate::{
     auth::Viewer,
     domain::rule::Rule,
     services::{self, ServiceError, Services},
-    store::error::StoreError,
 };
 
 /// A load that failed, shared by all who waited for it.
@@ -28,13 +27,11 @@ pub(super) struct LoadError(Arc<ServiceError>);
 
 impl From<LoadError> for ServiceError {
     fn from(error: LoadError) -> Self {
-        match &*error.0 {
-            Self::Unavailable | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)) => Self::Unavailable,
-            fault => {
-                tracing::error!(error = %fault, "a loader failed");
-                Self::Internal("loader")
-            }
+        if error.0.is_transient() {
+            return Self::Unavailable;
         }
+        tracing::error!(error = %error.0, "a loader failed");
+        Self::Internal("loader")
     }
 }
 
