@@ -12,6 +12,7 @@ use super::{
     ingest::Amount,
     plan::{CAMPAIGNS, Plan, Sale},
     programme::Programme,
+    progress::say,
 };
 
 /// What is compared, per campaign and in all.
@@ -36,7 +37,7 @@ impl Totals {
     }
 }
 
-/// What the file says: the sales of which `is_sent` is true, by campaign.
+/// What the file says of these sales, by campaign.
 fn of_file<'a>(sales: impl Iterator<Item = &'a Sale>) -> [Totals; CAMPAIGNS.len()] {
     let mut totals = [Totals::default(); CAMPAIGNS.len()];
     for sale in sales {
@@ -153,10 +154,10 @@ pub async fn check(
 }
 
 fn print_table(counted: &[Totals], answer: &Answer, rejected: Totals) {
-    println!("{:<16}{:>12}{:>18}{:>16}", "Campaign", "conversions", "sales, USD", "commission");
+    say(format_args!("{:<16}{:>12}{:>18}{:>16}", "Campaign", "conversions", "sales, USD", "commission"));
     let row = |name: &str, totals: &Totals| {
         let Totals { conversions, sale_cents, commission_cents } = *totals;
-        println!("{name:<16}{conversions:>12}{:>18}{:>16}", usd(sale_cents), usd(commission_cents));
+        say(format_args!("{name:<16}{conversions:>12}{:>18}{:>16}", usd(sale_cents), usd(commission_cents)));
     };
     for (plan, totals) in CAMPAIGNS.iter().zip(counted) {
         row(plan.name, totals);
@@ -165,9 +166,9 @@ fn print_table(counted: &[Totals], answer: &Answer, rejected: Totals) {
     if rejected != Totals::default() {
         row("(rejected)", &rejected);
     }
-    println!("approved {}, pending {}", answer.approved.total_count, answer.pending.total_count);
+    say(format_args!("approved {}, pending {}", answer.approved.total_count, answer.pending.total_count));
     for TrialTotal { currency, debit, credit } in &answer.trial_balance.totals {
-        println!("ledger: debits {} {currency}, credits {} {currency}", debit.amount, credit.amount);
+        say(format_args!("ledger: debits {} {currency}, credits {} {currency}", debit.amount, credit.amount));
     }
 }
 
@@ -186,9 +187,9 @@ fn compare(found: &[Totals], expected: &[Totals], answer: &Answer) -> Result<(),
         differences.push("debits do not equal credits".to_owned());
     }
     if differences.is_empty() {
-        println!(
+        say(format_args!(
             "ok: {orders} orders, each exactly once; commissions equal those reckoned from the file; ledger balanced\n"
-        );
+        ));
         Ok(())
     } else {
         Err(DemoError::Figures(differences.join("\n")))

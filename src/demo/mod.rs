@@ -34,7 +34,7 @@ use self::{
     orders::OrdersError,
     plan::{AFFILIATES, CAMPAIGNS, LIVE_ORDERS, Plan, Sale},
     programme::Programme,
-    progress::Progress,
+    progress::{Progress, say},
 };
 use crate::{
     ambient,
@@ -125,7 +125,7 @@ async fn run_plan(
     let played = async {
         demo.play().await?;
         if !options.exit {
-            println!("Everything is replayed. Serving until Ctrl-C.");
+            say("Everything is replayed. Serving until Ctrl-C.");
             stopped.cancelled().await;
         }
         Ok(())
@@ -205,11 +205,11 @@ impl Demo {
         } else if self.options.verify {
             self.verify(client, programme, tenant, &sent).await?;
         } else {
-            println!("{there} orders are there from an earlier start.");
+            say(format_args!("{there} orders are there from an earlier start."));
         }
         let approved = ingest::approve(client, programme, plan).await?;
         if approved > 0 {
-            println!("{approved} conversions approved, the last {} left for a reviewer.", plan::LEFT_PENDING);
+            say(format_args!("{approved} conversions approved, the last {} left for a reviewer.", plan::LEFT_PENDING));
         }
         Ok(sent)
     }
@@ -234,7 +234,7 @@ impl Demo {
         if replayed < sent {
             return Err(DemoError::Doubled { sent, replayed });
         }
-        println!("{sent} orders sent again, {replayed} answered as replayed.");
+        say(format_args!("{sent} orders sent again, {replayed} answered as replayed."));
         Ok(())
     }
 
@@ -257,7 +257,7 @@ impl Demo {
             click_id: &click_id,
             example: &today,
         };
-        println!("{}", guide.text());
+        say(guide.text());
         Ok(())
     }
 
@@ -266,7 +266,7 @@ impl Demo {
         let rate = self.options.rate;
         let ticks = (rate > 0).then(|| interval(Duration::from_secs(1) / rate));
         let pace = if rate > 0 { format!("{rate} per second") } else { "as fast as possible".to_owned() };
-        println!("The last {} orders, live, {pace}:", sales.len());
+        say(format_args!("The last {} orders, live, {pace}:", sales.len()));
         let paced = stream::unfold((sales.iter(), ticks), async |(mut sales, mut ticks)| {
             let sale = *sales.next()?;
             if let Some(ticks) = &mut ticks {
@@ -280,7 +280,7 @@ impl Demo {
         let mut recorded = std::pin::pin!(recorded);
         while let Some((sale, answer)) = recorded.next().await {
             let answer = answer?;
-            println!(
+            say(format_args!(
                 "{}  {}  {:<14}  {:<26}  {:>8} USD  commission {:>6}  {}",
                 sale.converted_at.format("%Y-%m-%d %H:%M"),
                 sale.order_id(),
@@ -289,9 +289,9 @@ impl Demo {
                 figures::usd(sale.order.cents),
                 answer.commission_total.amount,
                 answer.status,
-            );
+            ));
         }
-        println!();
+        say("");
         Ok(())
     }
 

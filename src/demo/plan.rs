@@ -220,6 +220,7 @@ impl Plan {
         Self { sales: sales.collect(), live }
     }
 
+    #[cfg(test)]
     pub fn all(&self) -> &[Sale] {
         &self.sales
     }

@@ -1,10 +1,17 @@
-//! How far the loading is, on standard error: one line that is overwritten on a terminal, a line a second elsewhere.
+//! What the demo tells while it runs: results on standard output; how far the loading is on standard error, as one line
+//! that is overwritten on a terminal, as a line a second elsewhere.
 
 use std::{
+    fmt::Display,
     io::{IsTerminal, Write},
     sync::Mutex,
     time::{Duration, Instant},
 };
+
+/// Prints a line. A reader that is gone (`demo | head`) is no reason to stop serving.
+pub fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// Counts what is done, and tells.
 pub struct Progress {
@@ -15,15 +22,17 @@ pub struct Progress {
     state: Mutex<State>,
 }
 
+#[derive(Clone, Copy)]
 struct State {
     done: usize,
-    told_at: Option<Instant>,
+    /// What was told last, and when.
+    told: Option<(usize, Instant)>,
 }
 
 impl Progress {
     pub fn new(what: &'static str, total: usize) -> Self {
         let overwrite = std::io::stderr().is_terminal();
-        let state = Mutex::new(State { done: 0, told_at: None });
+        let state = Mutex::new(State { done: 0, told: None });
         Self { what, total, started: Instant::now(), overwrite, state }
     }
 
@@ -32,17 +41,18 @@ impl Progress {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         state.done += count;
         let pause = if self.overwrite { Duration::from_millis(100) } else { Duration::from_secs(1) };
-        if state.told_at.is_none_or(|told_at| told_at.elapsed() >= pause) {
-            state.told_at = Some(Instant::now());
+        if state.told.is_none_or(|(_, at)| at.elapsed() >= pause) {
+            state.told = Some((state.done, Instant::now()));
             self.tell(state.done, false);
         }
     }
 
-    /// Tells the end. Answers how long it took.
-    pub fn finish(self) -> Duration {
-        let done = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner).done;
-        self.tell(done, true);
-        self.started.elapsed()
+    /// Tells the end.
+    pub fn finish(self) {
+        let State { done, told } = *self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.overwrite || told.is_none_or(|(told, _)| told != done) {
+            self.tell(done, true);
+        }
     }
 
     fn tell(&self, done: usize, is_last: bool) {
