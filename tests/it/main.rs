@@ -6,7 +6,6 @@ mod support;
 mod architecture;
 mod clicks;
 mod conversions;
-mod conversions;
 mod earnings_feed;
 mod faults;
 mod ingest;
