@@ -6,5 +6,8 @@ mod support;
 mod clicks;
 mod conversions;
 mod faults;
+mod http;
 mod ingest;
+mod input;
 mod lists;
+mod review;
