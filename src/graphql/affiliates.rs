@@ -18,6 +18,7 @@ use crate::{
         affiliate::{AffiliateChange, AffiliateFilter, Application, NewAffiliate},
         enrollment::EnrollmentFilter,
         problem::Problem,
+        text,
     },
     services::{self, ServiceError},
 };
@@ -100,7 +101,7 @@ impl AffiliateFilterInput {
     fn parse(self) -> Result<AffiliateFilter, Problem> {
         Ok(AffiliateFilter {
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
-            name_contains: self.name_contains,
+            name_contains: text::optional(&["filter", "nameContains"], self.name_contains.as_deref(), text::NAME_MAX)?,
             ids: ids::parse_list(&["filter", "ids"], self.ids.as_deref())?,
         })
     }

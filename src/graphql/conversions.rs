@@ -30,6 +30,7 @@ use crate::{
         instant,
         page::{Order, Position},
         problem::Problem,
+        text,
     },
     services::{
         self, Outcome, ServiceError,
@@ -345,8 +346,8 @@ impl ConversionFilterInput {
             campaign_ids: ids::parse_list(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
             affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
-            goals: self.goals,
-            order_ids: self.order_ids,
+            goals: text::list(&["filter", "goals"], self.goals)?,
+            order_ids: text::list(&["filter", "orderIds"], self.order_ids)?,
             occurred_from: instant::optional(&["filter", "occurredFrom"], self.occurred_from)?,
             occurred_before: instant::optional(&["filter", "occurredBefore"], self.occurred_before)?,
         })
@@ -429,7 +430,12 @@ impl ConversionQuery {
                 ctx.loaders()?.conversion.load_one(id).await.or_graphql()?
             }
             ConversionBy::OrderId(order_id) => {
-                services::conversions::get_by_order(services, viewer, &order_id).await.or_graphql()?
+                match text::optional(&["by", "orderId"], Some(&order_id), text::REFERENCE_MAX).or_graphql()? {
+                    Some(order_id) => {
+                        services::conversions::get_by_order(services, viewer, &order_id).await.or_graphql()?
+                    }
+                    None => None,
+                }
             }
         };
         Ok(row.map(Into::into))

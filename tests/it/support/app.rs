@@ -152,6 +152,17 @@ impl TestApp {
         tributary::jobs::outbox::run_due(&self.services).await.expect("jobs run");
     }
 
+    /// Waits until a query's number is `expected`: for what happens beside requests.
+    pub async fn until(&self, sql: &str, expected: i64) {
+        let reached = async {
+            while self.auditor.number(sql).await != expected {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(30), reached).await;
+        waited.unwrap_or_else(|_| panic!("{sql} never became {expected}"));
+    }
+
     /// Stops the node and checks what must always hold.
     pub async fn finish(mut self) {
         if let Some(stop) = self.stop.take() {
