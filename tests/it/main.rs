@@ -7,3 +7,4 @@ mod architecture;
 mod conversions;
 mod isolation;
 mod permissions;
+mod schema;
