@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, future::ready, time::Duration};
 
-use async_graphql::{Context, Enum, ID, Result, SimpleObject, Subscription as GraphqlSubscription};
+use async_graphql::{Context, Description, Enum, ID, Result, SimpleObject, Subscription as GraphqlSubscription};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::sleep;
 use tributary_entity::{Instant, ids::AffiliateId, kinds::EventKind};
@@ -52,9 +52,10 @@ pub(super) struct ConversionEvent {
 }
 
 /// Watch.
+#[derive(Description)]
 pub struct Subscription;
 
-#[GraphqlSubscription]
+#[GraphqlSubscription(use_type_description)]
 impl Subscription {
     /// New and changed conversions that the viewer may see, each change once, in the order of their commit. Without
     /// `after`, from now on; with it, everything since.

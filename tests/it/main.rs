@@ -18,4 +18,5 @@ mod nodes;
 mod permissions;
 mod resume;
 mod review;
+mod schema;
 mod subscriptions;
