@@ -3,6 +3,7 @@
 
 mod support;
 
+mod cli;
 mod conversions;
 mod earnings_feed;
 mod kills;
