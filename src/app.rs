@@ -200,7 +200,7 @@ fn signing_secret(settings: &Settings, source: SecretSource) -> Result<String, S
 }
 
 /// Writes a file that nobody else may read, whole or not at all, unless it exists.
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -63,7 +63,7 @@ impl ServiceError {
         }
     }
 
-    /// Whether the database was away or busy: the same call may succeed later.
+    /// Whether the same call may succeed a little later: the database is away, or could not serialise this with others.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)))
     }

@@ -95,7 +95,7 @@ impl Feeds {
     /// # Errors
     /// As the database answers.
     pub async fn join(&self, scope: &TenantScope) -> Result<Member, StoreError> {
-        let scope = TenantScope::tenant(scope.tenant_id());
+        let scope = scope.whole_tenant();
         let running = self.with(|feeds| feeds.get(&scope.tenant_id()).and_then(Weak::upgrade));
         let feed = match running {
             Some(feed) => feed,

@@ -3,10 +3,17 @@
 
 mod support;
 
+mod architecture;
 mod cli;
+mod clicks;
 mod conversions;
 mod earnings_feed;
+mod faults;
+mod ingest;
+mod isolation;
 mod kills;
+mod lists;
 mod nodes;
+mod permissions;
 mod resume;
 mod subscriptions;

@@ -179,7 +179,7 @@ impl Lanes {
         }
         let lane = lanes.entry(scope.tenant_id()).or_insert_with(|| {
             let (queue, calls) = mpsc::unbounded_channel();
-            tokio::spawn(self.clone().run(TenantScope::tenant(scope.tenant_id()), calls));
+            tokio::spawn(self.clone().run(scope.whole_tenant(), calls));
             Lane { queue, room: Arc::new(Semaphore::new(self.queue_items)) }
         });
         (lane.queue.clone(), Arc::clone(&lane.room))

@@ -55,16 +55,17 @@ pub struct TestApp {
 
 /// Runs a test's body on a fresh app, then checks what must always hold.
 pub async fn run(backend: Backend, body: impl AsyncFnOnce(&TestApp)) {
-    let app = TestApp::start(backend).await;
+    run_with(backend, |_| {}, body).await;
+}
+
+/// As [`run`], with changed settings.
+pub async fn run_with(backend: Backend, change: impl FnOnce(&mut Settings), body: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start_with(backend, change).await;
     body(&app).await;
     app.finish().await;
 }
 
 impl TestApp {
-    pub async fn start(backend: Backend) -> Self {
-        Self::start_with(backend, |_| {}).await
-    }
-
     /// Starts with changed settings.
     pub async fn start_with(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");

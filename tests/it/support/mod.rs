@@ -7,7 +7,9 @@ pub mod invariants;
 pub mod log;
 pub mod node;
 pub mod programme;
+pub mod sdl;
 pub mod socket;
+pub mod surface;
 pub mod watcher;
 pub mod world;
 pub mod writer;
@@ -25,6 +27,7 @@ pub fn seeded() -> rand::rngs::StdRng {
     println!("TRIBUTARY_TEST_SEED={seed}");
     rand::SeedableRng::seed_from_u64(seed)
 }
+pub use sdl::Sdl;
 
 /// Declares tests whose body runs on both backends: `name::sqlite` and `name::postgres`. The body takes the app; when it
 /// returns, the app's invariants are checked.
