@@ -11,13 +11,15 @@
 use std::{path::Path, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
     sqlx::{
+        ConnectOptions as _,
         postgres::PgConnectOptions,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
+use tokio::time::timeout;
 use tributary_migration::{
     Migrator, MigratorTrait,
     protect::{APP_ROLE, create_app_role},
@@ -45,6 +47,9 @@ pub struct Db {
 
 /// Serialises the migrations of nodes that start together. Any constant does.
 const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
+
+/// How long a connection to PostgreSQL is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Db {
     /// Connects and brings the schema up to date.
@@ -100,7 +105,7 @@ impl Db {
             .max_connections(connections)
             .sqlx_logging(false)
             .test_before_acquire(false)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(PATIENCE)
             .map_sqlx_postgres_opts(|options: PgConnectOptions| {
                 options
                     // A server that hangs must not hold a lane, nor a client that hangs a row.
@@ -113,7 +118,10 @@ impl Db {
                     // Statements of many rows weigh megabytes in each backend.
                     .statement_cache_capacity(64)
             });
-        let pool = Database::connect(options).await?;
+        let pool = match Database::connect(options).await {
+            Ok(pool) => pool,
+            Err(error) => return Err(explain(url, error).await),
+        };
         refuse_privileged_role(&pool).await?;
         Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
     }
@@ -173,8 +181,11 @@ impl Db {
 async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> {
     let mut options = ConnectOptions::new(admin_url);
     // One connection: the advisory lock belongs to the session that does the work.
-    options.max_connections(1).sqlx_logging(false);
-    let connection = Database::connect(options).await?;
+    options.max_connections(1).sqlx_logging(false).acquire_timeout(PATIENCE);
+    let connection = match Database::connect(options).await {
+        Ok(connection) => connection,
+        Err(error) => return Err(explain(admin_url, error).await),
+    };
     connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
     let migrated = async {
         // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
@@ -185,6 +196,17 @@ async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> 
     connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
     connection.close().await?;
     Ok(migrated?)
+}
+
+/// Says where and why there is no connection: a pool only tells that it waited in vain.
+async fn explain(url: &str, error: DbErr) -> StoreError {
+    let Ok(options) = url.parse::<PgConnectOptions>() else { return error.into() };
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    match timeout(PATIENCE, options.connect()).await {
+        Ok(Ok(_)) => error.into(),
+        Ok(Err(why)) => StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(format!("{place}: {why}")))),
+        Err(_) => StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(format!("{place} does not answer")))),
+    }
 }
 
 /// The user that an address logs in as.

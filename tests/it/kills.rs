@@ -104,6 +104,55 @@ async fn kill_during_ingest_postgres() {
     kill_during_ingest(Backend::Postgres).await;
 }
 
+/// PostgreSQL ends every connection of a node, again and again: callers are told to come back, and nothing is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn terminated_connections_heal() {
+    const ROUNDS: usize = 8;
+    let mut rng = seeded();
+    let world = World::new(Backend::Postgres).await;
+    let node = Node::start(&world.data).await;
+    let owner = world.owner(&node);
+    let programme = Programme::build(&owner, &Terms::default()).await;
+    let click = programme.click(&owner).await;
+    let mut watcher = Watcher::begin(&owner, &click).await;
+    let (_, nodes) = watch::channel(vec![owner.clone()]);
+    let (set_stop, stop) = watch::channel(false);
+    let writing: Vec<_> = (0..4)
+        .map(|number| {
+            let (nodes, stop) = (nodes.clone(), stop.clone());
+            let (click, rng) = (click.clone(), StdRng::seed_from_u64(rng.random()));
+            tokio::spawn(async move { Writer::new(&click).write(&format!("w{number}"), nodes, stop, rng).await })
+        })
+        .collect();
+    for _ in 0..ROUNDS {
+        for _ in 0..rng.random_range(1..60) {
+            assert!(watcher.read().await, "the socket outlives the database's connections");
+        }
+        let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND application_name = 'tributary'";
+        world.auditor.rows(all).await;
+    }
+    for _ in 0..60 {
+        assert!(watcher.read().await);
+    }
+    set_stop.send(true).expect("somebody writes");
+    let mut writers = Vec::new();
+    for writing in writing {
+        writers.push(writing.await.expect("a writer writes"));
+    }
+    println!("{} unanswered", writers.iter().map(Writer::unanswered).sum::<usize>());
+    writer::assert_oracle(&world.auditor, &writers).await;
+    for writer in &mut writers {
+        writer.settle(&owner).await;
+    }
+    writer::assert_settled(&world.auditor, &writers).await;
+    let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
+    watcher.read_until(&end).await;
+    log::assert_saw_everything(&world.auditor, &watcher.seen).await;
+    node.stop().await;
+    world.finish().await;
+}
+
 /// A request whose head the node has read and whose body it waits for.
 struct Pending {
     stream: TcpStream,

@@ -4,6 +4,7 @@
 mod support;
 
 mod architecture;
+mod cli;
 mod clicks;
 mod conversions;
 mod earnings_feed;

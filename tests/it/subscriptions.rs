@@ -230,7 +230,7 @@ on_both! {
     }
 
     async fn stream_ends_with_its_token(app) {
-        let token = app.token(app.home, Role::Owner, None, 3);
+        let token = app.token(app.home, Role::Owner, None, 5);
         let client = Client::new(&app.url, Some(token));
         let affiliate = new_affiliate(&app.owner()).await;
         let mut conversions = client.subscribe(ALL, json!({})).await;
