@@ -265,11 +265,11 @@ pub fn usd(cents: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::orders;
+    use crate::demo::{orders, plan::LIVE_ORDERS};
 
     #[test]
     fn file_sums_to_its_published_total() {
-        let plan = Plan::new(orders::all().expect("undamaged"), super::super::plan::LIVE_ORDERS);
+        let plan = Plan::new(orders::all().expect("undamaged"), LIVE_ORDERS);
         let all = Totals::sum(&of_file(plan.all().iter()));
         assert_eq!((all.conversions, all.sale_cents), (69_659, 250_031_563));
     }

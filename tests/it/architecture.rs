@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("jobs", &["domain", "store", "services"]),
     // Puts everything together.
     ("app", &["ambient", "config", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"]),
-    ("demo", &["config", "app"]),
+    ("demo", &["ambient", "config", "auth", "app"]),
     ("cli", &["config", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),
     ("lib", &[]),
     // By the crate's name.
