@@ -9,7 +9,7 @@ use tributary_entity::money::{Currency, Money};
 use super::{
     DemoError,
     client::{Client, ClientError},
-    ingest::Amount,
+    ingest::{Amount, PageInfo},
     plan::{CAMPAIGNS, Plan, Sale},
     programme::Programme,
     progress::say,
@@ -209,13 +209,6 @@ struct RejectedNode {
     campaign: Option<Id>,
     sale_amount: Amount,
     commission_total: Amount,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageInfo {
-    has_next_page: bool,
-    end_cursor: Option<String>,
 }
 
 async fn rejected(
