@@ -3,11 +3,15 @@
 
 mod support;
 
+mod accounts;
+mod campaigns;
 mod clicks;
 mod conversions;
 mod faults;
 mod http;
 mod ingest;
 mod input;
+mod ledger;
 mod lists;
 mod review;
+mod rules;
