@@ -15,8 +15,9 @@ use tributary_entity::{
 
 use super::{
     attribution::{self, Share, Touch},
-    click::{Labels, labels, occurred_at},
+    click::{Labels, labels},
     commission::{self as commission_rules, Explanation},
+    instant,
     problem::{Problem, ProblemCode},
     rule::Rule,
     text,
@@ -43,7 +44,7 @@ impl NewConversion {
     /// # Errors
     /// The first problem.
     pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
-        self.occurred_at = occurred_at(self.occurred_at, now)?;
+        self.occurred_at = instant::occurred_at(self.occurred_at, now)?;
         self.goal = text::required(&["goal"], &self.goal, text::REFERENCE_MAX)?;
         self.order_id = text::optional(&["orderId"], self.order_id.as_deref(), text::REFERENCE_MAX)?;
         self.customer_id = text::optional(&["customerId"], self.customer_id.as_deref(), text::REFERENCE_MAX)?;

@@ -1,6 +1,6 @@
 //! API keys: how programs authenticate.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{api_key, ids::ApiKeyId};
 
 use super::{
@@ -20,6 +20,7 @@ use crate::{
 };
 
 /// A key that a program of the tenant authenticates with.
+#[derive(Description)]
 pub(super) struct ApiKey(api_key::Model);
 
 impl From<api_key::Model> for ApiKey {
@@ -28,7 +29,7 @@ impl From<api_key::Model> for ApiKey {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl ApiKey {
     /// Begins with `key_`. Not the key itself.
     pub(super) async fn id(&self) -> ID {

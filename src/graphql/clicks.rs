@@ -1,6 +1,6 @@
 //! Clicks.
 
-use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, click, ids::ClickId};
 
 use super::{
@@ -26,6 +26,7 @@ use crate::{
 };
 
 /// One recorded visit through a link; never changed.
+#[derive(Description)]
 pub(super) struct Click(pub click::Model);
 
 impl From<click::Model> for Click {
@@ -34,7 +35,7 @@ impl From<click::Model> for Click {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Click {
     /// Begins with `clk_`; hand it to the landing page and send it back with the conversion.
     pub(super) async fn id(&self) -> ID {
@@ -129,7 +130,6 @@ pub(super) struct ClickQuery;
 impl ClickQuery {
     /// The clicks that the viewer may see, newest first.
     #[graphql(guard = "Needs(Permission::ReadClicks)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn clicks(
         &self,
         ctx: &Context<'_>,

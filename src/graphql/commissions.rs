@@ -1,6 +1,6 @@
 //! Commissions.
 
-use async_graphql::{Context, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, ID, InputObject, Object, Result};
 use tributary_entity::{Instant, affiliate, commission, ids::ConversionId, money};
 
 use super::{
@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// What one affiliate earns from one conversion.
+#[derive(Description)]
 pub(super) struct Commission {
     pub row: commission::Model,
     /// Loaded before, in subscriptions.
@@ -33,7 +34,7 @@ impl From<commission::Model> for Commission {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Commission {
     /// Begins with `com_`.
     pub(super) async fn id(&self) -> ID {
@@ -116,7 +117,6 @@ pub(super) struct CommissionQuery;
 impl CommissionQuery {
     /// The commissions that the viewer may see, newest first.
     #[graphql(guard = "Needs(Permission::ReadCommissions)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn commissions(
         &self,
         ctx: &Context<'_>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
 use tributary_entity::{
     Instant, affiliate, attribution_decision, attribution_touch, click, commission, conversion, conversion_history,
     ids::{AffiliateId, ClickId, ConversionId},
@@ -40,6 +40,7 @@ use crate::{
 };
 
 /// One recorded action of a customer, with what was decided about it.
+#[derive(Description)]
 pub(super) struct Conversion {
     row: conversion::Model,
     /// Known already when it was just recorded or comes from the event log.
@@ -82,7 +83,7 @@ impl Conversion {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Conversion {
     /// Begins with `cnv_`.
     pub(super) async fn id(&self) -> ID {
@@ -284,13 +285,14 @@ pub(super) struct Attribution {
 }
 
 /// A credited click.
+#[derive(Description)]
 pub(super) struct Touch {
     row: attribution_touch::Model,
     affiliate: Option<affiliate::Model>,
     click: Option<click::Model>,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl Touch {
     /// The click.
     async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {

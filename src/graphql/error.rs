@@ -5,7 +5,6 @@ use async_graphql::{Enum, Error, ErrorExtensions, SimpleObject};
 use crate::{
     domain::problem::{Problem, ProblemCode},
     services::ServiceError,
-    store::error::StoreError,
 };
 
 /// Why an input was refused. Clients may switch on it; new values can be added.
@@ -96,12 +95,12 @@ pub(crate) fn to_graphql(error: ServiceError) -> Error {
             retryable("OVERLOADED", "too much work at the moment; nothing was stored", retry_after)
         }
         ServiceError::Unavailable => unavailable(),
-        ServiceError::Store(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
-            tracing::warn!(error = %chain(&error), "the database did not do a request");
+        fault @ ServiceError::Store(_) if fault.is_transient() => {
+            tracing::warn!(error = %chain(&fault), "the database did not do a request");
             unavailable()
         }
-        ServiceError::Store(error) => {
-            tracing::error!(error = %chain(&error), "a request failed in the store");
+        fault @ ServiceError::Store(_) => {
+            tracing::error!(error = %chain(&fault), "a request failed in the store");
             coded("INTERNAL", "internal error")
         }
         ServiceError::Internal(what) => {
@@ -165,5 +164,20 @@ pub(super) trait IntoGraphql<T> {
 impl<T, E: Into<ServiceError>> IntoGraphql<T> for Result<T, E> {
     fn or_graphql(self) -> async_graphql::Result<T> {
         self.map_err(|error| to_graphql(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::resolver_utils::EnumType;
+
+    use super::*;
+
+    #[test]
+    fn readme_lists_every_code() {
+        let readme = include_str!("../../README.md");
+        for item in UserErrorCode::items() {
+            assert!(readme.contains(&format!("| `{}` |", item.name)), "README.md lacks {}", item.name);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a commission is what it is.
 
-use async_graphql::{Object, Result};
+use async_graphql::{Description, Object, Result};
 use tributary_entity::money;
 
 use super::{
@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// Why a commission is what it is: stored with it, untouched by later changes of the rule.
+#[derive(Description)]
 pub(super) struct CommissionExplanation(Explanation);
 
 impl CommissionExplanation {
@@ -24,7 +25,7 @@ impl CommissionExplanation {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl CommissionExplanation {
     /// In a sentence: rule, version, terms and what they gave.
     async fn summary(&self) -> String {

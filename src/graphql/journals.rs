@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, account, entry, ids::ConversionId, money};
 
 use super::{
@@ -26,9 +26,10 @@ use crate::{
 };
 
 /// A set of entries that balances; never changed, corrected only by another.
+#[derive(Description)]
 pub(super) struct Journal(pub PostedJournal);
 
-#[Object]
+#[Object(use_type_description)]
 impl Journal {
     /// Begins with `jrn_`.
     pub(super) async fn id(&self) -> ID {
@@ -46,6 +47,7 @@ impl Journal {
     }
 
     /// The conversion behind it.
+    #[graphql(guard = "Needs(Permission::ReadConversions)")]
     async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
         let Some(id) = self.0.head.conversion_id else { return Ok(None) };
         Ok(ctx.loaders()?.conversion.load_one(id).await.or_graphql()?.map(Into::into))
@@ -63,12 +65,13 @@ impl Journal {
 }
 
 /// One line of a journal.
+#[derive(Description)]
 pub(super) struct LedgerEntry {
     row: entry::Model,
     account: account::Model,
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl LedgerEntry {
     /// The account it is on.
     async fn account(&self) -> LedgerAccount {
@@ -97,9 +100,10 @@ pub(super) enum LedgerSide {
 }
 
 /// A ledger account: one code, one owner, one currency.
+#[derive(Description)]
 pub(super) struct LedgerAccount(account::Model);
 
-#[Object]
+#[Object(use_type_description)]
 impl LedgerAccount {
     /// Begins with `acc_`.
     async fn id(&self) -> ID {
@@ -127,6 +131,7 @@ impl LedgerAccount {
     }
 
     /// The owner; null for the tenant's accounts.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.affiliate_id else { return Ok(None) };
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
@@ -207,7 +212,6 @@ pub(super) struct JournalQuery;
 impl JournalQuery {
     /// The tenant's journals, newest first.
     #[graphql(guard = "Needs(Permission::ReadLedger)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn journals(
         &self,
         ctx: &Context<'_>,

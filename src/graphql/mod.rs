@@ -29,6 +29,7 @@ mod labels;
 mod links;
 mod loaders;
 mod node;
+mod nullable;
 mod reports;
 mod rules;
 mod scalars;
@@ -38,6 +39,8 @@ mod users;
 mod viewer;
 
 use async_graphql::{MergedObject, SDLExportOptions, Schema};
+
+use connection::Paged;
 
 /// Read everything.
 #[derive(MergedObject, Default)]
@@ -80,9 +83,24 @@ pub type ApiSchema = Schema<Query, Mutation, subscriptions::Subscription>;
 /// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]).
 pub fn schema() -> ApiSchema {
     Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription)
+        .extension(nullable::NullableFields)
         .limit_depth(24)
         .limit_recursive_depth(64)
         .limit_directives(32)
+        // The types that come from elsewhere, in our words.
+        .override_output_type_description::<tributary_entity::Instant>(
+            "An instant in RFC 3339, such as `2026-11-20T08:30:00Z`; answered in UTC, kept to the microsecond.",
+        )
+        .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
+        .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
+        .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
+        .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
+        .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")
+        .override_output_type_description::<Paged<conversions::Conversion>>("A page of conversions.")
+        .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
+        .override_output_type_description::<Paged<journals::Journal>>("A page of journals.")
+        .override_output_type_description::<Paged<links::Link>>("A page of links.")
+        .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }
 

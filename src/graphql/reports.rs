@@ -1,6 +1,6 @@
 //! Reports.
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result};
 use tributary_entity::{Instant, money};
 
 use super::{
@@ -64,9 +64,10 @@ impl ReportInput {
 }
 
 /// Totals in one currency. Rejected conversions count nowhere.
+#[derive(Description)]
 pub(super) struct ReportRow(Row);
 
-#[Object]
+#[Object(use_type_description)]
 impl ReportRow {
     /// Start of the hour or day; null when not grouped by time.
     async fn period(&self) -> Option<Instant> {

@@ -89,7 +89,7 @@ impl CommissionRule {
         self.0.head.updated_at
     }
 
-    /// All versions of the terms, newest first; of a longer history the newest 100.
+    /// The versions of the terms, newest first; at most the newest 100.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn versions(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRuleVersion>> {
         let head = &self.0.head;

@@ -1,15 +1,17 @@
 //! Scalars and the money types.
 
-use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{
+    Description, InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
+};
 use tributary_entity::money;
 
 use crate::domain::{commission::round_half_even, problem::Problem};
 
 /// A decimal number as a string, such as `"49.00"`: digits, at most one point, no exponent. Never a float.
-#[derive(Clone, Debug)]
+#[derive(Description, Clone, Debug)]
 pub(super) struct Decimal(pub String);
 
-#[Scalar(name = "Decimal")]
+#[Scalar(name = "Decimal", use_type_description)]
 impl ScalarType for Decimal {
     fn parse(value: Value) -> InputValueResult<Self> {
         // Whether it is a number is checked with its currency, where the answer can name the field.
@@ -44,10 +46,14 @@ impl Decimal {
 }
 
 /// An ISO 4217 currency code, such as `EUR`; written as a string or, in a document, as a bare name.
-#[derive(Clone, Debug)]
+#[derive(Description, Clone, Debug)]
 pub(super) struct CurrencyCode(pub String);
 
-#[Scalar(name = "CurrencyCode", specified_by_url = "https://www.iso.org/iso-4217-currency-codes.html")]
+#[Scalar(
+    name = "CurrencyCode",
+    specified_by_url = "https://www.iso.org/iso-4217-currency-codes.html",
+    use_type_description
+)]
 impl ScalarType for CurrencyCode {
     fn parse(value: Value) -> InputValueResult<Self> {
         // Whether it is known is checked where the answer can name the field.
@@ -78,10 +84,10 @@ impl From<money::Currency> for CurrencyCode {
 }
 
 /// A position in a subscription's stream; opaque. Hand it back as `after` to go on behind it.
-#[derive(Clone, Debug)]
+#[derive(Description, Clone, Debug)]
 pub(super) struct Cursor(pub String);
 
-#[Scalar(name = "Cursor")]
+#[Scalar(name = "Cursor", use_type_description)]
 impl ScalarType for Cursor {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {
@@ -96,10 +102,10 @@ impl ScalarType for Cursor {
 }
 
 /// An absolute http or https address.
-#[derive(Clone, Debug)]
+#[derive(Description, Clone, Debug)]
 pub(super) struct Url(pub String);
 
-#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/")]
+#[Scalar(name = "URL", specified_by_url = "https://url.spec.whatwg.org/", use_type_description)]
 impl ScalarType for Url {
     fn parse(value: Value) -> InputValueResult<Self> {
         match value {

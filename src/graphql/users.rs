@@ -1,6 +1,6 @@
 //! Users: people who log in.
 
-use async_graphql::{Context, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, ID, InputObject, Object, Result};
 use tributary_entity::ids::UserId;
 
 use super::{
@@ -22,6 +22,7 @@ use crate::{
 };
 
 /// A person who logs in.
+#[derive(Description)]
 pub(super) struct User(pub user::User);
 
 impl From<user::User> for User {
@@ -30,7 +31,7 @@ impl From<user::User> for User {
     }
 }
 
-#[Object]
+#[Object(use_type_description)]
 impl User {
     /// Begins with `usr_`.
     pub(super) async fn id(&self) -> ID {

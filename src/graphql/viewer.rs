@@ -1,6 +1,6 @@
 //! The viewer: who the caller is, of which tenant, with which rights.
 
-use async_graphql::{Context, Enum, ID, Object, Result};
+use async_graphql::{Context, Description, Enum, ID, Object, Result};
 use tributary_entity::tenant;
 
 use super::{
@@ -16,9 +16,10 @@ use crate::{
 };
 
 /// One customer of the platform, isolated from all others.
+#[derive(Description)]
 pub(super) struct Tenant(tenant::Model);
 
-#[Object]
+#[Object(use_type_description)]
 impl Tenant {
     /// Begins with `ten_`.
     async fn id(&self) -> ID {
@@ -100,9 +101,10 @@ pub(super) enum Permission {
 }
 
 /// Who the caller is.
+#[derive(Description)]
 pub(super) struct Viewer(auth::Viewer);
 
-#[Object]
+#[Object(use_type_description)]
 impl Viewer {
     /// The tenant that the credential belongs to.
     async fn tenant(&self, ctx: &Context<'_>) -> Result<Tenant> {

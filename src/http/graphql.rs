@@ -77,8 +77,9 @@ pub(super) async fn get(
         };
     }
     if parts.uri.query().is_none() && wants_html(&parts) && !edge.services.settings.is_production() {
-        return Html(GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").finish())
-            .into_response();
+        // What is in its headers pane goes with queries as headers, and with subscriptions as `connection_init` payload.
+        let page = GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").title("Tributary");
+        return Html(page.finish()).into_response();
     }
     let document: Document = match Query::try_from_uri(&parts.uri) {
         Ok(Query(document)) => document,

@@ -63,6 +63,11 @@ impl ServiceError {
         }
     }
 
+    /// Whether the same call may succeed a little later: the database is away, or could not serialise this with others.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::Store(StoreError::Unavailable(_) | StoreError::Conflict(_)))
+    }
+
     /// The first problem's code, for callers with one answer.
     pub fn code(&self) -> Option<ProblemCode> {
         match self {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tributary_entity::kinds::Role;
 
 use crate::support::{
-    Client, Programme, Terms, TestApp, on_both,
+    Backend, Client, Programme, Terms, TestApp, on_both,
     programme::{merge, sale},
 };
 
@@ -147,7 +147,7 @@ on_both! {
                 let refused = app.auditor.run(&sql).await.expect_err(&sql);
                 assert!(refused.to_string().contains("append-only"), "{sql}: {refused}");
             }
-            if app.auditor.is_postgres() {
+            if app.backend == Backend::Postgres {
                 app.auditor.run(&format!("TRUNCATE {table} CASCADE")).await.expect_err("truncated");
             }
             assert_eq!(app.auditor.number(&format!("SELECT COUNT(*) FROM {table}")).await, rows, "{table}");
@@ -156,7 +156,7 @@ on_both! {
 
     async fn fact_cannot_be_posted_twice(app) {
         history(app, &app.owner()).await;
-        let id = if app.auditor.is_postgres() { "gen_random_uuid()" } else { "randomblob(16)" };
+        let id = if app.backend == Backend::Postgres { "gen_random_uuid()" } else { "randomblob(16)" };
         let again = format!(
             "INSERT INTO journal (tenant_id, id, kind, business_key, conversion_id, posted_at) \
              SELECT tenant_id, {id}, kind, business_key, conversion_id, posted_at FROM journal"

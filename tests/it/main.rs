@@ -4,14 +4,24 @@
 mod support;
 
 mod accounts;
+mod architecture;
 mod campaigns;
+mod cli;
 mod clicks;
 mod conversions;
+mod earnings_feed;
 mod faults;
 mod http;
 mod ingest;
 mod input;
+mod isolation;
+mod kills;
 mod ledger;
 mod lists;
+mod nodes;
+mod permissions;
+mod resume;
 mod review;
 mod rules;
+mod schema;
+mod subscriptions;

@@ -29,7 +29,7 @@ const ATTEMPTS: u32 = 6;
 /// Records items in as few transactions as it takes: one, unless an item cannot be stored and is halved out.
 pub(super) async fn settle(env: &Env, scope: &TenantScope, items: &[Item]) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
-    let mut open: Vec<Range<usize>> = vec![0..items.len()];
+    let mut open: Vec<Range<usize>> = std::iter::once(0..items.len()).collect();
     while let Some(range) = open.pop() {
         match contained(attempt(env, scope, &items[range.clone()])).await {
             Ok(done) => {

@@ -117,6 +117,11 @@ impl Auditor {
         self.0.execute_unprepared(sql).await.map(drop)
     }
 
+    /// A transaction, to lock what a node needs.
+    pub async fn begin(&self) -> DatabaseTransaction {
+        self.0.begin().await.expect("begins")
+    }
+
     /// Stops all writing of the app until the answer is rolled back.
     pub async fn block(&self) -> DatabaseTransaction {
         let options = TransactionOptions {

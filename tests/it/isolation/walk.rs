@@ -1,0 +1,187 @@
+//! Whatever a viewer can reach from the roots, four objects deep, is the viewer's own.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Client, Programme, Sdl, Terms, on_both,
+    programme::{enroll, sale},
+    sdl::{Closed, Field},
+    surface::{World, fresh, is_id, samples},
+};
+
+/// Objects below a root field.
+const DEPTH: usize = 4;
+
+on_both! {
+    async fn owner_reaches_nothing_of_another_tenant(app) {
+        let (owner, stranger) = (app.owner(), app.stranger());
+        let (home, away) = (World::seed(app, &owner).await, World::seed(app, &stranger).await);
+        let sdl = Sdl::of_this_build();
+        let ours = everything(&sdl, &owner, &home).await;
+        let theirs = everything(&sdl, &stranger, &away).await;
+        assert!(home.ids.values().all(|id| ours.ids.contains(id)), "the walk reaches objects of every kind");
+        let common: Vec<_> = ours.ids.intersection(&theirs.ids).collect();
+        assert!(common.is_empty(), "{common:?} are reached in two tenants");
+    }
+
+    async fn affiliate_reaches_nothing_of_another_affiliate(app) {
+        let owner = app.owner();
+        let (ada, bob) = (World::seed(app, &owner).await, World::seed(app, &owner).await);
+        // Both promote one more campaign, where they might meet.
+        let shared = Programme::build(&owner, &Terms::default()).await;
+        for world in [&ada, &bob] {
+            let (_, link) = enroll(&owner, &shared.campaign, &world.ids["aff"]).await;
+            let click = owner.done("recordClick", json!({ "linkId": link }), "click { id }").await;
+            let click = click["click"]["id"].as_str().expect("an id");
+            owner.done("recordConversion", sale(click, click, "7.00"), "").await;
+        }
+        let sdl = Sdl::of_this_build();
+        let seen_by = async |world: &World| everything(&sdl, &app.affiliate(&world.ids["aff"]), world).await;
+        let (of_ada, of_bob) = (seen_by(&ada).await, seen_by(&bob).await);
+        for prefix in ["cmp", "gol", "aff", "enr", "lnk", "clk", "cnv", "com"] {
+            assert!(of_ada.ids.contains(&ada.ids[prefix]), "the walk reaches {prefix}");
+        }
+        let common: BTreeSet<String> = of_ada.ids.intersection(&of_bob.ids).cloned().collect();
+        // The rule is named by the explanation of a commission that it gave, to whom it was given.
+        let expected = BTreeSet::from([app.home.to_string(), shared.campaign, shared.goal, shared.rule]);
+        assert!(common.is_subset(&expected), "{common:?} are reached by two affiliates");
+        assert!(!of_ada.answers.to_string().contains(&bob.name), "an affiliate reads another's name");
+        assert!(of_ada.answers.to_string().contains(&ada.name), "the walk reads names");
+    }
+
+    async fn affiliates_numbers_are_of_its_own_rows(app) {
+        let owner = app.owner();
+        let (ada, _bob) = (World::seed(app, &owner).await, World::seed(app, &owner).await);
+        let answer = app.affiliate(&ada.ids["aff"]).data(
+            "{ conversions(first: 1) { totalCount } clicks(first: 1) { totalCount } commissions(first: 1) { totalCount } \
+             affiliates(first: 1) { totalCount } links(first: 1) { totalCount } enrollments(first: 1) { totalCount } \
+             campaigns(first: 1) { totalCount } }",
+            json!({}),
+        ).await;
+        assert_eq!(answer, json!({
+            "conversions": { "totalCount": 2 }, "clicks": { "totalCount": 3 }, "commissions": { "totalCount": 2 },
+            "affiliates": { "totalCount": 1 }, "links": { "totalCount": 2 }, "enrollments": { "totalCount": 2 },
+            "campaigns": { "totalCount": 2 },
+        }));
+        let mut report = samples(&ada).remove("Query.report").expect("a sample").remove(0);
+        for filter in ["campaignIds", "affiliateIds"] {
+            report["input"].as_object_mut().expect("an input").remove(filter);
+        }
+        let query = "query($input: ReportInput!) { report(input: $input) { clicks conversions saleAmount { amount } } }";
+        let report = app.affiliate(&ada.ids["aff"]).data(query, report).await;
+        assert_eq!(report["report"], json!([{ "clicks": 3, "conversions": 2, "saleAmount": { "amount": "200.00" } }]));
+    }
+}
+
+/// What a viewer reached.
+pub struct Reached {
+    pub ids: BTreeSet<String>,
+    pub answers: Value,
+    /// What it met and may not read.
+    pub closed: Closed,
+}
+
+/// Reads every query as far as the viewer may, without filters.
+pub async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
+    let samples = samples(world);
+    let mut closed = Closed::new();
+    let mut answers = Vec::new();
+    for field in sdl.fields("Query") {
+        let name = format!("Query.{}", field.name);
+        let given = samples.get(name.as_str()).unwrap_or_else(|| panic!("add a sample call of {name}"));
+        for sample in given {
+            let mut args = fresh(sample);
+            args.as_object_mut().expect("arguments").remove("filter");
+            if field.is_connection() {
+                args["first"] = 100.into();
+            }
+            // A document for each field of the answer: one for all would be very large.
+            for part in parts(sdl, field) {
+                if let Some(answer) = read(sdl, client, field, &args, part.as_deref(), &mut closed).await {
+                    answers.push(answer);
+                }
+            }
+        }
+    }
+    let answers = Value::from(answers);
+    let mut ids = BTreeSet::new();
+    look(&answers, &mut ids);
+    Reached { ids, answers, closed }
+}
+
+/// The fields of a root field's nodes, to be selected one at a time; for an interface, all at once.
+fn parts(sdl: &Sdl, field: &Field) -> Vec<Option<String>> {
+    let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
+    let objects: Vec<_> = sdl
+        .fields(&node)
+        .iter()
+        .filter(|field| !sdl.is_leaf(field.named()))
+        .map(|field| Some(field.name.clone()))
+        .collect();
+    if sdl.implementors(&node).is_empty() { std::iter::once(None).chain(objects).collect() } else { vec![None] }
+}
+
+/// Reads a part of a root field's answer; what the viewer may not read is left out and noted. None where it may not
+/// read even the root.
+async fn read(
+    sdl: &Sdl,
+    client: &Client,
+    field: &Field,
+    args: &Value,
+    part: Option<&str>,
+    closed: &mut Closed,
+) -> Option<Value> {
+    let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
+    loop {
+        let inner = match part {
+            Some(part) => {
+                let name = format!("{node}_{part}");
+                if closed.contains(&name) {
+                    return None;
+                }
+                let part = sdl.fields(&node).iter().find(|field| field.name == part)?;
+                format!("{name}: {}", sdl.select(part, DEPTH - 1, Some(closed))?)
+            }
+            // Every field that is no object; of an interface's types, everything.
+            None if sdl.implementors(&node).is_empty() => sdl.selection(&node, 0, Some(closed)),
+            None => sdl.selection(&node, DEPTH - 2, Some(closed)),
+        };
+        let selection = match field.is_connection() {
+            true => format!("totalCount edges {{ cursor node {{ {inner} }} }}"),
+            false => inner,
+        };
+        let document = sdl.document("Query", field, args, &selection);
+        let (_, mut body) = client.send(&document, args.clone()).await;
+        let Some(errors) = body["errors"].as_array() else { return Some(body["data"].take()) };
+        let known = closed.len();
+        for error in errors {
+            assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{}: {error}", field.name);
+            // The location tells more than the path, which ends where nulls end.
+            let column = error["locations"][0]["column"].as_u64().and_then(|column| usize::try_from(column).ok());
+            let rest = column.and_then(|column| document.get(column - 1..)).expect("a place in the document");
+            let name = rest.split(':').next().unwrap_or_default();
+            if name == "result" {
+                return None;
+            }
+            closed.insert(name.to_owned());
+        }
+        assert!(closed.len() > known, "what is forbidden was not selected: {body}");
+    }
+}
+
+/// Collects ids, and holds every connection to its count: all that there is fits on one page here.
+fn look(answer: &Value, ids: &mut BTreeSet<String>) {
+    match answer {
+        Value::String(text) if is_id(text) => drop(ids.insert(text.clone())),
+        Value::Array(items) => items.iter().for_each(|item| look(item, ids)),
+        Value::Object(fields) => {
+            if let (Some(count), Some(Value::Array(edges))) = (fields.get("totalCount"), fields.get("edges")) {
+                assert_eq!(*count, edges.len(), "totalCount and rows");
+            }
+            fields.values().for_each(|value| look(value, ids));
+        }
+        _ => {}
+    }
+}

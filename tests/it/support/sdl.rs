@@ -1,0 +1,240 @@
+//! The schema as data, for tests that walk its whole surface.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_graphql::parser::{
+    parse_schema,
+    types::{BaseType, FieldDefinition, InputValueDefinition, Type, TypeDefinition, TypeKind, TypeSystemDefinition},
+};
+
+/// The types by name.
+pub struct Sdl {
+    pub types: BTreeMap<String, Def>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Scalar,
+    Object,
+    Interface,
+    Union,
+    Enum,
+    Input,
+}
+
+/// A type. An enum's values are its fields.
+pub struct Def {
+    pub name: String,
+    pub kind: Kind,
+    pub description: Option<String>,
+    pub implements: Vec<String>,
+    pub fields: Vec<Field>,
+}
+
+/// A field, an input field, an argument or an enum value.
+#[derive(Clone)]
+pub struct Field {
+    pub name: String,
+    pub description: Option<String>,
+    /// Of an enum value, none.
+    pub ty: Option<Type>,
+    pub args: Vec<Field>,
+    pub has_default: bool,
+}
+
+impl Field {
+    /// The type without its lists and exclamation marks.
+    pub fn named(&self) -> &str {
+        self.ty.as_ref().map_or("", named)
+    }
+
+    pub fn is_list(&self) -> bool {
+        self.ty.as_ref().is_some_and(|ty| matches!(ty.base, BaseType::List(_)))
+    }
+
+    pub fn is_connection(&self) -> bool {
+        self.named().ends_with("Connection")
+    }
+
+    pub fn arg(&self, name: &str) -> Option<&Self> {
+        self.args.iter().find(|arg| arg.name == name)
+    }
+
+    /// Whether a document must give it.
+    fn is_required(&self) -> bool {
+        self.ty.as_ref().is_some_and(|ty| !ty.nullable) && !self.has_default
+    }
+}
+
+fn named(ty: &Type) -> &str {
+    match &ty.base {
+        BaseType::Named(name) => name,
+        BaseType::List(inner) => named(inner),
+    }
+}
+
+/// What one role may not read: `Type_field`.
+pub type Closed = BTreeSet<String>;
+
+impl Sdl {
+    /// The schema of this build.
+    pub fn of_this_build() -> Self {
+        let document = parse_schema(tributary::graphql::sdl()).expect("our own SDL parses");
+        let types = document.definitions.into_iter().filter_map(|definition| match definition {
+            TypeSystemDefinition::Type(ty) => Some(Def::of(ty.node)),
+            TypeSystemDefinition::Schema(_) | TypeSystemDefinition::Directive(_) => None,
+        });
+        Self { types: types.map(|def| (def.name.clone(), def)).collect() }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Def> {
+        self.types.get(name)
+    }
+
+    /// The fields of a root, or of any other type.
+    pub fn fields(&self, name: &str) -> &[Field] {
+        self.get(name).map_or(&[], |def| &def.fields)
+    }
+
+    pub fn is_leaf(&self, name: &str) -> bool {
+        self.get(name).is_none_or(|def| matches!(def.kind, Kind::Scalar | Kind::Enum))
+    }
+
+    /// The types that implement an interface.
+    pub fn implementors(&self, interface: &str) -> Vec<&Def> {
+        self.types.values().filter(|def| def.implements.iter().any(|name| name == interface)).collect()
+    }
+
+    /// A document that calls a root field as `result` with every argument as a variable of its name.
+    pub fn document(&self, root: &str, field: &Field, args: &serde_json::Value, selection: &str) -> String {
+        let given: Vec<&Field> = field.args.iter().filter(|arg| args.get(&arg.name).is_some()).collect();
+        let list = |join: &dyn Fn(&Field) -> String| match given.is_empty() {
+            true => String::new(),
+            false => format!("({})", given.iter().map(|arg| join(arg)).collect::<Vec<_>>().join(", ")),
+        };
+        let variables = list(&|arg| format!("${}: {}", arg.name, arg.ty.as_ref().expect("an argument has a type")));
+        let passed = list(&|arg| format!("{0}: ${0}", arg.name));
+        let selection = if selection.is_empty() { String::new() } else { format!("{{ {selection} }}") };
+        let root = root.to_lowercase();
+        format!("{root}{variables} {{ result: {}{passed} {selection} }}", field.name)
+    }
+
+    /// Selects everything of a type to a depth of objects (pages of a connection do not count). With a list of what is
+    /// closed, all but that, and every field as `Type_field`, so that an error's location tells which it is about.
+    pub fn selection(&self, name: &str, depth: usize, closed: Option<&Closed>) -> String {
+        let Some(def) = self.get(name) else { return String::new() };
+        match def.kind {
+            Kind::Scalar | Kind::Enum | Kind::Input => String::new(),
+            Kind::Interface | Kind::Union => {
+                let mut text = "__typename".to_owned();
+                for def in self.implementors(name) {
+                    // Two types may give one name to fields of different types.
+                    let fields = self.selected(def, depth, closed, true);
+                    text += &format!(" ... on {} {{ {fields} }}", def.name);
+                }
+                text
+            }
+            Kind::Object => self.selected(def, depth, closed, closed.is_some()),
+        }
+    }
+
+    fn selected(&self, def: &Def, depth: usize, closed: Option<&Closed>, aliased: bool) -> String {
+        let fields = def.fields.iter().filter_map(|field| {
+            let name = format!("{}_{}", def.name, field.name);
+            if closed.is_some_and(|closed| closed.contains(&name)) {
+                return None;
+            }
+            let text = self.select(field, depth, closed)?;
+            Some(if aliased { format!("{name}: {text}") } else { text })
+        });
+        let texts = fields.collect::<Vec<_>>();
+        if texts.is_empty() { "__typename".to_owned() } else { texts.join(" ") }
+    }
+
+    /// One field with what is below it; none where the depth ends.
+    pub fn select(&self, field: &Field, depth: usize, closed: Option<&Closed>) -> Option<String> {
+        if self.is_leaf(field.named()) {
+            return field.args.is_empty().then(|| field.name.clone());
+        }
+        if field.is_connection() {
+            let below = self.selection(&self.node_of(field), depth.checked_sub(1)?, closed);
+            return Some(format!("{}(first: 20) {{ totalCount edges {{ node {{ {below} }} }} }}", field.name));
+        }
+        if field.args.iter().any(Field::is_required) {
+            return None;
+        }
+        let below = self.selection(field.named(), depth.checked_sub(1)?, closed);
+        Some(format!("{} {{ {below} }}", field.name))
+    }
+
+    /// The type of a connection's nodes.
+    pub fn node_of(&self, field: &Field) -> String {
+        let edge =
+            self.fields(field.named()).iter().find(|field| field.name == "edges").expect("a connection has edges");
+        let node = self.fields(edge.named()).iter().find(|field| field.name == "node").expect("an edge has a node");
+        node.named().to_owned()
+    }
+}
+
+impl Def {
+    fn of(definition: TypeDefinition) -> Self {
+        let (kind, implements, fields) = match definition.kind {
+            TypeKind::Scalar => (Kind::Scalar, Vec::new(), Vec::new()),
+            TypeKind::Object(ty) => (
+                Kind::Object,
+                ty.implements.into_iter().map(|name| name.node.to_string()).collect(),
+                ty.fields.into_iter().map(|field| Field::of(field.node)).collect(),
+            ),
+            TypeKind::Interface(ty) => {
+                (Kind::Interface, Vec::new(), ty.fields.into_iter().map(|field| Field::of(field.node)).collect())
+            }
+            TypeKind::Union(_) => (Kind::Union, Vec::new(), Vec::new()),
+            TypeKind::Enum(ty) => (
+                Kind::Enum,
+                Vec::new(),
+                ty.values
+                    .into_iter()
+                    .map(|value| Field {
+                        name: value.node.value.node.to_string(),
+                        description: value.node.description.map(|text| text.node),
+                        ty: None,
+                        args: Vec::new(),
+                        has_default: false,
+                    })
+                    .collect(),
+            ),
+            TypeKind::InputObject(ty) => {
+                (Kind::Input, Vec::new(), ty.fields.into_iter().map(|field| Field::of_input(field.node)).collect())
+            }
+        };
+        Self {
+            name: definition.name.node.to_string(),
+            kind,
+            description: definition.description.map(|text| text.node),
+            implements,
+            fields,
+        }
+    }
+}
+
+impl Field {
+    fn of(definition: FieldDefinition) -> Self {
+        Self {
+            name: definition.name.node.to_string(),
+            description: definition.description.map(|text| text.node),
+            ty: Some(definition.ty.node),
+            args: definition.arguments.into_iter().map(|arg| Self::of_input(arg.node)).collect(),
+            has_default: false,
+        }
+    }
+
+    fn of_input(definition: InputValueDefinition) -> Self {
+        Self {
+            name: definition.name.node.to_string(),
+            description: definition.description.map(|text| text.node),
+            ty: Some(definition.ty.node),
+            args: Vec::new(),
+            has_default: definition.default_value.is_some(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The whole surface as calls: a tenant's (or an affiliate's) objects, and a sample call of every root field over them.
+//!
+//! # Adding a root field
+//! A line in [`samples`] with arguments that are good in a [`World`], every argument of type ID among them. The tests of
+//! isolation and of permissions fail until it is there.
+
+use std::collections::BTreeMap;
+
+use chrono::{DurationRound, TimeDelta};
+use serde_json::{Value, json};
+use tributary::ambient::Clock;
+use tributary_entity::Instant;
+
+use super::{Client, Programme, Terms, TestApp, app::PASSWORD, programme};
+
+/// Ids by their prefix: one object of every kind, all of one affiliate's.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub ids: BTreeMap<&'static str, String>,
+    /// A click without a conversion.
+    pub free_click: String,
+    /// The affiliate's name, which nobody else may read anywhere.
+    pub name: String,
+    now: Instant,
+}
+
+impl World {
+    /// Makes objects of every kind as the owner of a tenant: approved and waiting conversions, a user, a key.
+    pub async fn seed(app: &TestApp, owner: &Client) -> Self {
+        let programme = Programme::build(owner, &Terms::default()).await;
+        let waiting = Programme::build(owner, &Terms::manual()).await;
+        let click = programme.click(owner).await;
+        let sale = |click: &str| programme::sale(click, &uuid::Uuid::new_v4().to_string(), "100.00");
+        let conversion =
+            programme::id(&owner.done("recordConversion", sale(&click), "conversion { id }").await, "conversion");
+        let (_, link) = programme::enroll(owner, &waiting.campaign, &programme.affiliate).await;
+        let on_waiting = json!({ "linkId": link });
+        let later = programme::id(&owner.done("recordClick", on_waiting, "click { id }").await, "click");
+        owner.done("recordConversion", sale(&later), "conversion { id }").await;
+        let found = owner
+            .data(
+                "query($cnv: [ID!], $aff: ID!) { affiliate(id: $aff) { name } \
+                 commissions(first: 1, filter: { conversionIds: $cnv }) { edges { node { id } } } \
+                 journals(first: 1, filter: { conversionIds: $cnv }) { edges { node { id entries { account { id code } } } } } }",
+                json!({ "cnv": [conversion], "aff": programme.affiliate }),
+            )
+            .await;
+        let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("a text in {found}")).to_owned();
+        let journal = &found["journals"]["edges"][0]["node"];
+        let accounts = journal["entries"].as_array().expect("entries");
+        let own_account =
+            accounts.iter().find(|entry| entry["account"]["code"] != 5000).expect("the affiliate's account");
+        let user = json!({
+            "email": format!("{}@people.example", uuid::Uuid::new_v4().simple()), "name": "Ann", "password": PASSWORD,
+            "roles": ["AFFILIATE"], "affiliateId": programme.affiliate,
+        });
+        let user = programme::id(&owner.done("createUser", user, "user { id }").await, "user");
+        let key = json!({ "name": "shop", "scopes": ["READ"] });
+        let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
+        let free_click = programme.click(owner).await;
+        Self {
+            ids: BTreeMap::from([
+                ("cmp", programme.campaign),
+                ("gol", programme.goal),
+                ("rul", programme.rule),
+                ("aff", programme.affiliate),
+                ("enr", programme.enrollment),
+                ("lnk", programme.link),
+                ("clk", click),
+                ("cnv", conversion),
+                ("com", text(&found["commissions"]["edges"][0]["node"]["id"])),
+                ("jrn", text(&journal["id"])),
+                ("acc", text(&own_account["account"]["id"])),
+                ("usr", user),
+                ("key", key),
+            ]),
+            free_click,
+            name: text(&found["affiliate"]["name"]),
+            now: app.clock.now(),
+        }
+    }
+
+    /// Ids of the right kinds that name nothing.
+    pub fn of_nothing(&self) -> Self {
+        let ids = self.ids.keys().map(|prefix| (*prefix, random_id(prefix))).collect();
+        Self { ids, free_click: random_id("clk"), ..self.clone() }
+    }
+
+    /// The id of the same kind as another world's.
+    pub fn like(&self, id: &str) -> String {
+        let prefix = id.split('_').next().unwrap_or_default();
+        self.ids.get(prefix).unwrap_or_else(|| panic!("a world has objects like {id}")).clone()
+    }
+}
+
+/// An id that names nothing.
+pub fn random_id(prefix: &str) -> String {
+    let id = tributary_entity::ids::TenantId::from_uuid(uuid::Uuid::new_v4()).to_string();
+    id.replacen("ten", prefix, 1)
+}
+
+/// Whether a text has the form of an id.
+pub fn is_id(text: &str) -> bool {
+    text.split_once('_').is_some_and(|(prefix, rest)| {
+        prefix.len() == 3
+            && rest.len() == 26
+            && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    })
+}
+
+/// In a sample's texts: replaced by another text at each call.
+const UNIQUE: &str = "$UNIQUE";
+
+/// A sample as it is sent, with texts of its own.
+pub fn fresh(sample: &Value) -> Value {
+    let text = sample.to_string().replace(UNIQUE, &uuid::Uuid::new_v4().simple().to_string());
+    serde_json::from_str(&text).expect("still JSON")
+}
+
+/// The arguments of every root field, as `Query.name`: good calls over a world's objects. Where one call cannot name
+/// every argument of type ID, several.
+#[expect(clippy::too_many_lines, reason = "one list, a line or two per field")]
+pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
+    let id = |prefix: &str| world.ids[prefix].clone();
+    let by_id = |prefix: &str| vec![json!({ "id": id(prefix) })];
+    let input = |input: Value| vec![json!({ "input": input })];
+    let named = |prefix: &str| input(json!({ "id": id(prefix) }));
+    let page = |filter: Value| vec![json!({ "first": 20, "filter": filter })];
+    let hour = world.now.duration_trunc(TimeDelta::hours(1)).expect("in range");
+    let (from, until) = (hour - TimeDelta::hours(1), hour + TimeDelta::hours(2));
+    let report = |groups: Value| {
+        json!({ "input": {
+            "from": from, "until": until, "groupBy": groups,
+            "campaignIds": [id("cmp")], "affiliateIds": [id("aff")],
+        } })
+    };
+    let terms = json!({ "percent": "10" });
+    let click = json!({ "linkId": id("lnk"), "visitorId": "$UNIQUE" });
+    let conversion = json!({
+        "clickId": world.free_click, "goal": "sale", "orderId": "$UNIQUE",
+        "saleAmount": { "amount": "1.00", "currency": "EUR" },
+    });
+    BTreeMap::from([
+        ("Query.affiliate", by_id("aff")),
+        ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
+        ("Query.apiKeys", vec![json!({ "first": 20 })]),
+        ("Query.campaign", by_id("cmp")),
+        ("Query.campaigns", page(json!({}))),
+        ("Query.click", by_id("clk")),
+        (
+            "Query.clicks",
+            page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")], "linkIds": [id("lnk")] })),
+        ),
+        ("Query.commissions", page(json!({ "affiliateIds": [id("aff")], "conversionIds": [id("cnv")] }))),
+        ("Query.conversion", vec![json!({ "by": { "id": id("cnv") } })]),
+        ("Query.conversions", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        ("Query.earnings", vec![json!({ "affiliateId": id("aff") })]),
+        ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
+        ("Query.link", by_id("lnk")),
+        ("Query.links", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        ("Query.node", NODES.iter().flat_map(|prefix| by_id(prefix)).collect()),
+        ("Query.nodes", NODES.iter().map(|prefix| json!({ "ids": [id(prefix)] })).collect()),
+        ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
+        ("Query.tenant", vec![json!({})]),
+        ("Query.trialBalance", vec![json!({})]),
+        ("Query.users", page(json!({}))),
+        ("Query.viewer", vec![json!({})]),
+        ("Mutation.activateCampaign", named("cmp")),
+        (
+            "Mutation.applyAffiliate",
+            input(json!({ "tenant": "home", "name": "$UNIQUE", "email": "$UNIQUE@new.example", "password": PASSWORD })),
+        ),
+        ("Mutation.applyToCampaign", input(json!({ "campaignId": id("cmp") }))),
+        ("Mutation.approveAffiliate", named("aff")),
+        ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
+        ("Mutation.approveEnrollment", named("enr")),
+        ("Mutation.archiveCampaign", named("cmp")),
+        ("Mutation.archiveCommissionRule", named("rul")),
+        ("Mutation.archiveGoal", named("gol")),
+        ("Mutation.changePassword", input(json!({ "currentPassword": PASSWORD, "newPassword": "another long one" }))),
+        ("Mutation.createAffiliate", input(json!({ "name": "$UNIQUE", "email": "$UNIQUE@new.example" }))),
+        ("Mutation.createApiKey", input(json!({ "name": "key", "scopes": ["READ"] }))),
+        (
+            "Mutation.createCampaign",
+            input(json!({ "name": "Boots", "currency": "EUR", "destinationUrl": "https://shop.example/" })),
+        ),
+        (
+            "Mutation.createCommissionRule",
+            input(json!({
+                "campaignId": id("cmp"), "goalId": id("gol"), "name": "Other", "terms": terms, "isDefault": false,
+            })),
+        ),
+        (
+            "Mutation.createEnrollment",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "ruleId": id("rul") })),
+        ),
+        ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
+        ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
+        (
+            "Mutation.createUser",
+            input(json!({
+                "email": "$UNIQUE@new.example", "name": "Bea", "password": PASSWORD, "roles": ["AFFILIATE"],
+                "affiliateId": id("aff"),
+            })),
+        ),
+        ("Mutation.disableLink", named("lnk")),
+        ("Mutation.disableUser", named("usr")),
+        ("Mutation.enableLink", named("lnk")),
+        ("Mutation.enableUser", named("usr")),
+        ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
+        ("Mutation.logout", input(json!({ "refreshToken": "none" }))),
+        ("Mutation.pauseCampaign", named("cmp")),
+        ("Mutation.recordClick", input(click.clone())),
+        ("Mutation.recordClicks", input(json!({ "items": [click] }))),
+        ("Mutation.recordConversion", input(conversion.clone())),
+        ("Mutation.recordConversions", input(json!({ "items": [conversion] }))),
+        ("Mutation.refreshSession", input(json!({ "refreshToken": "none" }))),
+        ("Mutation.rejectAffiliate", named("aff")),
+        ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
+        ("Mutation.rejectEnrollment", named("enr")),
+        ("Mutation.revokeApiKey", named("key")),
+        ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
+        ("Mutation.suspendAffiliate", named("aff")),
+        ("Mutation.suspendEnrollment", named("enr")),
+        ("Mutation.updateAffiliate", input(json!({ "id": id("aff"), "company": "Ltd" }))),
+        ("Mutation.updateCampaign", input(json!({ "id": id("cmp"), "name": "Boots" }))),
+        ("Mutation.updateCommissionRule", input(json!({ "id": id("rul"), "name": "Other" }))),
+        ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
+        ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
+        ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
+        (
+            "Subscription.conversions",
+            vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
+        ),
+        ("Subscription.earnings", vec![json!({ "affiliateId": id("aff") })]),
+    ])
+}
+
+/// The prefixes that `node` takes, one per type that implements `Node`.
+pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk"];
