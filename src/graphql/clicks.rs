@@ -129,7 +129,6 @@ pub(super) struct ClickQuery;
 impl ClickQuery {
     /// The clicks that the viewer may see, newest first.
     #[graphql(guard = "Needs(Permission::ReadClicks)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn clicks(
         &self,
         ctx: &Context<'_>,

@@ -117,7 +117,6 @@ pub(super) struct CommissionQuery;
 impl CommissionQuery {
     /// The commissions that the viewer may see, newest first.
     #[graphql(guard = "Needs(Permission::ReadCommissions)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn commissions(
         &self,
         ctx: &Context<'_>,

@@ -212,7 +212,6 @@ pub(super) struct JournalQuery;
 impl JournalQuery {
     /// The tenant's journals, newest first.
     #[graphql(guard = "Needs(Permission::ReadLedger)")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn journals(
         &self,
         ctx: &Context<'_>,

@@ -50,7 +50,7 @@ fn beyond<E: Identified>(
     let qualified = |column: E::Column| Expr::col((entity, column));
     match (column, position.occurred_at) {
         (Some(column), Some(at)) => {
-            let key = Expr::tuple([qualified(column).into(), qualified(id).into()]);
+            let key = Expr::tuple([qualified(column), qualified(id)]);
             let bound = Expr::tuple([Expr::value(at), Expr::value(position.id)]);
             if lower { key.lt(bound) } else { key.gt(bound) }
         }

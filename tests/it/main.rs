@@ -7,4 +7,5 @@ mod architecture;
 mod conversions;
 mod isolation;
 mod permissions;
+mod readme;
 mod schema;

@@ -23,7 +23,8 @@ const ATTEMPTS: u32 = 6;
 /// Records items in as few transactions as it takes: one, unless an item cannot be stored and is halved out.
 pub(super) async fn settle(env: &Env, scope: &TenantScope, items: &[Item]) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
-    let mut open: Vec<Range<usize>> = vec![0..items.len()];
+    let whole: Range<usize> = 0..items.len();
+    let mut open = Vec::from([whole]);
     while let Some(range) = open.pop() {
         match attempt(env, scope, &items[range.clone()]).await {
             Ok(done) => {
