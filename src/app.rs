@@ -5,10 +5,11 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use data_encoding::HEXLOWER;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
     ambient::{self, Clock, SystemClock},
@@ -17,7 +18,8 @@ use crate::{
     config::{ConfigError, Settings},
     domain::cursor::CursorKey,
     graphql::{self, ApiSchema},
-    http, jobs,
+    http::{self, sockets::Sockets},
+    jobs,
     limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
     services::{Services, feed::Feeds, ingest::Lanes},
     store::{
@@ -25,6 +27,10 @@ use crate::{
         error::StoreError,
     },
 };
+
+/// How long a node that ends waits for what is under way. Orchestrators kill after 30 seconds by default; a request
+/// that is stuck must not keep the others' connections from being closed in order.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +136,8 @@ impl App {
         TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
     }
 
-    /// Serves requests and runs jobs until `shutdown` ends; then finishes what is under way.
+    /// Serves requests and runs jobs until `shutdown` ends; then answers what is under way, for so long as [`DRAIN`]
+    /// allows, and closes the sockets.
     ///
     /// # Errors
     /// When the port fails.
@@ -140,13 +147,33 @@ impl App {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
         let jobs = jobs::start(self.services.clone());
-        let router = http::router(self.services.clone(), self.schema);
-        let served = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(shutdown)
-            .await;
-        jobs.stop().await;
-        self.services.db.close().await?;
-        Ok(served?)
+        let sockets = Sockets::default();
+        let router = http::router(self.services.clone(), self.schema, sockets.clone());
+        let ends = sockets.clone();
+        let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(async move {
+                shutdown.await;
+                ends.end();
+            });
+        let drained = async {
+            let served = serving.await;
+            sockets.end();
+            sockets.ended().await;
+            jobs.stop().await;
+            self.services.db.close().await?;
+            Ok(served?)
+        };
+        let overdue = async {
+            sockets.ending().await;
+            sleep(DRAIN).await;
+        };
+        tokio::select! {
+            result = drained => result,
+            () = overdue => {
+                tracing::warn!("not everything was answered in time; ending without it");
+                Ok(())
+            }
+        }
     }
 }
 
@@ -173,7 +200,7 @@ fn signing_secret(settings: &Settings, source: SecretSource) -> Result<String, S
 }
 
 /// Writes a file that nobody else may read, whole or not at all, unless it exists.
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let draft = path.with_extension(format!("{}.new", std::process::id()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);

@@ -123,7 +123,6 @@ CREATE INDEX idempotency_age_idx ON idempotency (tenant_id, created_at);
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        protect::create_app_role(manager).await?;
         protect::create_refuse_rewrite(manager).await?;
         manager.get_connection().execute_unprepared(TABLES).await?;
         for (table, access) in [

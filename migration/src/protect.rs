@@ -11,7 +11,10 @@
 //!   SELECT-only policy that opens when `app.directory` is set, which `store::directory` alone does. A SECURITY DEFINER
 //!   function would do as well but cannot be written for both databases.
 
-use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{ConnectionTrait, DbBackend},
+};
 
 /// The role that the application's connections assume on PostgreSQL.
 pub const APP_ROLE: &str = "tributary_app";
@@ -25,14 +28,14 @@ pub enum Access {
     AppendOnly,
 }
 
-/// Creates [`APP_ROLE`] when it is missing. Roles belong to the whole cluster: another database, or another node that
-/// starts at the same moment, may have made it.
-pub async fn create_app_role(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
-    if manager.get_database_backend() != DbBackend::Postgres {
-        return Ok(());
-    }
-    manager
-        .get_connection()
+/// Creates [`APP_ROLE`] when it is missing and lets `login` assume it. Before the first migration, and at every start:
+/// roles belong to the whole cluster, so another database may have made it, and a restored one may lack it.
+///
+/// # Errors
+/// As PostgreSQL answers, such as to a user who may neither create roles nor grant this one.
+pub async fn create_app_role(connection: &impl ConnectionTrait, login: String) -> Result<(), DbErr> {
+    let login = login.replace('\'', "''");
+    connection
         .execute_unprepared(&format!(
             "DO $$ BEGIN
                IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN
@@ -41,8 +44,8 @@ pub async fn create_app_role(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
              EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
              END $$;
              DO $$ BEGIN
-               IF NOT pg_has_role(current_user, '{APP_ROLE}', 'MEMBER') THEN
-                 EXECUTE format('GRANT {APP_ROLE} TO %I', current_user);
+               IF NOT pg_has_role('{login}', '{APP_ROLE}', 'MEMBER') THEN
+                 EXECUTE format('GRANT {APP_ROLE} TO %I', '{login}');
                END IF;
              END $$;
              GRANT USAGE ON SCHEMA public TO {APP_ROLE};"

@@ -210,4 +210,19 @@ mod tests {
         let wrong = Settings { database_url: Some("mysql://x".to_owned()), ..Settings::default() };
         assert!(wrong.validate().expect_err("mysql").to_string().starts_with("DATABASE_URL"));
     }
+
+    #[test]
+    fn readme_lists_every_setting_with_its_default() {
+        let readme = include_str!("../../README.md");
+        let defaults = serde_json::to_value(Settings::default()).expect("settings serialize");
+        for (name, default) in defaults.as_object().expect("a struct") {
+            let default = match default {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => format!("`{text}` "),
+                other => format!("`{other}` "),
+            };
+            let cell = format!("`TRIBUTARY_{}` | {default}|", name.to_uppercase());
+            assert!(readme.contains(&cell), "README.md lacks {cell}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use tributary_entity::{
 };
 
 use super::{
+    instant,
     problem::{Problem, ProblemCode},
     text,
 };
@@ -36,8 +37,12 @@ impl NewApiKey {
         if self.scopes.is_empty() {
             problems.push(Problem::required(&["scopes"]));
         }
-        if self.expires_at.is_some_and(|at| at <= now) {
-            problems.push(Problem::new(ProblemCode::OutOfRange, &["expiresAt"], "must lie in the future"));
+        match instant::optional(&["expiresAt"], self.expires_at) {
+            Ok(Some(at)) if at <= now => {
+                problems.push(Problem::new(ProblemCode::OutOfRange, &["expiresAt"], "must lie in the future"));
+            }
+            Ok(at) => self.expires_at = at,
+            Err(problem) => problems.push(problem),
         }
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }

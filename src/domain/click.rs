@@ -10,13 +10,7 @@ use tributary_entity::{
     link,
 };
 
-use super::{
-    problem::{Problem, ProblemCode},
-    text,
-};
-
-/// How far ahead of our clock a sender's may be.
-pub const CLOCK_SKEW_SECS: i64 = 300;
+use super::{instant, problem::Problem, text};
 
 /// Labels by name, such as `sub1`.
 pub type Labels = BTreeMap<String, String>;
@@ -51,24 +45,12 @@ impl NewClick {
     /// # Errors
     /// The first problem.
     pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
-        occurred_at(self.occurred_at, now)?;
+        self.occurred_at = instant::occurred_at(self.occurred_at, now)?;
         self.visitor_id = text::optional(&["visitorId"], self.visitor_id.as_deref(), text::REFERENCE_MAX)?;
         self.source = text::optional(&["source"], self.source.as_deref(), text::REFERENCE_MAX)?;
         self.labels = labels(self.labels)?;
         Ok(self)
     }
-}
-
-/// Refuses an instant that lies in the future by more than clocks differ.
-///
-/// # Errors
-/// `TIME_IN_FUTURE`.
-pub fn occurred_at(at: Option<Instant>, now: Instant) -> Result<(), Problem> {
-    let limit = now + chrono::TimeDelta::seconds(CLOCK_SKEW_SECS);
-    if at.is_some_and(|at| at > limit) {
-        return Err(Problem::new(ProblemCode::TimeInFuture, &["occurredAt"], "this instant lies in the future"));
-    }
-    Ok(())
 }
 
 /// Checks labels; empty ones are left out.

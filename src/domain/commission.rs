@@ -39,7 +39,7 @@ pub struct CommissionFilter {
 
 /// The rule that applies: an enrollment's own before the campaign's default for the goal before its default for all.
 ///
-/// `rules` are the campaign's. An override that is archived no longer applies.
+/// `rules` are the campaign's. An override that is archived, or made for another goal, does not apply.
 pub fn choose(
     rules: &[Rule],
     goal_id: GoalId,
@@ -47,7 +47,8 @@ pub fn choose(
 ) -> Option<(&Rule, RuleSource)> {
     let active = || rules.iter().filter(|rule| rule.head.status == RuleStatus::Active);
     if let Some(id) = enrollment_rule
-        && let Some(rule) = active().find(|rule| rule.head.id == id)
+        && let Some(rule) =
+            active().find(|rule| rule.head.id == id && rule.head.goal_id.is_none_or(|bound| bound == goal_id))
     {
         return Some((rule, RuleSource::EnrollmentOverride));
     }
@@ -168,6 +169,9 @@ mod tests {
         assert_eq!(chosen(&rules, None), Some((2, RuleSource::CampaignDefault)));
         assert_eq!(chosen(&rules[..1], None), Some((1, RuleSource::CampaignDefault)));
         assert_eq!(chosen(&rules[2..], None), None);
+        // An override made for one goal is not paid for another.
+        let bound = [rule(1, None, true, 1, 0), rule(4, Some(8), false, 4, 0)];
+        assert_eq!(chosen(&bound, Some(4)), Some((1, RuleSource::CampaignDefault)));
         let mut archived = rules.clone();
         archived[2].head.status = RuleStatus::Archived;
         assert_eq!(chosen(&archived, Some(3)), Some((2, RuleSource::CampaignDefault)));

@@ -15,8 +15,9 @@ use tributary_entity::{
 
 use super::{
     attribution::{self, Share, Touch},
-    click::{Labels, labels, occurred_at},
+    click::{Labels, labels},
     commission::{self as commission_rules, Explanation},
+    instant,
     problem::{Problem, ProblemCode},
     rule::Rule,
     text,
@@ -38,12 +39,12 @@ pub struct NewConversion {
 }
 
 impl NewConversion {
-    /// Checks texts and time. `has_key` tells whether the call carries an idempotency key.
+    /// Checks texts and time.
     ///
     /// # Errors
     /// The first problem.
     pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
-        occurred_at(self.occurred_at, now)?;
+        self.occurred_at = instant::occurred_at(self.occurred_at, now)?;
         self.goal = text::required(&["goal"], &self.goal, text::REFERENCE_MAX)?;
         self.order_id = text::optional(&["orderId"], self.order_id.as_deref(), text::REFERENCE_MAX)?;
         self.customer_id = text::optional(&["customerId"], self.customer_id.as_deref(), text::REFERENCE_MAX)?;
@@ -226,5 +227,17 @@ pub fn review(row: &conversion::Model, review: Review) -> Result<(ConversionStat
             &["ids"],
             format!("a conversion that is {status} cannot be reviewed"),
         )),
+    }
+}
+
+/// Whether a conversion stands where a review wanted it: what the repetition of that review is answered.
+///
+/// # Errors
+/// As [`review`].
+pub fn reviewed(row: &conversion::Model, wanted: Review) -> Result<(), Problem> {
+    match (row.status, wanted) {
+        (ConversionStatus::Approved | ConversionStatus::Reversed, Review::Approve)
+        | (ConversionStatus::Rejected, Review::Reject(_)) => Ok(()),
+        _ => review(row, wanted).map(drop),
     }
 }

@@ -41,11 +41,12 @@ impl CursorKey {
     pub fn bind(&self, scope: &TenantScope, stream: &str, filter: &impl Serialize) -> Binding {
         let filter = serde_json::to_vec(filter).expect("filters serialize: string keys, no floats");
         let tenant = scope.tenant_id().uuid();
-        let ring = match scope.ring() {
-            Ring::Tenant => Uuid::nil(),
-            Ring::Affiliate(id) => id.uuid(),
+        let (ring, owner) = match scope.ring() {
+            Ring::Tenant => (0, Uuid::nil()),
+            Ring::Affiliate(id) => (1, id.uuid()),
         };
-        Binding(mac(&self.0, &[tenant.as_bytes(), ring.as_bytes(), stream.as_bytes(), &[0], &filter]))
+        let bound: [&[u8]; 6] = [tenant.as_bytes(), &[ring], owner.as_bytes(), stream.as_bytes(), &[0], &filter];
+        Binding(mac(&self.0, &bound))
     }
 }
 

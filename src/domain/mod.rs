@@ -16,6 +16,7 @@ pub mod enrollment;
 pub mod event;
 pub mod goal;
 pub mod idempotency;
+pub mod instant;
 pub mod ledger;
 pub mod link;
 pub mod page;

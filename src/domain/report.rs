@@ -6,7 +6,10 @@ use tributary_entity::{
     money::Currency,
 };
 
-use super::problem::{Problem, ProblemCode};
+use super::{
+    instant,
+    problem::{Problem, ProblemCode},
+};
 
 /// The longest period of one report.
 pub const PERIOD_MAX_DAYS: i64 = 3_660;
@@ -33,11 +36,16 @@ pub struct ReportRequest {
 }
 
 impl ReportRequest {
-    /// Checks the period.
+    /// Checks the period. Totals are kept by the hour: a bound inside one would leave part of it out without a word.
     ///
     /// # Errors
     /// `OUT_OF_RANGE`.
     pub fn check(self) -> Result<Self, Problem> {
+        for (field, at) in [("from", self.from), ("until", self.until)] {
+            if hour(instant::checked(&[field], at)?) != at {
+                return Err(Problem::new(ProblemCode::OutOfRange, &[field], "a whole hour, UTC"));
+            }
+        }
         let days = (self.until - self.from).num_days();
         if self.until <= self.from || days > PERIOD_MAX_DAYS {
             let message = format!("`until` is after `from`, by at most {PERIOD_MAX_DAYS} days");
@@ -85,7 +93,7 @@ pub struct ReportRow {
 /// The start of the hour of an instant, UTC: rollups are kept by it.
 pub fn hour(at: Instant) -> Instant {
     use chrono::DurationRound;
-    at.duration_trunc(chrono::TimeDelta::hours(1)).expect("instants of this era truncate to hours")
+    at.duration_trunc(chrono::TimeDelta::hours(1)).expect("instants are of an era that truncates to hours")
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use super::problem::{Problem, ProblemCode};
 pub const NAME_MAX: usize = 200;
 /// Characters in a reference of the caller's own (order id, customer id, label, idempotency key).
 pub const REFERENCE_MAX: usize = 255;
+/// Texts of one filter: far below what a statement can bind.
+const LIST_MAX: usize = 1_000;
 /// Characters in a note.
 pub const NOTE_MAX: usize = 2_000;
 
@@ -37,6 +39,19 @@ pub fn optional(field: &[&str], text: Option<&str>, max: usize) -> Result<Option
         None | Some("") => Ok(None),
         Some(text) => required(field, text, max).map(Some),
     }
+}
+
+/// Texts of a filter. Empty ones are left out: nothing has them.
+///
+/// # Errors
+/// `BATCH_SIZE` past [`LIST_MAX`], `INVALID_TEXT` for one that no row can hold.
+pub fn list(field: &[&str], texts: Option<Vec<String>>) -> Result<Option<Vec<String>>, Problem> {
+    let Some(texts) = texts else { return Ok(None) };
+    if texts.len() > LIST_MAX {
+        return Err(Problem::new(ProblemCode::BatchSize, field, format!("at most {LIST_MAX} texts")));
+    }
+    let checked = texts.iter().filter_map(|text| optional(field, Some(text), REFERENCE_MAX).transpose());
+    checked.collect::<Result<_, _>>().map(Some)
 }
 
 /// An e-mail address, lower-cased: one `@`, something on both sides, a dot behind it. Whether mail arrives there is

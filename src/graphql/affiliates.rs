@@ -18,6 +18,7 @@ use crate::{
         affiliate::{AffiliateChange, AffiliateFilter, Application, NewAffiliate},
         enrollment::EnrollmentFilter,
         problem::Problem,
+        text,
     },
     services::{self, ServiceError},
 };
@@ -100,7 +101,7 @@ impl AffiliateFilterInput {
     fn parse(self) -> Result<AffiliateFilter, Problem> {
         Ok(AffiliateFilter {
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
-            name_contains: self.name_contains,
+            name_contains: text::optional(&["filter", "nameContains"], self.name_contains.as_deref(), text::NAME_MAX)?,
             ids: ids::parse_list(&["filter", "ids"], self.ids.as_deref())?,
         })
     }
@@ -118,14 +119,14 @@ impl AffiliateQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which affiliates.")] filter: Option<AffiliateFilterInput>,
-        #[graphql(desc = "In which order.", default)] order: CreationOrder,
+        #[graphql(desc = "In which order; newest first if absent.")] order: Option<CreationOrder>,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<Paged<Affiliate>> {
         let (services, viewer) = ctx.caller()?;
-        let request = connection::request("Affiliate", order.into(), first, after, last, before)?;
+        let request = connection::request("Affiliate", order.unwrap_or_default().into(), first, after, last, before)?;
         let filter = filter.unwrap_or_default().parse().or_graphql()?;
         let page = services::affiliates::list(services, viewer, &filter, &request).await.or_graphql()?;
         let count = TotalCount::by(move |services, viewer| {

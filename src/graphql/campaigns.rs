@@ -20,6 +20,7 @@ use crate::{
         campaign::{CampaignChange, CampaignFilter, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign},
         enrollment::EnrollmentFilter,
         problem::Problem,
+        text,
     },
     services::{self, ServiceError},
 };
@@ -135,12 +136,12 @@ pub(super) struct CampaignFilterInput {
     name_contains: Option<String>,
 }
 
-impl From<CampaignFilterInput> for CampaignFilter {
-    fn from(input: CampaignFilterInput) -> Self {
-        Self {
-            statuses: input.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
-            name_contains: input.name_contains,
-        }
+impl CampaignFilterInput {
+    fn parse(self) -> Result<CampaignFilter, Problem> {
+        Ok(CampaignFilter {
+            statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            name_contains: text::optional(&["filter", "nameContains"], self.name_contains.as_deref(), text::NAME_MAX)?,
+        })
     }
 }
 
@@ -156,15 +157,15 @@ impl CampaignQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which campaigns.")] filter: Option<CampaignFilterInput>,
-        #[graphql(desc = "In which order.", default)] order: CreationOrder,
+        #[graphql(desc = "In which order; newest first if absent.")] order: Option<CreationOrder>,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<Paged<Campaign>> {
         let (services, viewer) = ctx.caller()?;
-        let request = connection::request("Campaign", order.into(), first, after, last, before)?;
-        let filter = CampaignFilter::from(filter.unwrap_or_default());
+        let request = connection::request("Campaign", order.unwrap_or_default().into(), first, after, last, before)?;
+        let filter = filter.unwrap_or_default().parse().or_graphql()?;
         let page = services::campaigns::list(services, viewer, &filter, &request).await.or_graphql()?;
         let count = TotalCount::by(move |services, viewer| {
             let filter = filter.clone();

@@ -18,6 +18,7 @@ use crate::{
     auth::Permission,
     domain::{
         click::{ClickFilter, NewClick},
+        instant,
         page::Order,
         problem::Problem,
     },
@@ -115,8 +116,8 @@ impl ClickFilterInput {
             campaign_ids: ids::parse_list(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
             affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
             link_ids: ids::parse_list(&["filter", "linkIds"], self.link_ids.as_deref())?,
-            occurred_from: self.occurred_from,
-            occurred_before: self.occurred_before,
+            occurred_from: instant::optional(&["filter", "occurredFrom"], self.occurred_from)?,
+            occurred_before: instant::optional(&["filter", "occurredBefore"], self.occurred_before)?,
             valid: self.valid,
         })
     }

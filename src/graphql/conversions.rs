@@ -27,8 +27,10 @@ use crate::{
     auth::Permission,
     domain::{
         conversion::{ConversionFilter, NewConversion, Review, Snapshot},
+        instant,
         page::{Order, Position},
         problem::Problem,
+        text,
     },
     services::{
         self, Outcome, ServiceError,
@@ -340,16 +342,16 @@ pub(super) struct ConversionFilterInput {
 
 impl ConversionFilterInput {
     /// # Errors
-    /// `INVALID_ID` at the field.
+    /// `INVALID_ID` or `OUT_OF_RANGE` at the field.
     pub fn parse(self) -> Result<ConversionFilter, Problem> {
         Ok(ConversionFilter {
             campaign_ids: ids::parse_list(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
             affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
-            goals: self.goals,
-            order_ids: self.order_ids,
-            occurred_from: self.occurred_from,
-            occurred_before: self.occurred_before,
+            goals: text::list(&["filter", "goals"], self.goals)?,
+            order_ids: text::list(&["filter", "orderIds"], self.order_ids)?,
+            occurred_from: instant::optional(&["filter", "occurredFrom"], self.occurred_from)?,
+            occurred_before: instant::optional(&["filter", "occurredBefore"], self.occurred_before)?,
         })
     }
 }
@@ -389,14 +391,14 @@ impl ConversionQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which conversions.")] filter: Option<ConversionFilterInput>,
-        #[graphql(desc = "In which order.", default)] order: ConversionOrder,
+        #[graphql(desc = "In which order; last recorded first if absent.")] order: Option<ConversionOrder>,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<Paged<Conversion>> {
         let (services, viewer) = ctx.caller()?;
-        let order = match order {
+        let order = match order.unwrap_or_default() {
             ConversionOrder::CreatedDesc => Order::CreatedDesc,
             ConversionOrder::CreatedAsc => Order::CreatedAsc,
             ConversionOrder::OccurredDesc => Order::OccurredDesc,
@@ -430,7 +432,12 @@ impl ConversionQuery {
                 ctx.loaders()?.conversion.load_one(id).await.or_graphql()?
             }
             ConversionBy::OrderId(order_id) => {
-                services::conversions::get_by_order(services, viewer, &order_id).await.or_graphql()?
+                match text::optional(&["by", "orderId"], Some(&order_id), text::REFERENCE_MAX).or_graphql()? {
+                    Some(order_id) => {
+                        services::conversions::get_by_order(services, viewer, &order_id).await.or_graphql()?
+                    }
+                    None => None,
+                }
             }
         };
         Ok(row.map(Into::into))

@@ -126,13 +126,13 @@ impl EnrollmentQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which enrollments.")] filter: Option<EnrollmentFilterInput>,
-        #[graphql(desc = "In which order.", default)] order: CreationOrder,
+        #[graphql(desc = "In which order; newest first if absent.")] order: Option<CreationOrder>,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<Paged<Enrollment>> {
-        let request = connection::request("Enrollment", order.into(), first, after, last, before)?;
+        let request = connection::request("Enrollment", order.unwrap_or_default().into(), first, after, last, before)?;
         let filter = filter.unwrap_or_default().parse().or_graphql()?;
         page(ctx, filter, &request).await
     }

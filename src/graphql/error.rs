@@ -166,3 +166,18 @@ impl<T, E: Into<ServiceError>> IntoGraphql<T> for Result<T, E> {
         self.map_err(|error| to_graphql(error.into()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::resolver_utils::EnumType;
+
+    use super::*;
+
+    #[test]
+    fn readme_lists_every_code() {
+        let readme = include_str!("../../README.md");
+        for item in UserErrorCode::items() {
+            assert!(readme.contains(&format!("| `{}` |", item.name)), "README.md lacks {}", item.name);
+        }
+    }
+}

@@ -29,7 +29,7 @@ pub(super) fn parse_optional<T: FromStr<Err = IdError>>(field: &[&str], id: Opti
 /// Reads a list of ids.
 ///
 /// # Errors
-/// `INVALID_ID` at `field` for the first that is none; `BATCH_TOO_LARGE` past [`LIST_MAX`].
+/// `INVALID_ID` at `field` for the first that is none; `BATCH_SIZE` past [`LIST_MAX`].
 pub(super) fn parse_list<T: FromStr<Err = IdError>>(
     field: &[&str],
     ids: Option<&[ID]>,

@@ -122,14 +122,14 @@ impl LinkQuery {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Which links.")] filter: Option<LinkFilterInput>,
-        #[graphql(desc = "In which order.", default)] order: CreationOrder,
+        #[graphql(desc = "In which order; newest first if absent.")] order: Option<CreationOrder>,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<Paged<Link>> {
         let (services, viewer) = ctx.caller()?;
-        let request = connection::request("Link", order.into(), first, after, last, before)?;
+        let request = connection::request("Link", order.unwrap_or_default().into(), first, after, last, before)?;
         let filter = filter.unwrap_or_default().parse().or_graphql()?;
         let page = services::links::list(services, viewer, &filter, &request).await.or_graphql()?;
         let count = TotalCount::by(move |services, viewer| {

@@ -27,6 +27,9 @@ pub(super) struct LoadError(Arc<ServiceError>);
 
 impl From<LoadError> for ServiceError {
     fn from(error: LoadError) -> Self {
+        if error.0.is_transient() {
+            return Self::Unavailable;
+        }
         tracing::error!(error = %error.0, "a loader failed");
         Self::Internal("loader")
     }

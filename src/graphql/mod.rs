@@ -29,6 +29,7 @@ mod labels;
 mod links;
 mod loaders;
 mod node;
+mod nullable;
 mod reports;
 mod rules;
 mod scalars;
@@ -82,6 +83,7 @@ pub type ApiSchema = Schema<Query, Mutation, subscriptions::Subscription>;
 /// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]).
 pub fn schema() -> ApiSchema {
     Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription)
+        .extension(nullable::NullableFields)
         .limit_depth(24)
         .limit_recursive_depth(64)
         .limit_directives(32)

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     auth::Permission,
     domain::{
+        instant,
         problem::Problem,
         report::{Dimension, ReportRequest, ReportRow as Row},
     },
@@ -53,8 +54,8 @@ pub(super) struct ReportInput {
 impl ReportInput {
     fn parse(self) -> Result<ReportRequest, Problem> {
         Ok(ReportRequest {
-            from: self.from,
-            until: self.until,
+            from: instant::checked(&["input", "from"], self.from)?,
+            until: instant::checked(&["input", "until"], self.until)?,
             group_by: self.group_by.into_iter().map(Into::into).collect(),
             campaign_ids: ids::parse_list(&["input", "campaignIds"], self.campaign_ids.as_deref())?,
             affiliate_ids: ids::parse_list(&["input", "affiliateIds"], self.affiliate_ids.as_deref())?,

@@ -23,6 +23,8 @@ use crate::{
 
 /// How long changes of earnings gather before the newest values are sent.
 const CONFLATE: Duration = Duration::from_millis(100);
+/// How long to wait before asking a database again that did not answer.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// What happened to a conversion.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
@@ -138,18 +140,28 @@ impl EarningsWatch {
     async fn next(&mut self) -> Result<services::earnings::EarningsSnapshot, ServiceError> {
         loop {
             let id = self.id;
-            self.member.changed(|event| event.row.affiliate_id == Some(id)).await;
-            sleep(CONFLATE).await;
-            self.member.skip_pending();
-            match services::earnings::of_affiliate(&self.services, &self.viewer, self.id).await {
-                Ok(snapshot) if self.last.as_ref() == Some(&snapshot.earnings) => {}
-                Err(ServiceError::Store(error)) => {
-                    tracing::warn!(%error, "earnings cannot be read; trying again at the next change");
+            self.member.changed(|event| concerns(event, id)).await;
+            loop {
+                sleep(CONFLATE).await;
+                self.member.skip_pending();
+                match services::earnings::of_affiliate(&self.services, &self.viewer, self.id).await {
+                    Ok(snapshot) if self.last.as_ref() == Some(&snapshot.earnings) => break,
+                    // Asked again at once: no other change may ever come to tell of this one.
+                    Err(error) if error.is_transient() => {
+                        tracing::warn!(%error, "earnings cannot be read; trying again");
+                        sleep(RETRY).await;
+                    }
+                    answer => return answer,
                 }
-                answer => return answer,
             }
         }
     }
+}
+
+/// Whether an event may have changed what an affiliate has earned.
+fn concerns(event: &feed::LiveEvent, id: AffiliateId) -> bool {
+    let earns = |view: &feed::ConversionView| view.snapshot.commissions.iter().any(|row| row.affiliate_id == id);
+    event.row.affiliate_id == Some(id) || event.conversion.as_deref().is_some_and(earns)
 }
 
 async fn join(services: &Services, viewer: &Viewer) -> Result<(feed::Member, uuid::Uuid)> {

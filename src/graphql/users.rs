@@ -14,6 +14,8 @@ use crate::{
     auth::Permission,
     domain::{
         page::Order,
+        problem::Problem,
+        text,
         user::{self, NewUser, UserFilter},
     },
     services::{self, ServiceError},
@@ -81,12 +83,12 @@ pub(super) struct UserFilterInput {
     name_contains: Option<String>,
 }
 
-impl From<UserFilterInput> for UserFilter {
-    fn from(input: UserFilterInput) -> Self {
-        Self {
-            statuses: input.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
-            name_contains: input.name_contains,
-        }
+impl UserFilterInput {
+    fn parse(self) -> Result<UserFilter, Problem> {
+        Ok(UserFilter {
+            statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            name_contains: text::optional(&["filter", "nameContains"], self.name_contains.as_deref(), text::NAME_MAX)?,
+        })
     }
 }
 
@@ -108,7 +110,7 @@ impl UserQuery {
     ) -> Result<Paged<User>> {
         let (services, viewer) = ctx.caller()?;
         let request = connection::request("User", Order::CreatedDesc, first, after, last, before)?;
-        let filter = UserFilter::from(filter.unwrap_or_default());
+        let filter = filter.unwrap_or_default().parse().or_graphql()?;
         let page = services::users::list(services, viewer, &filter, &request).await.or_graphql()?;
         let count = TotalCount::by(move |services, viewer| {
             let filter = filter.clone();

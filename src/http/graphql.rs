@@ -12,7 +12,7 @@ use async_graphql::{Response as GraphqlResponse, ServerError, http::GraphiQLSour
 use axum::{
     Extension, Json,
     body::Bytes,
-    extract::{ConnectInfo, FromRequestParts, Query, Request, State, WebSocketUpgrade},
+    extract::{ConnectInfo, FromRequestParts, Query, Request, State, WebSocketUpgrade, rejection::BytesRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Redirect, Response},
 };
@@ -38,12 +38,22 @@ pub(super) async fn post(
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     Extension(id): Extension<RequestId>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     if !is_json(&headers) {
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "send application/json", &id);
     }
-    let request: async_graphql::Request = match serde_json::from_slice(&body) {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "the body is too large", &id);
+        }
+        Err(_) => return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "the body could not be read", &id),
+    };
+    let request: async_graphql::Request = match serde_json::from_slice::<async_graphql::Request>(&body) {
+        Ok(request) if request.query.is_empty() => {
+            return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "the member `query` is needed", &id);
+        }
         Ok(request) => request,
         Err(error) => {
             return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", &format!("not a GraphQL request: {error}"), &id);
@@ -67,8 +77,9 @@ pub(super) async fn get(
         };
     }
     if parts.uri.query().is_none() && wants_html(&parts) && !edge.services.settings.is_production() {
-        return Html(GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").finish())
-            .into_response();
+        // What is in its headers pane goes with queries as headers, and with subscriptions as `connection_init` payload.
+        let page = GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").title("Tributary");
+        return Html(page.finish()).into_response();
     }
     let document: Document = match Query::try_from_uri(&parts.uri) {
         Ok(Query(document)) => document,

@@ -3,9 +3,11 @@
 mod graphql;
 mod health;
 mod request_id;
+pub mod sockets;
 mod ws;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use sockets::Sockets;
 use tower_http::trace::TraceLayer;
 
 use crate::{graphql::ApiSchema, services::Services};
@@ -18,11 +20,12 @@ const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 struct Edge {
     services: Services,
     schema: ApiSchema,
+    sockets: Sockets,
 }
 
 /// All routes of a node.
-pub fn router(services: Services, schema: ApiSchema) -> Router {
-    let edge = Edge { services, schema };
+pub fn router(services: Services, schema: ApiSchema, sockets: Sockets) -> Router {
+    let edge = Edge { services, schema, sockets };
     Router::new()
         .route("/", get(graphql::front))
         .route("/graphql", get(graphql::get).post(graphql::post))

@@ -7,10 +7,14 @@ use async_graphql::{Data, http::WebSocketProtocols};
 use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
 use axum::{
     RequestPartsExt,
-    extract::WebSocketUpgrade,
+    extract::{
+        WebSocketUpgrade,
+        ws::{CloseFrame, Message},
+    },
     http::{HeaderMap, Request, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 
 use super::Edge;
@@ -21,6 +25,8 @@ use crate::{
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
+/// The close code of a node that ends: clients connect again at once, to another one.
+const SERVICE_RESTART: u16 = 1012;
 
 /// Opens a socket.
 pub(super) fn upgrade(edge: Edge, client: SocketAddr, headers: &HeaderMap, upgrade: WebSocketUpgrade) -> Response {
@@ -32,7 +38,11 @@ pub(super) fn upgrade(edge: Edge, client: SocketAddr, headers: &HeaderMap, upgra
     upgrade.protocols([PROTOCOL]).on_upgrade(move |socket| async move {
         let Some(protocol) = transport_ws().await else { return };
         let services = edge.services.clone();
-        GraphQLWebSocket::new(socket, edge.schema, protocol)
+        let open = edge.sockets.enter();
+        let (mut sink, messages) = socket.split();
+        // What the client says ends when the node does, and with it everything that runs on the socket.
+        let messages = messages.take_until(open.ending());
+        GraphQLWebSocket::new_with_pair(&mut sink, messages, edge.schema, protocol)
             .on_connection_init(async move |payload: Value| {
                 let authorization = in_payload(&payload).or(at_upgrade);
                 let now = services.now();
@@ -45,6 +55,11 @@ pub(super) fn upgrade(edge: Edge, client: SocketAddr, headers: &HeaderMap, upgra
             })
             .serve()
             .await;
+        if open.is_ending() {
+            let frame = CloseFrame { code: SERVICE_RESTART, reason: "the node ends; connect again".into() };
+            // A client that is gone needs no good-bye.
+            let _ = sink.send(Message::Close(Some(frame))).await;
+        }
     })
 }
 

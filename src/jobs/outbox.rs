@@ -1,7 +1,7 @@
 //! Does the work that transactions asked for: claimed with a lease, done at least once, deleted when done.
 
 use chrono::TimeDelta;
-use tributary_entity::{kinds::OutboxKind, outbox as row};
+use tributary_entity::{Instant, kinds::OutboxKind, outbox as row};
 
 use crate::{
     domain::tenancy::TenantScope,
@@ -24,8 +24,11 @@ pub async fn run_due(services: &Services) -> Result<u64, ServiceError> {
         let due = directory::due_work(&services.db, services.now(), BATCH).await?;
         let mut progress = false;
         for (scope, work) in due {
-            if claim(services, &scope, &work).await? {
+            if let Some(leased_until) = claim(services, &scope, &work).await? {
                 run(services, &scope, &work).await?;
+                let mut tx = services.db.begin(&scope).await?;
+                outbox::finish(&mut tx, work.id, leased_until).await?;
+                tx.commit().await?;
                 progress = true;
                 done += 1;
             }
@@ -36,12 +39,14 @@ pub async fn run_due(services: &Services) -> Result<u64, ServiceError> {
     }
 }
 
-async fn claim(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<bool, ServiceError> {
+/// Takes a lease; answers until when, or none when somebody else has it.
+async fn claim(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<Option<Instant>, ServiceError> {
     let now = services.now();
+    let until = now + LEASE;
     let mut tx = services.db.begin(scope).await?;
-    let claimed = outbox::lease(&mut tx, work.id, now, now + LEASE).await?;
+    let claimed = outbox::lease(&mut tx, work.id, now, until).await?;
     tx.commit().await?;
-    Ok(claimed)
+    Ok(claimed.then_some(until))
 }
 
 async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<(), ServiceError> {
@@ -51,8 +56,5 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");
         }
     }
-    let mut tx = services.db.begin(scope).await?;
-    outbox::delete(&mut tx, work.id).await?;
-    tx.commit().await?;
     Ok(())
 }

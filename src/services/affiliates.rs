@@ -16,6 +16,7 @@ use crate::{
         affiliate::{self as rules, AffiliateChange, AffiliateFilter, Application, NewAffiliate},
         event::NewEvent,
         page::{Page, PageRequest},
+        tenant,
     },
     limits::Limit,
     store::{
@@ -67,7 +68,9 @@ pub async fn apply(
     limit(services, &format!("apply:client:{client}"), APPLY_PER_CLIENT).await?;
     let Application { tenant, affiliate: input, password } = input;
     let input = input.check()?;
-    let (scope, _) = directory::tenant_by_slug(&services.db, tenant.trim())
+    // A text that can be nobody's short name is not asked for.
+    let slug = tenant::slug(&["tenant"], &tenant).map_err(|_| ServiceError::not_found(&["tenant"]))?;
+    let (scope, _) = directory::tenant_by_slug(&services.db, &slug)
         .await?
         .filter(|(_, tenant)| tenant.status == TenantStatus::Active)
         .ok_or_else(|| ServiceError::not_found(&["tenant"]))?;

@@ -191,13 +191,17 @@ pub async fn review(
         let rows = conversions::get_many(&tx, &input.ids).await?;
         let by_id: HashMap<ConversionId, Snapshot> =
             snapshots(&tx, rows).await?.into_iter().map(|snapshot| (snapshot.conversion.id, snapshot)).collect();
-        let answers = input.ids.iter().map(|id| by_id.get(id).cloned().ok_or_else(|| Problem::not_found(&["ids"])));
+        // Those that the review could not move are told so again.
+        let answers = input.ids.iter().map(|id| {
+            let snapshot = by_id.get(id).ok_or_else(|| Problem::not_found(&["ids"]))?;
+            rules::reviewed(&snapshot.conversion, input.review).map(|()| snapshot.clone())
+        });
         return Ok(Outcome::replayed(answers.collect()));
     }
     let now = services.now();
     let distinct: BTreeSet<ConversionId> = input.ids.iter().copied().collect();
     let locked = conversions::lock_many(&tx, &distinct.into_iter().collect::<Vec<_>>()).await?;
-    let mut verdicts: HashMap<ConversionId, Result<(ConversionStatus, ConversionReason), Problem>> =
+    let verdicts: HashMap<ConversionId, Result<(ConversionStatus, ConversionReason), Problem>> =
         locked.iter().map(|row| (row.id, rules::review(row, input.review))).collect();
     let accepted: Vec<conversion::Model> =
         locked.into_iter().filter(|row| matches!(verdicts.get(&row.id), Some(Ok(_)))).collect();
@@ -224,11 +228,9 @@ pub async fn review(
         }
     }
     services.commit(tx).await?;
-    let answers = input.ids.iter().map(|id| match verdicts.remove(id) {
-        Some(Err(problem)) => Err(problem),
-        Some(Ok(_)) => after.get(id).cloned().ok_or_else(|| Problem::not_found(&["ids"])),
-        // Named twice: the first mention was answered.
-        None => after.get(id).cloned().ok_or_else(|| Problem::not_found(&["ids"])),
+    let answers = input.ids.iter().map(|id| match verdicts.get(id) {
+        Some(Err(problem)) => Err(problem.clone()),
+        Some(Ok(_)) | None => after.get(id).cloned().ok_or_else(|| Problem::not_found(&["ids"])),
     });
     Ok(Outcome::done(answers.collect()))
 }

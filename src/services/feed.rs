@@ -189,14 +189,12 @@ impl Follower {
 
 /// Reads payloads and loads what they refer to, in one query per kind.
 async fn prepare(db: &Db, scope: &TenantScope, rows: Vec<event::Model>) -> Result<Vec<Arc<LiveEvent>>, StoreError> {
-    let parsed = rows
+    let parsed: Vec<_> = rows
         .into_iter()
         .map(|row| {
             let snapshot = match row.kind {
                 EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
-                    let snapshot: Snapshot =
-                        serde_json::from_str(&row.payload).map_err(|error| StoreError::inconsistent("event", error))?;
-                    Some(snapshot)
+                    snapshot(&row)
                 }
                 EventKind::EarningsReleased
                 | EventKind::CampaignChanged
@@ -204,9 +202,9 @@ async fn prepare(db: &Db, scope: &TenantScope, rows: Vec<event::Model>) -> Resul
                 | EventKind::EnrollmentChanged
                 | EventKind::LinkChanged => None,
             };
-            Ok((row, snapshot))
+            (row, snapshot)
         })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+        .collect();
     let snapshots: Vec<&Snapshot> = parsed.iter().filter_map(|(_, snapshot)| snapshot.as_ref()).collect();
     let relations = Arc::new(relations(db, scope, &snapshots).await?);
     Ok(parsed
@@ -217,6 +215,19 @@ async fn prepare(db: &Db, scope: &TenantScope, rows: Vec<event::Model>) -> Resul
             Arc::new(LiveEvent { row, conversion })
         })
         .collect())
+}
+
+/// The conversion that an event tells of. One that cannot be read is a defect and is passed over, loudly: waiting for it
+/// would end the tenant's feed for ever, and so would an error, at which clients come back to the very same event.
+fn snapshot(row: &event::Model) -> Option<Snapshot> {
+    serde_json::from_str(&row.payload)
+        .inspect_err(|error| {
+            tracing::error!(
+                tenant.id = %row.tenant_id, event.seq = row.seq, %error,
+                "an event cannot be read; subscribers go on without it"
+            );
+        })
+        .ok()
 }
 
 async fn relations(db: &Db, scope: &TenantScope, snapshots: &[&Snapshot]) -> Result<Relations, StoreError> {

@@ -56,8 +56,7 @@ async fn take(
         return Ok(None);
     };
     match store::idempotency::claim(tx, &[(&claim, result_id)], services.now()).await?.first() {
-        Some(Claimed::Replayed(id)) => Ok(Some(*id)),
-        Some(Claimed::Conflict) => Err(Claim::conflict().into()),
+        Some(Claimed::Used(earlier)) => Ok(Some(earlier.result_of(&claim).ok_or_else(Claim::conflict)?)),
         Some(Claimed::Fresh) | None => Ok(None),
     }
 }

@@ -7,7 +7,10 @@ use chrono::{DurationRound, TimeDelta};
 use super::{ServiceError, Services};
 use crate::{
     auth::Viewer,
-    domain::report::{Dimension, ReportRequest, ReportRow, Totals},
+    domain::{
+        problem::{Problem, ProblemCode},
+        report::{Dimension, ReportRequest, ReportRow, Totals},
+    },
     store::rollups,
 };
 
@@ -22,20 +25,14 @@ pub async fn report(
 ) -> Result<Vec<ReportRow>, ServiceError> {
     let request = request.check()?;
     let tx = services.snapshot(viewer).await?;
-    let rows = rollups::report(&tx, &request).await?;
-    let rows = if request.group_by.contains(&Dimension::Hour) || !request.group_by.contains(&Dimension::Day) {
-        rows
-    } else {
-        by_day(rows)?
-    };
-    if rows.len() > ROWS_MAX {
-        let message = format!("the report has {} rows, more than {ROWS_MAX}; narrow it", rows.len());
-        return Err(crate::domain::problem::Problem::new(
-            crate::domain::problem::ProblemCode::OutOfRange,
-            &["groupBy"],
-            message,
-        )
-        .into());
+    let days = request.group_by.contains(&Dimension::Day) && !request.group_by.contains(&Dimension::Hour);
+    let read_max = if days { ROWS_MAX * 24 } else { ROWS_MAX };
+    let rows = rollups::report(&tx, &request, read_max + 1).await?;
+    let read = rows.len();
+    let rows = if days { by_day(rows)? } else { rows };
+    if read > read_max || rows.len() > ROWS_MAX {
+        let message = format!("the report has more than {ROWS_MAX} rows; narrow it");
+        return Err(Problem::new(ProblemCode::OutOfRange, &["groupBy"], message).into());
     }
     Ok(rows)
 }

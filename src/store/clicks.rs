@@ -68,7 +68,7 @@ pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<(), StoreErr
     tx.insert_all::<click::Entity>(rows).await
 }
 
-/// When each of these visitors last clicked the link, at or after `since`. Visitors without such a click are left out.
+/// When each of these visitors last made a valid click on the link, at or after `since`. Visitors without such a click are left out.
 ///
 /// # Errors
 /// As the database answers.
@@ -90,7 +90,7 @@ pub async fn last_visits(
         let sql = format!(
             "SELECT link_id, visitor_id, MAX(occurred_at) AS last_at FROM click \
              WHERE tenant_id = $1 AND occurred_at >= $2 AND visitor_id IS NOT NULL \
-             AND (link_id, visitor_id) IN (VALUES {}) GROUP BY link_id, visitor_id",
+             AND invalid_reason IS NULL AND (link_id, visitor_id) IN (VALUES {}) GROUP BY link_id, visitor_id",
             pairs.join(", ")
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {

@@ -11,14 +11,19 @@
 use std::{path::Path, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, SqliteTransactionMode, Statement,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
     sqlx::{
+        ConnectOptions as _,
         postgres::PgConnectOptions,
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
-use tributary_migration::{Migrator, MigratorTrait, protect::APP_ROLE};
+use tokio::time::timeout;
+use tributary_migration::{
+    Migrator, MigratorTrait,
+    protect::{APP_ROLE, create_app_role},
+};
 
 use super::{error::StoreError, scope::Tx};
 use crate::domain::tenancy::TenantScope;
@@ -42,6 +47,9 @@ pub struct Db {
 
 /// Serialises the migrations of nodes that start together. Any constant does.
 const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
+
+/// How long a connection to PostgreSQL is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Db {
     /// Connects and brings the schema up to date.
@@ -91,17 +99,29 @@ impl Db {
     }
 
     async fn open_postgres(url: &str, admin_url: &str, connections: u32) -> Result<Self, StoreError> {
-        migrate_postgres(admin_url).await?;
+        migrate_postgres(admin_url, url).await?;
         let mut options = ConnectOptions::new(url);
         options
             .max_connections(connections)
             .sqlx_logging(false)
             .test_before_acquire(false)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(PATIENCE)
             .map_sqlx_postgres_opts(|options: PgConnectOptions| {
-                options.options([("role", APP_ROLE)]).application_name("tributary").statement_cache_capacity(256)
+                options
+                    // A server that hangs must not hold a lane, nor a client that hangs a row.
+                    .options([
+                        ("role", APP_ROLE),
+                        ("statement_timeout", "30s"),
+                        ("idle_in_transaction_session_timeout", "60s"),
+                    ])
+                    .application_name("tributary")
+                    // Statements of many rows weigh megabytes in each backend.
+                    .statement_cache_capacity(64)
             });
-        let pool = Database::connect(options).await?;
+        let pool = match Database::connect(options).await {
+            Ok(pool) => pool,
+            Err(error) => return Err(explain(url, error).await),
+        };
         refuse_privileged_role(&pool).await?;
         Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
     }
@@ -157,16 +177,43 @@ impl Db {
     }
 }
 
-async fn migrate_postgres(url: &str) -> Result<(), StoreError> {
-    let mut options = ConnectOptions::new(url);
+/// Brings the schema up to date as the user of `admin_url`, and lets the user of `url` assume the application's role.
+async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> {
+    let mut options = ConnectOptions::new(admin_url);
     // One connection: the advisory lock belongs to the session that does the work.
-    options.max_connections(1).sqlx_logging(false);
-    let connection = Database::connect(options).await?;
+    options.max_connections(1).sqlx_logging(false).acquire_timeout(PATIENCE);
+    let connection = match Database::connect(options).await {
+        Ok(connection) => connection,
+        Err(error) => return Err(explain(admin_url, error).await),
+    };
     connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
-    let migrated = Migrator::up(&connection, None).await;
+    let migrated = async {
+        // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
+        create_app_role(&connection, login_role(url)?).await?;
+        Migrator::up(&connection, None).await
+    }
+    .await;
     connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
     connection.close().await?;
     Ok(migrated?)
+}
+
+/// Says where and why there is no connection: a pool only tells that it waited in vain.
+async fn explain(url: &str, error: DbErr) -> StoreError {
+    let Ok(options) = url.parse::<PgConnectOptions>() else { return error.into() };
+    let place = format!("{}:{}", options.get_host(), options.get_port());
+    match timeout(PATIENCE, options.connect()).await {
+        Ok(Ok(_)) => error.into(),
+        Ok(Err(why)) => StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(format!("{place}: {why}")))),
+        Err(_) => StoreError::Unavailable(DbErr::Conn(RuntimeErr::Internal(format!("{place} does not answer")))),
+    }
+}
+
+/// The user that an address logs in as.
+fn login_role(url: &str) -> Result<String, DbErr> {
+    let options: PgConnectOptions =
+        url.parse().map_err(|error: sea_orm::sqlx::Error| DbErr::Custom(format!("DATABASE_URL: {error}")))?;
+    Ok(options.get_username().to_owned())
 }
 
 /// Row-level security does not bind superusers, BYPASSRLS roles and (unless forced) owners.

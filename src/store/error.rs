@@ -117,15 +117,10 @@ fn classify(error: &DbErr) -> Class {
     match inner.as_ref() {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
-            match code.as_ref() {
-                // PostgreSQL: unique, check; serialization, deadlock; shutdown, starting up, connection trouble.
-                "23505" | "23514" | "22003" => constraint(database.message()),
-                "40001" | "40P01" => Class::Conflict,
-                "53300" | "57P01" | "57P02" | "57P03" | "08000" | "08003" | "08006" => Class::Unavailable,
-                // SQLite: unique, primary key, check; busy and its variants.
-                "2067" | "1555" | "275" => constraint(database.message()),
-                "5" | "261" | "517" | "6" => Class::Conflict,
-                _ => Class::Other,
+            if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
+                classify_sqlite(&code, database.message())
+            } else {
+                classify_postgres(&code, database.constraint(), database.message())
             }
         }
         sqlx::Error::Io(_)
@@ -137,17 +132,54 @@ fn classify(error: &DbErr) -> Class {
     }
 }
 
-fn constraint(message: &str) -> Class {
-    let known = CONSTRAINTS.iter().find(|(_, postgres, sqlite)| {
-        message.contains(&format!("\"{postgres}\"")) || message.ends_with(&format!("failed: {sqlite}"))
-    });
-    if let Some((constraint, ..)) = known {
-        return Class::Constraint(*constraint);
+/// By SQLSTATE; the constraint by its name, as messages come in the server's language.
+fn classify_postgres(code: &str, constraint: Option<&str>, message: &str) -> Class {
+    match code {
+        "40001" | "40P01" | "55P03" => Class::Conflict,
+        // A bigint that overflowed.
+        "22003" => Class::Constraint(Constraint::CounterRange),
+        "23505" | "23514" => {
+            let name = constraint.unwrap_or(message);
+            let known = CONSTRAINTS.iter().find(|(_, index, _)| *index == name);
+            match known {
+                Some((constraint, ..)) => Class::Constraint(*constraint),
+                None if code == "23514" && is_counter(name) => Class::Constraint(Constraint::CounterRange),
+                None => Class::Other,
+            }
+        }
+        // Failed over to a standby; cancelled by a time limit; connection, resources, shutdown.
+        "25006" | "57014" => Class::Unavailable,
+        _ if ["08", "53", "57P"].iter().any(|class| code.starts_with(class)) => Class::Unavailable,
+        _ => Class::Other,
     }
-    let is_range = message.contains("out of range")
-        || ((message.contains("check constraint") || message.contains("CHECK constraint"))
-            && COUNTERS.iter().any(|column| message.contains(column)));
-    if is_range { Class::Constraint(Constraint::CounterRange) } else { Class::Other }
+}
+
+/// By the primary part of the extended result code; the constraint by the columns in the message.
+fn classify_sqlite(code: &str, message: &str) -> Class {
+    const BUSY: i32 = 5;
+    const LOCKED: i32 = 6;
+    const READ_ONLY: i32 = 8;
+    const IO_ERROR: i32 = 10;
+    const FULL: i32 = 13;
+    const CANNOT_OPEN: i32 = 14;
+    const CONSTRAINT: i32 = 19;
+    match code.parse::<i32>().unwrap_or_default() & 0xff {
+        BUSY | LOCKED => Class::Conflict,
+        READ_ONLY | IO_ERROR | FULL | CANNOT_OPEN => Class::Unavailable,
+        CONSTRAINT => {
+            let known = CONSTRAINTS.iter().find(|(_, _, columns)| message.ends_with(&format!("failed: {columns}")));
+            match known {
+                Some((constraint, ..)) => Class::Constraint(*constraint),
+                None if message.contains("CHECK") && is_counter(message) => Class::Constraint(Constraint::CounterRange),
+                None => Class::Other,
+            }
+        }
+        _ => Class::Other,
+    }
+}
+
+fn is_counter(text: &str) -> bool {
+    COUNTERS.iter().any(|column| text.contains(column))
 }
 
 #[cfg(test)]
@@ -156,19 +188,32 @@ mod tests {
 
     #[test]
     fn both_databases_spellings_name_the_same_constraint() {
-        for message in [
-            "duplicate key value violates unique constraint \"affiliate_email_key\"",
-            "UNIQUE constraint failed: affiliate.tenant_id, affiliate.email",
-        ] {
-            assert!(matches!(constraint(message), Class::Constraint(Constraint::AffiliateEmail)), "{message}");
+        let is = |class, wanted| matches!(class, Class::Constraint(constraint) if constraint == wanted);
+        // The message is German: only the name counts.
+        let german = "doppelter Schlüsselwert verletzt Unique-Constraint »affiliate_email_key«";
+        assert!(is(classify_postgres("23505", Some("affiliate_email_key"), german), Constraint::AffiliateEmail));
+        let sqlite = "UNIQUE constraint failed: affiliate.tenant_id, affiliate.email";
+        assert!(is(classify_sqlite("2067", sqlite), Constraint::AffiliateEmail));
+        let balance = Some("balance_amount_minor_check");
+        assert!(is(classify_postgres("23514", balance, ""), Constraint::CounterRange));
+        assert!(is(classify_postgres("22003", None, "bigint out of range"), Constraint::CounterRange));
+        let sqlite = "CHECK constraint failed: amount_minor BETWEEN 0 AND 9000000000000000000";
+        assert!(is(classify_sqlite("275", sqlite), Constraint::CounterRange));
+        assert!(matches!(classify_sqlite("2067", "UNIQUE constraint failed: other.id"), Class::Other));
+    }
+
+    #[test]
+    fn faults_of_the_database_are_told_from_defects_of_ours() {
+        for code in ["08006", "53100", "57P01", "25006", "57014"] {
+            assert!(matches!(classify_postgres(code, None, ""), Class::Unavailable), "{code}");
         }
-        for message in [
-            "new row for relation \"balance\" violates check constraint \"balance_amount_minor_check\"",
-            "CHECK constraint failed: amount_minor BETWEEN 0 AND 9000000000000000000",
-            "bigint out of range",
-        ] {
-            assert!(matches!(constraint(message), Class::Constraint(Constraint::CounterRange)), "{message}");
+        // Disk full, I/O error on fsync, read-only file.
+        for code in ["13", "1034", "8", "14"] {
+            assert!(matches!(classify_sqlite(code, ""), Class::Unavailable), "{code}");
         }
-        assert!(matches!(constraint("UNIQUE constraint failed: other.id"), Class::Other));
+        for code in ["5", "517", "261", "6"] {
+            assert!(matches!(classify_sqlite(code, ""), Class::Conflict), "{code}");
+        }
+        assert!(matches!(classify_postgres("22021", None, ""), Class::Other));
     }
 }

@@ -13,14 +13,26 @@ use super::{
 use crate::domain::idempotency::Claim;
 
 /// What became of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claimed {
     /// The key is new and now belongs to this transaction.
     Fresh,
-    /// The same call was made before; its result.
-    Replayed(Uuid),
-    /// The key was used for another call.
-    Conflict,
+    /// The key was used before.
+    Used(Earlier),
+}
+
+/// The call that used a key first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    input_hash: Vec<u8>,
+    result_id: Option<Uuid>,
+}
+
+impl Earlier {
+    /// The earlier call's result where `claim` is that same call; none where it is another one.
+    pub fn result_of(&self, claim: &Claim) -> Option<Uuid> {
+        self.result_id.filter(|_| self.input_hash == claim.input_hash)
+    }
 }
 
 /// Claims keys, each with the id that its call will make or change. Answers in the order of `claims`, whose keys are
@@ -52,10 +64,7 @@ pub async fn claim(tx: &mut Tx, claims: &[(&Claim, Uuid)], now: Instant) -> Resu
             let row = stored
                 .get(&claim.key)
                 .ok_or_else(|| StoreError::inconsistent("idempotency", "a claimed key is not there"))?;
-            Ok(match row.result_id {
-                Some(id) if row.input_hash == claim.input_hash => Claimed::Replayed(id),
-                _ => Claimed::Conflict,
-            })
+            Ok(Claimed::Used(Earlier { input_hash: row.input_hash.clone(), result_id: row.result_id }))
         })
         .collect()
 }

@@ -1,11 +1,12 @@
 //! The outbox: work to do after commit, asked for in the same transaction as its cause.
 
-use sea_orm::{ColumnTrait, ExprTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, ConnectionTrait, ExprTrait, QueryFilter, sea_query::Expr};
 use tributary_entity::{Instant, ids::OutboxId, kinds::OutboxKind, outbox};
 
 use super::{error::StoreError, scope::Tx};
 
-/// Asks for work at a time. Asking again for what is already asked for changes nothing.
+/// Asks for work at a time. What is already asked for is asked for once more: a worker that has begun it looks too early
+/// to see the caller's rows, so its lease is taken back and it finds the work undone.
 ///
 /// # Errors
 /// As the database answers.
@@ -17,18 +18,13 @@ pub async fn ask(
     due_at: Instant,
     now: Instant,
 ) -> Result<(), StoreError> {
-    let row = outbox::Model {
-        tenant_id: tx.scope().tenant_id(),
-        id,
-        kind,
-        dedup_key,
-        due_at,
-        attempts: 0,
-        leased_until: None,
-        created_at: now,
-    };
-    let conflict = [outbox::Column::TenantId, outbox::Column::Kind, outbox::Column::DedupKey];
-    tx.insert_ignoring::<outbox::Entity>(vec![row], Some(&conflict)).await?;
+    let statement = tx.statement(
+        "INSERT INTO outbox (tenant_id, id, kind, dedup_key, due_at, attempts, leased_until, created_at) \
+         VALUES ($1, $2, $3, $4, $5, 0, NULL, $6) \
+         ON CONFLICT (tenant_id, kind, dedup_key) DO UPDATE SET leased_until = NULL",
+        vec![tx.scope().tenant_id().into(), id.into(), kind.into(), dedup_key.into(), due_at.into(), now.into()],
+    );
+    tx.connection().execute_raw(statement).await?;
     Ok(())
 }
 
@@ -47,11 +43,16 @@ pub async fn lease(tx: &mut Tx, id: OutboxId, now: Instant, until: Instant) -> R
     Ok(update.exec(tx.connection()).await?.rows_affected == 1)
 }
 
-/// Work that is done.
+/// Takes work away that was done under the lease until `leased_until`. Leaves it when it was asked for again meanwhile.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn delete(tx: &mut Tx, id: OutboxId) -> Result<(), StoreError> {
-    tx.delete_many::<outbox::Entity>().filter(outbox::Column::Id.eq(id)).exec(tx.connection()).await?;
+pub async fn finish(tx: &mut Tx, id: OutboxId, leased_until: Instant) -> Result<(), StoreError> {
+    use outbox::Column;
+    tx.delete_many::<outbox::Entity>()
+        .filter(Column::Id.eq(id))
+        .filter(Column::LeasedUntil.eq(leased_until))
+        .exec(tx.connection())
+        .await?;
     Ok(())
 }

@@ -58,11 +58,11 @@ pub async fn add(tx: &mut Tx, deltas: &BTreeMap<RollupKey, Totals>) -> Result<()
     ROLLUPS.add(tx, &deltas).await
 }
 
-/// The rows of a report, of the rows that the scope's ring may see. Days are summed by the caller from hours.
+/// Up to `limit` rows of a report, of what the scope's ring may see. Days are summed by the caller from hours.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn report(tx: &Tx, request: &ReportRequest) -> Result<Vec<ReportRow>, StoreError> {
+pub async fn report(tx: &Tx, request: &ReportRequest, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
     let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), request.from.into(), request.until.into()];
     let mut conditions = String::new();
     let mut restrict = |column: &str, ids: Vec<Value>| {
@@ -103,7 +103,8 @@ pub async fn report(tx: &Tx, request: &ReportRequest) -> Result<Vec<ReportRow>, 
     let columns = columns.join(", ");
     let sql = format!(
         "SELECT {columns}, {} FROM rollup_hourly \
-         WHERE tenant_id = $1 AND bucket_at >= $2 AND bucket_at < $3{conditions} GROUP BY {columns} ORDER BY {columns}",
+         WHERE tenant_id = $1 AND bucket_at >= $2 AND bucket_at < $3{conditions} GROUP BY {columns} ORDER BY {columns} \
+         LIMIT {limit}",
         sums.join(", ")
     );
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;

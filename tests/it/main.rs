@@ -4,8 +4,21 @@
 mod support;
 
 mod architecture;
+mod cli;
+mod clicks;
 mod conversions;
+mod earnings_feed;
+mod faults;
+mod http;
+mod ingest;
+mod input;
 mod isolation;
+mod kills;
+mod lists;
+mod nodes;
 mod permissions;
 mod readme;
+mod resume;
+mod review;
 mod schema;
+mod subscriptions;

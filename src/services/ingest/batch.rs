@@ -1,7 +1,13 @@
 //! One batch, one transaction: claims, facts, decisions, rows, events; all or nothing.
 
-use std::{collections::HashMap, ops::Range, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    panic::AssertUnwindSafe,
+    time::Duration,
+};
 
+use futures_util::FutureExt;
 use tributary_entity::ids::{ClickId, ConversionId};
 use uuid::Uuid;
 
@@ -23,10 +29,9 @@ const ATTEMPTS: u32 = 6;
 /// Records items in as few transactions as it takes: one, unless an item cannot be stored and is halved out.
 pub(super) async fn settle(env: &Env, scope: &TenantScope, items: &[Item]) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
-    let whole: Range<usize> = 0..items.len();
-    let mut open = Vec::from([whole]);
+    let mut open: Vec<Range<usize>> = std::iter::once(0..items.len()).collect();
     while let Some(range) = open.pop() {
-        match attempt(env, scope, &items[range.clone()]).await {
+        match contained(attempt(env, scope, &items[range.clone()])).await {
             Ok(done) => {
                 for (slot, answer) in answers[range].iter_mut().zip(done) {
                     *slot = Some(answer);
@@ -56,6 +61,12 @@ pub(super) async fn settle(env: &Env, scope: &TenantScope, items: &[Item]) -> Ve
     answers.into_iter().map(|answer| answer.unwrap_or(Err(Failure::Poison))).collect()
 }
 
+/// A panic is a fault like any other: it must not end the lane, and halving finds the item that brings it about.
+async fn contained<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    // What the work held is gone with it: its transaction is rolled back, and nothing else is shared.
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(StoreError::inconsistent("(batch)", "a panic")))
+}
+
 /// Does a batch, again when it lost a race against another node.
 async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
     let mut delay = Duration::from_millis(5);
@@ -73,12 +84,12 @@ async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<A
     transact(env, scope, items).await
 }
 
-/// What is to be done with an item, as far as its key tells.
+/// What is to be done with an item, as far as its link and its key tell.
 enum Plan {
     Record,
-    /// As the item at this index of the batch, which has the same key and input.
-    Follow(usize),
-    Answer(Answer),
+    /// Answer what was recorded under this id.
+    Replay(Uuid),
+    Refuse(Problem),
 }
 
 async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
@@ -99,37 +110,28 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
     let mut plans: Vec<Plan> = items
         .iter()
         .map(|item| match &item.work {
-            Work::Click(click) if !links.contains_key(&click.link_id) => {
-                Plan::Answer(Err(Failure::Refused(Problem::not_found(&["linkId"]))))
-            }
+            Work::Click(click) if !links.contains_key(&click.link_id) => Plan::Refuse(Problem::not_found(&["linkId"])),
             _ => Plan::Record,
         })
         .collect();
-    let mut first_of_key: HashMap<&str, usize> = HashMap::new();
-    let mut claimed: Vec<usize> = Vec::new();
+    let mut of_key: BTreeMap<&str, Vec<(usize, &Claim)>> = BTreeMap::new();
     for (index, item) in items.iter().enumerate() {
-        let (Plan::Record, Some(claim)) = (&plans[index], &item.claim) else { continue };
-        match first_of_key.get(claim.key.as_str()) {
-            None => {
-                first_of_key.insert(&claim.key, index);
-                claimed.push(index);
-            }
-            Some(first) => {
-                let same = items[*first].claim.as_ref().is_some_and(|first| first.input_hash == claim.input_hash);
-                plans[index] =
-                    if same { Plan::Follow(*first) } else { Plan::Answer(Err(Failure::Refused(Claim::conflict()))) };
-            }
+        if let (Plan::Record, Some(claim)) = (&plans[index], &item.claim) {
+            of_key.entry(&claim.key).or_default().push((index, claim));
         }
     }
-    if !claimed.is_empty() {
-        let claims: Vec<_> =
-            claimed.iter().filter_map(|index| Some((items[*index].claim.as_ref()?, ids[*index]))).collect();
+    if !of_key.is_empty() {
+        let claims: Vec<_> = of_key.values().map(|same_key| (same_key[0].1, ids[same_key[0].0])).collect();
         let outcomes = idempotency::claim(&mut tx, &claims, now).await?;
-        for (index, outcome) in claimed.into_iter().zip(outcomes) {
-            match outcome {
-                Claimed::Fresh => {}
-                Claimed::Replayed(id) => plans[index] = Plan::Answer(Ok(Recorded::Replayed(id))),
-                Claimed::Conflict => plans[index] = Plan::Answer(Err(Failure::Refused(Claim::conflict()))),
+        for (same_key, outcome) in of_key.values().zip(outcomes) {
+            let (first, first_claim) = same_key[0];
+            for (index, claim) in same_key {
+                let result = match &outcome {
+                    Claimed::Fresh if *index == first => continue,
+                    Claimed::Fresh => (claim.input_hash == first_claim.input_hash).then_some(ids[first]),
+                    Claimed::Used(earlier) => earlier.result_of(claim),
+                };
+                plans[*index] = result.map_or_else(|| Plan::Refuse(Claim::conflict()), Plan::Replay);
             }
         }
     }
@@ -180,8 +182,8 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
         .into_iter()
         .enumerate()
         .map(|(index, plan)| match plan {
-            Plan::Answer(answer) => answer,
-            Plan::Follow(first) => Ok(Recorded::Replayed(ids[first])),
+            Plan::Replay(id) => Ok(Recorded::Replayed(id)),
+            Plan::Refuse(problem) => Err(Failure::Refused(problem)),
             Plan::Record => answers[index].take().unwrap_or(Err(Failure::Poison)),
         })
         .collect())
@@ -192,4 +194,19 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     values.sort_unstable();
     values.dedup();
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn panic_in_a_batch_is_an_error_of_the_batch() {
+        let broken = async {
+            tokio::task::yield_now().await;
+            panic!("a defect");
+        };
+        assert!(matches!(contained::<()>(broken).await, Err(StoreError::Inconsistent { .. })));
+        assert!(matches!(contained(async { Ok(1) }).await, Ok(1)));
+    }
 }

@@ -48,18 +48,22 @@ pub(super) async fn record(
         let affiliate = programme.affiliate(link.affiliate_id)?;
         let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
         let occurred_at = input.occurred_at.unwrap_or(now);
+        let invalid_reason = rules::invalid_reason(link, campaign, affiliate, enrollment);
+        let valid = invalid_reason.is_none();
         let is_unique = match &input.visitor_id {
             // Nobody can tell two visitors without a mark apart.
             None => true,
             Some(visitor_id) => {
-                let last = visits.insert((link.id, visitor_id.clone()), occurred_at);
-                last.is_none_or(|last| {
-                    (occurred_at - last).abs() > TimeDelta::seconds(campaign.attribution_window_secs)
-                })
+                let visit = (link.id, visitor_id.clone());
+                let last = visits.get(&visit).copied();
+                // Only a valid click makes the next one a repetition; a late report does not set the clock back.
+                if valid {
+                    visits.insert(visit, last.map_or(occurred_at, |last| last.max(occurred_at)));
+                }
+                let window = TimeDelta::seconds(campaign.attribution_window_secs);
+                last.is_none_or(|last| (occurred_at - last).abs() > window)
             }
         };
-        let invalid_reason = rules::invalid_reason(link, campaign, affiliate, enrollment);
-        let valid = invalid_reason.is_none();
         totals.add(
             occurred_at,
             campaign.id,

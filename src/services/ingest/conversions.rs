@@ -365,10 +365,11 @@ async fn write(
             }
         }
     }
-    post(tx, &journals, now).await?;
+    // Earnings before balances, as a review does: the other way round the two would wait for each other.
     if !unapproved.is_empty() {
         balances::add_unapproved(tx, &unapproved).await?;
     }
+    post(tx, &journals, now).await?;
     holds::schedule(tx, due, now).await?;
 
     for snapshot in snapshots() {

@@ -173,6 +173,10 @@ impl Lanes {
 
     fn lane(&self, scope: &TenantScope) -> (mpsc::UnboundedSender<Call>, Arc<Semaphore>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        // A lane that retires leaves the map first: one that is closed and still here has panicked.
+        if lanes.get(&scope.tenant_id()).is_some_and(|lane| lane.queue.is_closed()) {
+            lanes.remove(&scope.tenant_id());
+        }
         let lane = lanes.entry(scope.tenant_id()).or_insert_with(|| {
             let (queue, calls) = mpsc::unbounded_channel();
             tokio::spawn(self.clone().run(scope.whole_tenant(), calls));

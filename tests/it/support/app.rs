@@ -55,16 +55,17 @@ pub struct TestApp {
 
 /// Runs a test's body on a fresh app, then checks what must always hold.
 pub async fn run(backend: Backend, body: impl AsyncFnOnce(&TestApp)) {
-    let app = TestApp::start(backend).await;
+    run_with(backend, |_| {}, body).await;
+}
+
+/// As [`run`], with changed settings.
+pub async fn run_with(backend: Backend, change: impl FnOnce(&mut Settings), body: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start_with(backend, change).await;
     body(&app).await;
     app.finish().await;
 }
 
 impl TestApp {
-    pub async fn start(backend: Backend) -> Self {
-        Self::start_with(backend, |_| {}).await
-    }
-
     /// Starts with changed settings.
     pub async fn start_with(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -149,6 +150,17 @@ impl TestApp {
     /// Runs the jobs that are due by the app's clock.
     pub async fn run_jobs(&self) {
         tributary::jobs::outbox::run_due(&self.services).await.expect("jobs run");
+    }
+
+    /// Waits until a query's number is `expected`: for what happens beside requests.
+    pub async fn until(&self, sql: &str, expected: i64) {
+        let reached = async {
+            while self.auditor.number(sql).await != expected {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(30), reached).await;
+        waited.unwrap_or_else(|_| panic!("{sql} never became {expected}"));
     }
 
     /// Stops the node and checks what must always hold.

@@ -84,6 +84,9 @@ pub fn mutation(name: &str, selection: &str) -> String {
         "approveAffiliate" | "rejectAffiliate" | "suspendAffiliate" => "AffiliateStatusInput".to_owned(),
         "approveEnrollment" | "rejectEnrollment" | "suspendEnrollment" => "EnrollmentStatusInput".to_owned(),
         "disableLink" | "enableLink" => "LinkStatusInput".to_owned(),
+        "archiveGoal" => "GoalStatusInput".to_owned(),
+        "archiveCommissionRule" => "CommissionRuleStatusInput".to_owned(),
+        "refreshSession" | "logout" => "RefreshTokenInput".to_owned(),
         "disableUser" | "enableUser" => "UserStatusInput".to_owned(),
         _ => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
     };

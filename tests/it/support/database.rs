@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, QueryResult, SqliteTransactionMode, Statement,
+    TransactionOptions, TransactionTrait,
+};
 use tokio::sync::OnceCell;
 use tributary::store::database::{Db, Location};
 
@@ -94,6 +97,26 @@ impl Auditor {
     /// Runs a statement; its error is the point of some tests.
     pub async fn run(&self, sql: &str) -> Result<(), sea_orm::DbErr> {
         self.0.execute_unprepared(sql).await.map(drop)
+    }
+
+    /// A transaction, to lock what a node needs.
+    pub async fn begin(&self) -> DatabaseTransaction {
+        self.0.begin().await.expect("begins")
+    }
+
+    /// Stops all writing of the app until the answer is rolled back.
+    pub async fn block(&self) -> DatabaseTransaction {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let blocking = self.0.begin_with_options(options).await.expect("a transaction");
+        if self.is_postgres() {
+            // Whoever commits numbers its events by these rows.
+            let lock = "SELECT * FROM tenant_counter FOR UPDATE";
+            blocking.execute_unprepared(lock).await.expect("locked");
+        }
+        blocking
     }
 
     pub async fn close(self) {

@@ -4,15 +4,29 @@ pub mod app;
 pub mod client;
 pub mod database;
 pub mod invariants;
+pub mod log;
 pub mod node;
 pub mod programme;
 pub mod sdl;
 pub mod socket;
 pub mod surface;
+pub mod watcher;
+pub mod world;
+pub mod writer;
 
 pub use app::{Backend, TestApp};
 pub use client::Client;
 pub use programme::{Programme, Terms};
+pub use watcher::Watcher;
+
+/// A generator for tests that act at random. Its seed is printed, and taken from `TRIBUTARY_TEST_SEED` where that is set.
+pub fn seeded() -> rand::rngs::StdRng {
+    let seed = std::env::var("TRIBUTARY_TEST_SEED")
+        .map(|text| text.parse().expect("a number"))
+        .unwrap_or_else(|_| uuid::Uuid::new_v4().as_u64_pair().0);
+    println!("TRIBUTARY_TEST_SEED={seed}");
+    rand::SeedableRng::seed_from_u64(seed)
+}
 pub use sdl::Sdl;
 
 /// Declares tests whose body runs on both backends: `name::sqlite` and `name::postgres`. The body takes the app; when it

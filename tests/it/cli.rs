@@ -1,0 +1,196 @@
+//! The command line: what it prints and where, and how it refuses.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::support::{
+    Backend, Client,
+    app::PASSWORD,
+    database,
+    node::{self, Data, Node},
+    world::World,
+};
+
+/// What a command said and how it ended.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+async fn say(command: &mut Command, arguments: &[&str]) -> Said {
+    let output = command.args(arguments).output().await.expect("the command runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Said { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Said {
+    /// Demands a refusal in words, with nothing on standard output.
+    fn assert_refused(&self, words: &[&str]) {
+        assert_eq!((self.code, self.out.as_str()), (Some(1), ""), "{}", self.err);
+        assert!(self.err.starts_with("tributary: "), "{}", self.err);
+        assert!(!self.err.contains("panicked"), "{}", self.err);
+        for word in words {
+            assert!(self.err.contains(word), "`{word}` in: {}", self.err);
+        }
+    }
+}
+
+const CREATE: [&str; 8] = ["tenant", "create", "--slug", "home", "--name", "Home", "--owner-email", "owner@home.test"];
+
+/// Data of its own with the tenant `home`.
+async fn with_tenant() -> (tempfile::TempDir, Data) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    let said = say(data.command().env("TRIBUTARY_TEST_OWNER_PASSWORD", PASSWORD), &CREATE).await;
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("tenant ten_") && lines[1].starts_with("owner usr_"), "{lines:?}");
+    (folder, data)
+}
+
+async fn token_works(backend: Backend) {
+    let world = World::new(backend).await;
+    let said = say(&mut world.data.command(), &["token", "--tenant", "home", "--role", "manager"]).await;
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    let token = said.out.strip_suffix('\n').expect("a line");
+    assert!(!token.contains(char::is_whitespace), "{token}");
+    let node = Node::start(&world.data).await;
+    let client = Client::new(&node.url, Some(token.to_owned()));
+    let data = client.data("{ viewer { roles } tenant { slug } }", json!({})).await;
+    assert_eq!(data, json!({ "viewer": { "roles": ["MANAGER"] }, "tenant": { "slug": "home" } }));
+    node.stop().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn token_is_one_line_and_works_sqlite() {
+    token_works(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn token_is_one_line_and_works_postgres() {
+    token_works(Backend::Postgres).await;
+}
+
+#[tokio::test]
+async fn token_for_nobody_is_refused() {
+    let (_folder, data) = with_tenant().await;
+    let refused = [
+        (&["--tenant", "nobody", "--role", "owner"][..], "no tenant `nobody`"),
+        (&["--tenant", "home", "--role", "affiliate"], "--affiliate"),
+        (&["--tenant", "home", "--role", "owner", "--affiliate", "aff_00000000000000000000000000"], "--affiliate"),
+    ];
+    for (arguments, word) in refused {
+        say(data.command().arg("token"), arguments).await.assert_refused(&[word]);
+    }
+    // What the command line itself does not take ends with 2, as is custom.
+    for arguments in [
+        &["token", "--tenant", "home", "--role", "king"][..],
+        &["token", "--tenant", "home", "--role", "affiliate", "--affiliate", "cmp_00000000000000000000000000"],
+        &["token", "--role", "owner"],
+        &["reign"],
+    ] {
+        let said = say(&mut data.command(), arguments).await;
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(said.err.starts_with("error: "), "{}", said.err);
+    }
+}
+
+#[tokio::test]
+async fn slug_is_taken_once() {
+    let (_folder, data) = with_tenant().await;
+    let again = say(data.command().env("TRIBUTARY_TEST_OWNER_PASSWORD", PASSWORD), &CREATE).await;
+    again.assert_refused(&["slug", "another tenant"]);
+    let weak = say(data.command().env("TRIBUTARY_TEST_OWNER_PASSWORD", "short"), &CREATE).await;
+    weak.assert_refused(&["assword"]);
+    assert!(!weak.err.contains("short\n"), "{}", weak.err);
+}
+
+#[tokio::test]
+async fn schema_is_the_committed_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let said = say(&mut node::folder(folder.path()).command(), &["schema"]).await;
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert!(said.out == include_str!("../../schema.graphql"), "`make schema` renews it");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "it touches nothing");
+}
+
+#[tokio::test]
+async fn production_needs_a_secret() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    for (name, value) in [("DATABASE_URL", "postgres://127.0.0.1:1/x"), ("TRIBUTARY_MODE", "production")] {
+        for arguments in [&["serve"][..], &["token", "--tenant", "home", "--role", "owner"]] {
+            let said = say(data.command().env_remove("TRIBUTARY_SECRET").env(name, value), arguments).await;
+            said.assert_refused(&["TRIBUTARY_SECRET is not set", "openssl rand -hex 32", "TRIBUTARY_MODE=development"]);
+        }
+    }
+    let short = say(data.command().env("TRIBUTARY_SECRET", "hunter2"), &["serve"]).await;
+    short.assert_refused(&["TRIBUTARY_SECRET", "at least 32"]);
+    assert!(!short.err.contains("hunter2"), "{}", short.err);
+}
+
+#[tokio::test]
+async fn settings_are_known_by_name() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    for (name, value, words) in [
+        ("TRIBUTARY_LISSTEN", "127.0.0.1:1", &["LISSTEN", "unknown"][..]),
+        ("TRIBUTARY_LISTEN", "nowhere", &["LISTEN"]),
+        ("TRIBUTARY_DATABASE_CONNECTIONS", "1", &["TRIBUTARY_DATABASE_CONNECTIONS"]),
+        ("DATABASE_URL", "mysql://x", &["DATABASE_URL"]),
+        ("REDIS_URL", "http://x", &["REDIS_URL"]),
+        ("TRIBUTARY_CONFIG", "absent.toml", &["absent.toml"]),
+    ] {
+        say(data.command().env(name, value), &["serve"]).await.assert_refused(words);
+    }
+}
+
+#[tokio::test]
+async fn settings_file_is_read_and_the_environment_wins() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    let file = folder.path().join("tributary.toml");
+    let create = async |command: &mut Command| {
+        let said = say(command.env("TRIBUTARY_TEST_OWNER_PASSWORD", PASSWORD), &CREATE).await;
+        assert_eq!(said.code, Some(0), "{}", said.err);
+    };
+    std::fs::write(&file, "data_dir = \"from-file\"\n").expect("written");
+    create(data.command().env_remove("TRIBUTARY_DATA_DIR")).await;
+    assert!(folder.path().join("from-file/tributary.db").exists());
+    create(data.command().env("TRIBUTARY_DATA_DIR", "from-environment")).await;
+    assert!(folder.path().join("from-environment/tributary.db").exists());
+    std::fs::write(folder.path().join("other.toml"), "data_dir = \"from-other\"\n").expect("written");
+    create(data.command().env_remove("TRIBUTARY_DATA_DIR").env("TRIBUTARY_CONFIG", "other.toml")).await;
+    assert!(folder.path().join("from-other/tributary.db").exists());
+    std::fs::write(&file, "lissten = \"127.0.0.1:1\"\n").expect("written");
+    say(&mut data.command(), &["serve"]).await.assert_refused(&["lissten", "tributary.toml"]);
+}
+
+#[tokio::test]
+async fn database_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    let url = database::postgres_url();
+    let (server, _) = url.rsplit_once('/').expect("an address with a database");
+    let (user, place) = server.rsplit_once('@').expect("an address with a user");
+    let (_, password) = user.rsplit_once(':').expect("a password");
+    let cases = [
+        (format!("postgres://postgres:wrong-word@{place}/postgres"), vec!["password authentication failed"]),
+        (format!("{server}/absent"), vec!["\"absent\" does not exist"]),
+        ("postgres://someone:wrong-word@127.0.0.1:1/x".to_owned(), vec!["127.0.0.1:1", "refused"]),
+        ("postgres://someone:wrong-word@no-such-host.invalid/x".to_owned(), vec!["no-such-host.invalid"]),
+    ];
+    for (url, words) in cases {
+        let began = Instant::now();
+        let said = say(data.command().env("DATABASE_URL", &url), &["serve"]).await;
+        said.assert_refused(&words);
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+        assert!(!said.err.contains("wrong-word") && !said.err.contains(password), "{}", said.err);
+    }
+    std::fs::write(folder.path().join("tributary.db"), "this is no database").expect("written");
+    say(&mut data.command(), &["serve"]).await.assert_refused(&["not a database"]);
+}

@@ -1,0 +1,268 @@
+//! Several nodes on the same data: what one records reaches who watches at another, with Redis, without it, and while it
+//! comes and goes.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{sync::watch, time::timeout};
+
+use crate::support::{
+    Backend, Client, Programme, Terms, Watcher, log,
+    node::Node,
+    programme::{id, sale},
+    seeded,
+    world::{Redis, World},
+    writer::{self, Writer},
+};
+
+/// Two nodes, a client of each, and a click to convert.
+struct Pair {
+    world: World,
+    nodes: [Node; 2],
+    owners: [Client; 2],
+    click: String,
+}
+
+impl Pair {
+    async fn start(world: World) -> Self {
+        let nodes = [Node::start(&world.data).await, Node::start(&world.data).await];
+        let owners = [world.owner(&nodes[0]), world.owner(&nodes[1])];
+        let programme = Programme::build(&owners[0], &Terms::default()).await;
+        let click = programme.click(&owners[1]).await;
+        Self { world, nodes, owners, click }
+    }
+
+    async fn record(&self, node: usize) -> String {
+        let order = uuid::Uuid::new_v4().to_string();
+        let input = sale(&self.click, &order, "1.00");
+        id(&self.owners[node].done("recordConversion", input, "conversion { id }").await, "conversion")
+    }
+
+    /// Somebody who watches at each node.
+    async fn watchers(&self) -> [Watcher; 2] {
+        [Watcher::begin(&self.owners[0], &self.click).await, Watcher::begin(&self.owners[1], &self.click).await]
+    }
+
+    /// Writers that send to both nodes until told to stop.
+    fn write(&self, count: usize, rng: &mut StdRng) -> Writing {
+        let (stop, stopped) = watch::channel(false);
+        let (_, nodes) = watch::channel(self.owners.to_vec());
+        let tasks = (0..count)
+            .map(|number| {
+                let (nodes, stopped) = (nodes.clone(), stopped.clone());
+                let (click, rng) = (self.click.clone(), StdRng::seed_from_u64(rng.random()));
+                let name = format!("w{number}-{}", uuid::Uuid::new_v4());
+                tokio::spawn(async move { Writer::new(&click).write(&name, nodes, stopped, rng).await })
+            })
+            .collect();
+        Writing { stop, tasks }
+    }
+
+    async fn stop(self) {
+        for node in self.nodes {
+            node.stop().await;
+        }
+        self.world.finish().await;
+    }
+}
+
+struct Writing {
+    stop: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<Writer>>,
+}
+
+impl Writing {
+    async fn end(self) -> Vec<Writer> {
+        self.stop.send(true).expect("somebody writes");
+        let mut writers = Vec::new();
+        for task in self.tasks {
+            writers.push(task.await.expect("a writer writes"));
+        }
+        writers
+    }
+}
+
+/// Reads to the end of the log as it is and compares.
+async fn assert_sees_all(pair: &Pair, watchers: &mut [Watcher]) {
+    let (_, end) = log::all(&pair.world.auditor).await.pop().expect("a log");
+    for watcher in watchers {
+        watcher.read_until(&end).await;
+        log::assert_saw_everything(&pair.world.auditor, &watcher.seen).await;
+    }
+}
+
+/// Reads whatever comes for a while.
+async fn read_for(watchers: &mut [Watcher; 2], time: Duration) {
+    let end = Instant::now() + time;
+    let [first, second] = watchers;
+    let read = async |watcher: &mut Watcher| {
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            watcher.read_within(left).await;
+            assert!(watcher.is_connected());
+        }
+    };
+    tokio::join!(read(first), read(second));
+}
+
+async fn reaches_the_other_node(backend: Backend) {
+    let pair = Pair::start(World::new(backend).await).await;
+    let mut watchers = pair.watchers().await;
+    let began = Instant::now();
+    for number in 0..20 {
+        let conversion = pair.record(number % 2).await;
+        watchers[1 - number % 2].read_until(&conversion).await;
+    }
+    println!("{backend:?}: {:?} from node to node, each", began.elapsed() / 20);
+    assert_sees_all(&pair, &mut watchers).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn conversion_reaches_the_other_node() {
+    reaches_the_other_node(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_process_may_share_a_file() {
+    reaches_the_other_node(Backend::Sqlite).await;
+}
+
+/// A subscriber goes back and forth between the nodes while writers send to both.
+async fn alternating_reader_sees_the_log(backend: Backend) {
+    let mut rng = seeded();
+    let pair = Pair::start(World::new(backend).await).await;
+    let mut watcher = Watcher::begin(&pair.owners[0], &pair.click).await;
+    let writing = pair.write(3, &mut rng);
+    for turn in 0..40 {
+        assert!(watcher.connect(&pair.owners[turn % 2]).await);
+        for _ in 0..rng.random_range(1..25) {
+            assert!(watcher.read().await);
+        }
+        watcher.disconnect();
+    }
+    let mut writers = writing.end().await;
+    assert!(watcher.connect(&pair.owners[0]).await);
+    assert_sees_all(&pair, std::slice::from_mut(&mut watcher)).await;
+    println!("{} events", watcher.seen.len());
+    for writer in &mut writers {
+        assert_eq!(writer.unanswered(), 0);
+        writer.settle(&pair.owners[1]).await;
+    }
+    writer::assert_settled(&pair.world.auditor, &writers).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alternating_reader_sees_the_log_postgres() {
+    alternating_reader_sees_the_log(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn alternating_reader_sees_the_log_sqlite() {
+    alternating_reader_sees_the_log(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_node_leaves_its_work_to_the_other() {
+    let mut rng = seeded();
+    let pair = Pair::start(World::new(Backend::Postgres).await).await;
+    let mut watcher = Watcher::begin(&pair.owners[1], &pair.click).await;
+    let writing = pair.write(4, &mut rng);
+    let Pair { world, nodes: [first, second], owners, click } = pair;
+    for _ in 0..rng.random_range(20..80) {
+        assert!(watcher.read().await);
+    }
+    first.kill().await;
+    // The other goes on as if nothing had happened.
+    for _ in 0..50 {
+        assert!(watcher.read().await);
+    }
+    let mut writers = writing.end().await;
+    writer::assert_oracle(&world.auditor, &writers).await;
+    assert!(writers.iter().map(Writer::unanswered).sum::<usize>() > 0);
+    for writer in &mut writers {
+        writer.settle(&owners[1]).await;
+    }
+    writer::assert_settled(&world.auditor, &writers).await;
+    let last = owners[1].done("recordConversion", sale(&click, "begin-last", "1.00"), "conversion { id }").await;
+    watcher.read_until(&id(&last, "conversion")).await;
+    log::assert_saw_everything(&world.auditor, &watcher.seen).await;
+    second.stop().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_comes_and_goes() {
+    let mut rng = seeded();
+    let mut redis = Redis::absent().await;
+    redis.start().await;
+    let pair = Pair::start(World::with_redis(Backend::Postgres, Some(redis.url())).await).await;
+    let mut watchers = pair.watchers().await;
+    redis.wait_for_listeners(2).await;
+    let writing = pair.write(2, &mut rng);
+    read_for(&mut watchers, Duration::from_millis(500)).await;
+
+    redis.kill().await;
+    read_for(&mut watchers, Duration::from_secs(4)).await;
+    let without = [pair.record(0).await, pair.record(1).await];
+    for (watcher, conversion) in watchers.iter_mut().zip(without.iter().rev()) {
+        watcher.read_until(conversion).await;
+    }
+
+    redis.start().await;
+    redis.wait_for_listeners(2).await;
+    let writers = writing.end().await;
+    assert_eq!(writers.iter().map(Writer::unanswered).sum::<usize>(), 0, "ingest does not need Redis");
+    assert_sees_all(&pair, &mut watchers).await;
+    assert_publishes(&pair, &redis).await;
+
+    let () = redis.command(&["FLUSHALL"]).await;
+    for node in [0, 1] {
+        let conversion = pair.record(node).await;
+        for watcher in &mut watchers {
+            watcher.read_until(&conversion).await;
+        }
+    }
+    assert_sees_all(&pair, &mut watchers).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_start_and_work_without_redis() {
+    let mut redis = Redis::absent().await;
+    let pair = Pair::start(World::with_redis(Backend::Postgres, Some(redis.url())).await).await;
+    let mut watchers = pair.watchers().await;
+    for node in [0, 1, 0] {
+        let conversion = pair.record(node).await;
+        for watcher in &mut watchers {
+            watcher.read_until(&conversion).await;
+        }
+    }
+    // And use it when it comes.
+    redis.start().await;
+    redis.wait_for_listeners(2).await;
+    assert_publishes(&pair, &redis).await;
+    assert_sees_all(&pair, &mut watchers).await;
+    pair.stop().await;
+}
+
+/// Waits until what each node records is heard through Redis.
+async fn assert_publishes(pair: &Pair, redis: &Redis) {
+    let mut heard = redis.eavesdrop().await;
+    let mut messages = heard.on_message();
+    for node in [0, 1] {
+        let patience = Instant::now() + Duration::from_secs(30);
+        'recorded: loop {
+            assert!(Instant::now() < patience, "node {node} does not publish");
+            let conversion = pair.record(node).await;
+            // What was held back while Redis was away may come first, and its own first try may be lost.
+            while let Ok(Some(message)) = timeout(Duration::from_millis(500), messages.next()).await {
+                let text: String = message.get_payload().expect("text");
+                if text.contains(&conversion) {
+                    break 'recorded;
+                }
+            }
+        }
+    }
+}
