@@ -20,6 +20,7 @@ mod ledger;
 mod lists;
 mod nodes;
 mod permissions;
+mod readme;
 mod resume;
 mod review;
 mod rules;

@@ -2,12 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::{database::Auditor, on_both};
+use crate::support::{database::Auditor, on_both, surface::World};
 
 /// Keys that do not begin with the tenant, each for a reason.
 const REVIEWED: &[&str] = &[
     // It is how a tenant is found: log-in by slug.
     "tenant_slug_key",
+];
+/// Rows that come and stay as they are.
+pub(super) const APPEND_ONLY: &[&str] = &[
+    "account",
+    "attribution_decision",
+    "attribution_touch",
+    "click",
+    "commission_rule_version",
+    "conversion_history",
+    "entry",
+    "event",
+    "journal",
 ];
 /// Kept by the migration tool, not ours; `row_security` shows that the application cannot touch it.
 pub(super) const MIGRATIONS: &str = "seaql_migrations";
@@ -29,6 +41,17 @@ on_both! {
             })
             .collect();
         assert!(wrong.is_empty(), "keys that do not begin with tenant_id: {wrong:?}");
+    }
+
+    async fn history_is_not_rewritten_even_by_the_owner_of_the_tables(app) {
+        World::seed(app, &app.owner()).await;
+        for table in APPEND_ONLY {
+            for sql in [format!("UPDATE {table} SET tenant_id = tenant_id"), format!("DELETE FROM {table}")] {
+                let answer = app.auditor.run(&sql).await;
+                let refused = answer.as_ref().is_err_and(|error| error.to_string().contains("is append-only"));
+                assert!(refused, "{sql}: {answer:?}");
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
 use tributary_entity::ids::TenantId;
 
-use super::catalogue::{MIGRATIONS, tables, texts};
+use super::catalogue::{APPEND_ONLY, MIGRATIONS, tables, texts};
 use crate::support::{
     Backend, TestApp,
     app::{self, PASSWORD},
@@ -15,18 +15,6 @@ use crate::support::{
 
 /// What may be read before the tenant is known, by `store::directory` alone.
 const DIRECTORY: &[&str] = &["api_key", "outbox", "tenant"];
-/// Rows that come and stay as they are.
-const APPEND_ONLY: &[&str] = &[
-    "account",
-    "attribution_decision",
-    "attribution_touch",
-    "click",
-    "commission_rule_version",
-    "conversion_history",
-    "entry",
-    "event",
-    "journal",
-];
 const ROLE: &str = "tributary_app";
 
 /// A connection as the application has them.
