@@ -235,6 +235,10 @@ fn plain(answer: &Value) -> Value {
         if chrono::DateTime::parse_from_rfc3339(text).is_ok() {
             return "INSTANT".to_owned();
         }
+        // A cursor is signed with the filter it is for, and the filter names the id.
+        if text.len() == 55 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+            return "CURSOR".to_owned();
+        }
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let mut plain = String::new();
         let mut rest = text;

@@ -153,6 +153,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Query.commissions", page(json!({ "affiliateIds": [id("aff")], "conversionIds": [id("cnv")] }))),
         ("Query.conversion", vec![json!({ "by": { "id": id("cnv") } })]),
+        (
+            "Query.conversionCursor",
+            vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
+        ),
         ("Query.conversions", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.earnings", vec![json!({ "affiliateId": id("aff") })]),
         ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
