@@ -9,7 +9,7 @@ use tributary_entity::money::{Currency, Money};
 use super::{
     DemoError,
     client::{Client, ClientError},
-    ingest::Amount,
+    ingest::{Amount, PageInfo},
     plan::{CAMPAIGNS, Plan, Sale},
     programme::Programme,
     progress::say,
@@ -211,13 +211,6 @@ struct RejectedNode {
     commission_total: Amount,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct PageInfo {
-    has_next_page: bool,
-    end_cursor: Option<String>,
-}
-
 async fn rejected(
     client: &Client,
     programme: &Programme,
@@ -265,11 +258,11 @@ pub fn usd(cents: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::demo::orders;
+    use crate::demo::{orders, plan::LIVE_ORDERS};
 
     #[test]
     fn file_sums_to_its_published_total() {
-        let plan = Plan::new(orders::all().expect("undamaged"), super::super::plan::LIVE_ORDERS);
+        let plan = Plan::new(orders::all().expect("undamaged"), LIVE_ORDERS);
         let all = Totals::sum(&of_file(plan.all().iter()));
         assert_eq!((all.conversions, all.sale_cents), (69_659, 250_031_563));
     }

@@ -39,7 +39,7 @@ impl Guide<'_> {
 Log-in        tenant {tenant}, e-mail {email}, password {password}
 Token         of the owner, for 12 hours: the one above; `tributary token --tenant {tenant} --role owner` makes others
 
-Watch (paste into GraphiQL, or run the second line with Node.js 22 or newer):
+Watch (paste into GraphiQL; or run the second line: Node.js 22, or 20.10 with --experimental-websocket):
 
 {SUBSCRIPTION}
 

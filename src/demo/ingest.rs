@@ -238,8 +238,18 @@ struct ReviewedItem {
 }
 
 #[derive(Deserialize)]
-struct Ids {
+#[serde(rename_all = "camelCase")]
+struct Waiting {
     nodes: Vec<Id>,
+    page_info: PageInfo,
+}
+
+/// Where a connection goes on.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageInfo {
+    pub has_next_page: bool,
+    pub end_cursor: Option<String>,
 }
 
 /// Approves the reviewed campaign's history but for its end. Answers how many were approved.
@@ -248,20 +258,34 @@ struct Ids {
 /// [`ClientError`].
 pub async fn approve(client: &Client, programme: &Programme, plan: &Plan) -> Result<usize, ClientError> {
     let Some(before) = plan.approved_before() else { return Ok(0) };
-    let waiting = "query($campaign: ID!, $before: DateTime!) { answer: conversions(filter: { campaignIds: [$campaign], statuses: [PENDING], occurredBefore: $before }, first: 100) { nodes { id } } }";
-    let variables = json!({ "campaign": programme.campaign_ids[REVIEWED], "before": before });
-    let approve = "mutation($input: ApproveConversionsInput!) { answer: approveConversions(input: $input) { items { id conversion { id } } } }";
+    let waiting = "query($campaign: ID!, $before: DateTime!, $after: String) { answer: conversions(filter: { campaignIds: [$campaign], statuses: [PENDING], occurredBefore: $before }, first: 100, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } } }";
+    let campaign = &programme.campaign_ids[REVIEWED];
     let mut approved = 0;
+    let mut ids: Vec<String> = Vec::with_capacity(BATCH);
+    let mut after = None;
     loop {
-        let Ids { nodes } = client.query(waiting, &variables).await?;
-        let Some(first) = nodes.first() else { return Ok(approved) };
-        let key = format!("demo-approve-{}", first.id);
-        let ids: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
-        let input = json!({ "input": { "idempotencyKey": key, "ids": ids, "note": "demo" } });
-        let reviewed: Reviewed = client.query(approve, input).await?;
-        if let Some(refused) = reviewed.items.iter().find(|item| item.conversion.is_none()) {
-            return Err(ClientError::Refused(format!("{} could not be approved", refused.id)));
+        let variables = json!({ "campaign": campaign, "before": before, "after": after });
+        let page: Waiting = client.query(waiting, variables).await?;
+        ids.extend(page.nodes.into_iter().map(|node| node.id));
+        let is_last = !page.page_info.has_next_page;
+        if (is_last && !ids.is_empty()) || ids.len() + PAGE > BATCH {
+            approved += approve_batch(client, &ids).await?;
+            ids.clear();
         }
-        approved += reviewed.items.len();
+        if is_last {
+            return Ok(approved);
+        }
+        after = page.page_info.end_cursor;
+    }
+}
+
+async fn approve_batch(client: &Client, ids: &[String]) -> Result<usize, ClientError> {
+    let document = "mutation($input: ApproveConversionsInput!) { answer: approveConversions(input: $input) { items { id conversion { id } } } }";
+    let key = ids.first().map(|id| format!("demo-approve-{id}"));
+    let input = json!({ "input": { "idempotencyKey": key, "ids": ids, "note": "demo" } });
+    let reviewed: Reviewed = client.query(document, input).await?;
+    match reviewed.items.iter().find(|item| item.conversion.is_none()) {
+        Some(refused) => Err(ClientError::Refused(format!("{} could not be approved", refused.id))),
+        None => Ok(reviewed.items.len()),
     }
 }

@@ -42,7 +42,7 @@ pub enum ProblemCode {
     WeakPassword,
     /// No item, or too many, in one call.
     BatchSize,
-    /// The item was not stored because the database is away; send it again with the same key.
+    /// The database is away, and whether the item was stored is not known: send it again with the same key.
     Unavailable,
     /// The item could not be stored for a fault of ours.
     Internal,

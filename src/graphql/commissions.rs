@@ -42,12 +42,14 @@ impl Commission {
     }
 
     /// The conversion that earned it.
+    #[graphql(guard = "Needs(Permission::ReadConversions)")]
     async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
         let row = ctx.loaders()?.conversion.load_one(self.row.conversion_id).await.or_graphql()?;
         Ok(row.map(Into::into))
     }
 
     /// Who earned it.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         match &self.affiliate {
             Some(row) => Ok(Some(Affiliate(row.clone()))),

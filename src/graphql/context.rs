@@ -42,6 +42,10 @@ impl RequestData for Context<'_> {
     fn caller(&self) -> Result<(&Services, &Viewer)> {
         let request = self.request();
         let viewer = request.viewer.as_ref().ok_or_else(|| error::to_graphql(ServiceError::Unauthenticated))?;
+        // A socket is opened once and asked for hours: its credential must not outlive itself.
+        if viewer.expires_at.is_some_and(|end| end <= request.services.now()) {
+            return Err(error::to_graphql(ServiceError::TokenExpired));
+        }
         Ok((&request.services, viewer))
     }
 

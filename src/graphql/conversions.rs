@@ -101,6 +101,7 @@ impl Conversion {
     }
 
     /// The campaign of the click; null when the click is unknown.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.row.campaign_id else { return Ok(None) };
         if let Some(row) = self.relations.as_ref().and_then(|relations| relations.campaigns.get(&id)) {
@@ -115,12 +116,14 @@ impl Conversion {
     }
 
     /// The goal; null when the campaign has none of this code.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn goal(&self, ctx: &Context<'_>) -> Result<Option<Goal>> {
         let Some(id) = self.row.goal_id else { return Ok(None) };
         Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
     }
 
     /// Who is credited, or would have been; null when the click is unknown.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.row.affiliate_id else { return Ok(None) };
         if let Some(row) = self.known_affiliate(id) {
@@ -135,6 +138,7 @@ impl Conversion {
     }
 
     /// The click; null when the id names none.
+    #[graphql(guard = "Needs(Permission::ReadClicks)")]
     async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
         let Some(id) = self.row.click_id else { return Ok(None) };
         if let Some(row) = self.known_click(id) {
@@ -164,6 +168,7 @@ impl Conversion {
     }
 
     /// What each credited affiliate earns; the viewer's own where the viewer is an affiliate. At most 100.
+    #[graphql(guard = "Needs(Permission::ReadCommissions)")]
     async fn commissions(&self, ctx: &Context<'_>) -> Result<Vec<Commission>> {
         let rows = match &self.decided {
             Some(decided) => decided.commissions.clone(),
@@ -295,6 +300,7 @@ pub(super) struct Touch {
 #[Object(use_type_description)]
 impl Touch {
     /// The click.
+    #[graphql(guard = "Needs(Permission::ReadClicks)")]
     async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
         match &self.click {
             Some(row) => Ok(Some(Click(row.clone()))),
@@ -303,6 +309,7 @@ impl Touch {
     }
 
     /// Who is credited.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         match &self.affiliate {
             Some(row) => Ok(Some(Affiliate(row.clone()))),

@@ -49,7 +49,7 @@ pub(super) enum UserErrorCode {
     WeakPassword,
     /// No item, or too many, in one call.
     BatchSize,
-    /// The item was not stored because the database is away; send it again with the same key.
+    /// The database is away, and whether the item was stored is not known: send it again with the same key.
     Unavailable,
     /// The item could not be stored for a fault of ours.
     Internal,
@@ -116,7 +116,7 @@ pub(super) fn item_problem(error: ServiceError) -> Problem {
         ServiceError::Unavailable => Problem::new(
             ProblemCode::Unavailable,
             &[],
-            "not stored: the database is away; send the item again with the same key",
+            "the database is away and the outcome unknown; send the item again with the same key",
         ),
         fault => {
             tracing::error!(%fault, "a batch item failed");

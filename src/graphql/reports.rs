@@ -75,12 +75,14 @@ impl ReportRow {
     }
 
     /// Null when not grouped by campaign.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.0.campaign_id else { return Ok(None) };
         Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// Null when not grouped by affiliate.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.affiliate_id else { return Ok(None) };
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))

@@ -41,7 +41,7 @@ impl Tenant {
         self.0.currency.into()
     }
 
-    /// IANA name; the days of reports begin by it.
+    /// IANA name. Reports are by UTC.
     async fn time_zone(&self) -> &str {
         &self.0.time_zone
     }

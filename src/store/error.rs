@@ -80,6 +80,11 @@ impl StoreError {
         Self::Inconsistent { table, what: what.to_string() }
     }
 
+    /// A unit of work that was given up because it took too long; its outcome may be unknown.
+    pub fn timed_out() -> Self {
+        Self::Unavailable(DbErr::Custom("no answer in time".to_owned()))
+    }
+
     /// Whether this very unit of work may succeed when it is done again.
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict(_))

@@ -198,7 +198,7 @@ on_both! {
             owner.done("recordConversion", sale(&programme.click(&owner).await, &programme.link, "1.00"), "").await;
         }
         let own = walk(&app.affiliate(&one.affiliate), &json!({}), "CREATED_DESC", 10, true).await;
-        assert_eq!(own, [one.link.clone()]);
+        assert_eq!(own, std::slice::from_ref(&one.link));
         let foreign = json!({ "affiliateIds": [two.affiliate] });
         assert!(walk(&app.affiliate(&one.affiliate), &foreign, "CREATED_DESC", 10, true).await.is_empty());
         assert!(walk(&app.stranger(), &json!({}), "CREATED_DESC", 10, true).await.is_empty());

@@ -3,7 +3,9 @@
 
 mod support;
 
+mod accounts;
 mod architecture;
+mod campaigns;
 mod cli;
 mod clicks;
 mod conversions;
@@ -14,11 +16,13 @@ mod ingest;
 mod input;
 mod isolation;
 mod kills;
+mod ledger;
 mod lists;
 mod nodes;
 mod permissions;
 mod readme;
 mod resume;
 mod review;
+mod rules;
 mod schema;
 mod subscriptions;

@@ -266,7 +266,8 @@ on_both! {
         // Beside the app's own scheduler, which sees the advanced clock as well.
         let (one, two) = (app.services.clone(), app.services.clone());
         let run = |services| async move { tributary::jobs::outbox::run_due(&services).await.expect("runs") };
-        tokio::join!(tokio::spawn(run(one)), tokio::spawn(run(two)), app.run_jobs());
+        let (one, two, ()) = tokio::join!(tokio::spawn(run(one)), tokio::spawn(run(two)), app.run_jobs());
+        one.and(two).expect("both ran to their end");
         app.until("SELECT COUNT(*) FROM outbox", 0).await;
         assert_eq!(earnings(&owner, &programme.affiliate).await, ["0.00", "0.00", "120.00"]);
         let released = "SELECT COUNT(*) FROM journal WHERE kind = 'HOLD_RELEASED'";

@@ -23,6 +23,8 @@ use crate::{
     },
 };
 
+/// How long one transaction may take. Longer than any that works: PostgreSQL gives a statement up before.
+const TIME_LIMIT: Duration = Duration::from_secs(45);
 /// How often a batch that lost a race is done again.
 const ATTEMPTS: u32 = 6;
 
@@ -71,7 +73,7 @@ async fn contained<T>(work: impl Future<Output = Result<T, StoreError>>) -> Resu
 async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
     let mut delay = Duration::from_millis(5);
     for _ in 1..ATTEMPTS {
-        match transact(env, scope, items).await {
+        match transact_in_time(env, scope, items).await {
             // Another node was first with a natural key: the next try sees its row and decides anew.
             Err(
                 StoreError::Conflict(_)
@@ -81,7 +83,7 @@ async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<A
         }
         delay *= 2;
     }
-    transact(env, scope, items).await
+    transact_in_time(env, scope, items).await
 }
 
 /// What is to be done with an item, as far as its link and its key tell.
@@ -90,6 +92,12 @@ enum Plan {
     /// Answer what was recorded under this id.
     Replay(Uuid),
     Refuse(Problem),
+}
+
+/// One try, given up when the database does not answer: a server that vanished must not hold the lane. Whether it had
+/// committed is unknown then; the callers' keys tell them.
+async fn transact_in_time(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+    tokio::time::timeout(TIME_LIMIT, transact(env, scope, items)).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
 }
 
 async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {

@@ -195,9 +195,9 @@ impl Lanes {
                     Ok(Some(call)) => call,
                     Ok(None) => return,
                     Err(_) => {
-                        if self.retire(&scope, &mut calls) {
-                            return;
-                        }
+                        // What was sent until now is still done; what comes later finds a new lane.
+                        self.retire(&scope);
+                        calls.close();
                         continue;
                     }
                 },
@@ -228,15 +228,8 @@ impl Lanes {
         }
     }
 
-    /// Ends an idle lane unless a call came in at the last moment.
-    fn retire(&self, scope: &TenantScope, calls: &mut mpsc::UnboundedReceiver<Call>) -> bool {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        if calls.is_empty() {
-            lanes.remove(&scope.tenant_id());
-            calls.close();
-            true
-        } else {
-            false
-        }
+    /// Takes an idle lane off the map.
+    fn retire(&self, scope: &TenantScope) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&scope.tenant_id());
     }
 }

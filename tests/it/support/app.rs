@@ -78,7 +78,7 @@ impl TestApp {
         };
         if backend == Backend::Postgres {
             settings.database_url = Some(database::new_postgres().await);
-            settings.redis_url = Some(database::redis_url());
+            settings.redis_url = Some(database::new_redis().await);
         }
         change(&mut settings);
         let clock = ShiftedClock::default();

@@ -1,6 +1,9 @@
 //! Databases for tests: a SQLite file in a temporary folder, or a PostgreSQL database cloned from a migrated template.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use sea_orm::{
     ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, QueryResult, SqliteTransactionMode, Statement,
@@ -20,6 +23,21 @@ pub fn postgres_url() -> String {
 /// The address of the test server.
 pub fn redis_url() -> String {
     std::env::var("TRIBUTARY_TEST_REDIS_URL").expect(NEED)
+}
+
+/// Databases of the test server, as `tests/with-servers` starts it.
+const REDIS_DATABASES: u32 = 4_096;
+static NEXT_REDIS: AtomicU32 = AtomicU32::new(0);
+
+/// An empty Redis database; its address. Rate limits are counted in it, and tests must not use up each other's.
+pub async fn new_redis() -> String {
+    // Another process may run tests against the same server.
+    let number = std::process::id().wrapping_mul(61).wrapping_add(NEXT_REDIS.fetch_add(1, Ordering::Relaxed));
+    let url = format!("{}/{}", redis_url().trim_end_matches('/'), number % REDIS_DATABASES);
+    let client = redis::Client::open(url.as_str()).expect("an address");
+    let mut connection = client.get_multiplexed_async_connection().await.expect(NEED);
+    redis::cmd("FLUSHDB").exec_async(&mut connection).await.expect("empties");
+    url
 }
 
 /// The server's address with another database.

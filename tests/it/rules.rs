@@ -1,0 +1,148 @@
+//! Commission rules: one default, versions that past conversions keep, overrides that explain themselves.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Client, Programme, Terms, on_both,
+    programme::{id, merge, sale},
+};
+
+const COMMISSION: &str = "conversion { id commissions { amount { amount } explanation { rule ruleId ruleVersion kind source \
+    percent flat { amount } summary tier fx } } }";
+
+/// The commission of a new sale.
+async fn commission(client: &Client, programme: &Programme, order: &str, amount: &str) -> Value {
+    let input = sale(&programme.click(client).await, order, amount);
+    client.done("recordConversion", input, COMMISSION).await["conversion"]["commissions"][0].take()
+}
+
+/// Makes a rule of the programme's campaign that is no default; its id.
+async fn extra_rule(client: &Client, programme: &Programme, terms: Value) -> String {
+    let input = json!({ "campaignId": programme.campaign, "name": "VIP", "isDefault": false, "terms": terms });
+    id(&client.done("createCommissionRule", input, "commissionRule { id }").await, "commissionRule")
+}
+
+on_both! {
+    async fn second_default_rule_is_refused_and_one_per_goal_is_not(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let rule = |more: Value| {
+            let mut input = json!({ "campaignId": programme.campaign, "name": "x", "terms": { "percent": "50" } });
+            merge(&mut input, more);
+            input
+        };
+        assert_eq!(owner.refusal("createCommissionRule", rule(json!({}))).await, "ALREADY_EXISTS");
+        let for_goal = rule(json!({ "goalId": programme.goal }));
+        owner.done("createCommissionRule", for_goal.clone(), "").await;
+        assert_eq!(owner.refusal("createCommissionRule", for_goal).await, "ALREADY_EXISTS");
+        assert_eq!(commission(&owner, &programme, "1", "10.00").await["amount"]["amount"], "5.00", "the goal's own");
+        owner.done("archiveCommissionRule", json!({ "id": programme.rule }), "").await;
+        owner.done("createCommissionRule", rule(json!({})), "").await;
+    }
+
+    async fn new_terms_are_a_new_version_and_past_conversions_keep_theirs(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let first = commission(&owner, &programme, "1", "49.00").await;
+        let update = json!({ "id": programme.rule, "name": "Better", "terms":
+            { "flatPlusPercent": { "flat": { "amount": "1.00", "currency": "EUR" }, "percent": "12.5" } } });
+        let selection = "commissionRule { version kind name versions { version kind percent flat { amount } } }";
+        let payload = owner.done("updateCommissionRule", update, selection).await;
+        assert_eq!(payload["commissionRule"], json!({ "version": 2, "kind": "FLAT_PLUS_PERCENT", "name": "Better", "versions": [
+            { "version": 2, "kind": "FLAT_PLUS_PERCENT", "percent": "12.5", "flat": { "amount": "1.00" } },
+            { "version": 1, "kind": "PERCENT", "percent": "10", "flat": null },
+        ] }));
+        let second = commission(&owner, &programme, "2", "49.00").await;
+        assert_eq!((&first["amount"]["amount"], &second["amount"]["amount"]), (&json!("4.90"), &json!("7.12")));
+        assert_eq!(second["explanation"], json!({
+            "rule": "Better v2", "ruleId": programme.rule, "ruleVersion": 2, "kind": "FLAT_PLUS_PERCENT",
+            "source": "CAMPAIGN_DEFAULT", "percent": "12.5", "flat": { "amount": "1.00" }, "tier": null, "fx": null,
+            "summary": "Better v2: 1.00 EUR + 12.5 % of 49.00 EUR = 7.12 EUR",
+        }), "6.125 and 1.00, rounded half to even once");
+        let data = owner.data("query { commissions(first: 10) { edges { node { amount { amount } explanation { rule } } } } }",
+            json!({})).await;
+        let kept: Vec<&Value> = data["commissions"]["edges"].as_array().expect("edges").iter()
+            .map(|edge| &edge["node"]["explanation"]["rule"]).collect();
+        assert_eq!(kept, ["Better v2", "Standard v1"]);
+    }
+
+    async fn new_name_alone_is_no_new_version(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let update = json!({ "id": programme.rule, "name": "Renamed" });
+        let payload = owner.done("updateCommissionRule", update, "commissionRule { name version }").await;
+        assert_eq!(payload["commissionRule"], json!({ "name": "Renamed", "version": 1 }));
+    }
+
+    async fn override_of_an_enrollment_is_used_and_explained(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let vip = extra_rule(&owner, &programme, json!({ "percent": "15" })).await;
+        let set = json!({ "id": programme.enrollment, "ruleId": vip });
+        let payload = owner.done("updateEnrollment", set, "enrollment { rule { id name } }").await;
+        assert_eq!(payload["enrollment"]["rule"], json!({ "id": vip, "name": "VIP" }));
+        let earned = commission(&owner, &programme, "1", "100.00").await;
+        assert_eq!(earned["amount"]["amount"], "15.00");
+        assert_eq!(earned["explanation"]["source"], "ENROLLMENT_OVERRIDE");
+        assert_eq!(earned["explanation"]["ruleId"], vip);
+        owner.done("updateEnrollment", json!({ "id": programme.enrollment }), "").await;
+        assert_eq!(commission(&owner, &programme, "2", "100.00").await["amount"]["amount"], "15.00", "absent changes nothing");
+        owner.done("updateEnrollment", json!({ "id": programme.enrollment, "ruleId": null }), "").await;
+        let earned = commission(&owner, &programme, "3", "100.00").await;
+        assert_eq!((&earned["amount"]["amount"], &earned["explanation"]["source"]), (&json!("10.00"), &json!("CAMPAIGN_DEFAULT")));
+    }
+
+    async fn archived_override_falls_back_to_the_default(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let vip = extra_rule(&owner, &programme, json!({ "percent": "15" })).await;
+        owner.done("updateEnrollment", json!({ "id": programme.enrollment, "ruleId": vip }), "").await;
+        owner.done("archiveCommissionRule", json!({ "id": vip }), "").await;
+        let earned = commission(&owner, &programme, "1", "100.00").await;
+        assert_eq!((&earned["amount"]["amount"], &earned["explanation"]["source"]), (&json!("10.00"), &json!("CAMPAIGN_DEFAULT")));
+        let set = json!({ "id": programme.enrollment, "ruleId": vip });
+        assert_eq!(owner.refusal("updateEnrollment", set).await, "INVALID_TRANSITION");
+        assert_eq!(owner.refusal("archiveCommissionRule", json!({ "id": vip })).await, "INVALID_TRANSITION");
+        assert_eq!(owner.refusal("updateCommissionRule", json!({ "id": vip, "name": "x" })).await, "INVALID_TRANSITION");
+    }
+
+    async fn override_of_another_campaign_is_not_found(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let other = Programme::build(&owner, &Terms::default()).await;
+        let foreign = Programme::build(&app.stranger(), &Terms::default()).await;
+        for rule in [&other.rule, &foreign.rule] {
+            let set = json!({ "id": programme.enrollment, "ruleId": rule });
+            assert_eq!(owner.refusal("updateEnrollment", set).await, "NOT_FOUND");
+        }
+    }
+
+    async fn percent_is_written_with_up_to_four_digits_and_printed_without_needless_zeros(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        for (written, printed) in [("0", "0"), ("100", "100"), ("12.50", "12.5"), ("0.0001", "0.0001"), ("007", "7")] {
+            let input = json!({ "campaignId": programme.campaign, "name": "x", "isDefault": false, "terms": { "percent": written } });
+            let payload = owner.done("createCommissionRule", input, "commissionRule { percent flat { amount } kind }").await;
+            assert_eq!(payload["commissionRule"], json!({ "percent": printed, "flat": null, "kind": "PERCENT" }));
+        }
+    }
+
+    async fn commission_is_rounded_half_to_even(app) {
+        let owner = app.owner();
+        let rule = json!({ "percent": "50" });
+        let programme = Programme::build(&owner, &Terms { rule, ..Terms::default() }).await;
+        for (amount, earned) in [("0.01", "0.00"), ("0.03", "0.02"), ("0.05", "0.02"), ("0.07", "0.04"), ("0.00", "0.00")] {
+            assert_eq!(commission(&owner, &programme, amount, amount).await["amount"]["amount"], earned, "half of {amount}");
+        }
+    }
+
+    async fn rules_are_the_tenant_s_own_business(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let update = json!({ "id": programme.rule, "terms": { "percent": "99" } });
+        assert_eq!(app.stranger().refusal("updateCommissionRule", update).await, "NOT_FOUND");
+        assert_eq!(app.stranger().refusal("archiveCommissionRule", json!({ "id": programme.rule })).await, "NOT_FOUND");
+        let create = json!({ "campaignId": programme.campaign, "name": "x", "terms": { "percent": "1" } });
+        assert_eq!(app.stranger().refusal("createCommissionRule", create).await, "NOT_FOUND");
+    }
+}
