@@ -21,7 +21,7 @@ use super::{
     ids,
     kinds::{AttributionModel, ConversionReason, ConversionStatus},
     labels::{AdvLabelsInput, Label},
-    scalars::{Decimal, Money, MoneyInput},
+    scalars::{Cursor, Decimal, Money, MoneyInput},
 };
 use crate::{
     auth::Permission,
@@ -119,6 +119,9 @@ impl Conversion {
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn goal(&self, ctx: &Context<'_>) -> Result<Option<Goal>> {
         let Some(id) = self.row.goal_id else { return Ok(None) };
+        if let Some(row) = self.relations.as_ref().and_then(|relations| relations.goals.get(&id)) {
+            return Ok(Some(Goal(row.clone())));
+        }
         Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
     }
 
@@ -423,6 +426,21 @@ impl ConversionQuery {
             id: row.id.uuid(),
         };
         Ok(connection::connect(&request, page, count, position, Into::into))
+    }
+
+    /// The place in the event log now. Ask for it before a list and hand it to the subscription as `after`: what happens
+    /// between the two is in the stream.
+    #[graphql(guard = "Needs(Permission::ReadConversions)")]
+    async fn conversion_cursor(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The filter of the subscription.")] filter: Option<ConversionFilterInput>,
+    ) -> Result<Cursor> {
+        let (services, viewer) = ctx.caller()?;
+        let filter = filter.unwrap_or_default().parse().or_graphql()?;
+        let binding = services.cursors.bind(&viewer.scope, "conversions", &filter);
+        let position = services::conversions::position(services, viewer).await.or_graphql()?;
+        Ok(Cursor(binding.encode(&position)))
     }
 
     /// One conversion, or null.

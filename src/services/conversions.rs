@@ -13,7 +13,7 @@ use tributary_entity::{
 use uuid::Uuid;
 
 use super::{
-    Outcome, ServiceError, Services, holds, idempotency,
+    Outcome, ServiceError, Services, feed, holds, idempotency,
     ingest::{Item, Recorded, Work},
     ledger::post,
 };
@@ -21,6 +21,7 @@ use crate::{
     auth::Viewer,
     domain::{
         conversion::{self as rules, ConversionFilter, NewConversion, Review, Snapshot},
+        cursor::Position,
         event::NewEvent,
         idempotency::Claim,
         ledger,
@@ -392,6 +393,15 @@ pub async fn list(
 pub async fn count(services: &Services, viewer: &Viewer, filter: &ConversionFilter) -> Result<i64, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     Ok(conversions::count(&tx, filter).await?)
+}
+
+/// The place in the event log now: a stream that begins there misses nothing that a later list holds.
+///
+/// # Errors
+/// As the database answers.
+pub async fn position(services: &Services, viewer: &Viewer) -> Result<Position, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(feed::position(&tx).await?)
 }
 
 /// The steps of a conversion's life, oldest first; empty for one that the viewer may not see.

@@ -8,11 +8,11 @@ use tributary_entity::{
     money::{Currency, Money},
 };
 
-use super::{ServiceError, Services};
+use super::{ServiceError, Services, feed};
 use crate::{
     auth::Viewer,
     domain::{cursor::Position, earnings::Earnings, ledger::Code},
-    store::{affiliates, balances, error::StoreError, events, ledger, scope::Tx, tenants},
+    store::{affiliates, balances, error::StoreError, ledger, scope::Tx},
 };
 
 /// An affiliate's earnings with their place in the event log: every event up to it is in the numbers, none after it.
@@ -35,8 +35,7 @@ pub async fn of_affiliate(
     let tx = services.snapshot(viewer).await?;
     let affiliate = affiliates::get(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["affiliateId"]))?;
     let earnings = read(&tx, id).await?;
-    let position = Position { epoch: tenants::get(&tx).await?.epoch, seq: events::tip(&tx).await? };
-    Ok(EarningsSnapshot { affiliate, earnings, position })
+    Ok(EarningsSnapshot { affiliate, earnings, position: feed::position(&tx).await? })
 }
 
 async fn read(tx: &Tx, id: AffiliateId) -> Result<Vec<Earnings>, StoreError> {

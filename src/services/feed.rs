@@ -18,16 +18,16 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep},
 };
 use tributary_entity::{
-    affiliate, campaign, click, event,
-    ids::{AffiliateId, CampaignId, ClickId, TenantId},
+    affiliate, campaign, click, event, goal,
+    ids::{AffiliateId, CampaignId, ClickId, GoalId, TenantId},
     kinds::EventKind,
 };
 
 use super::ServiceError;
 use crate::{
     bus::{EventBus, Message},
-    domain::{conversion::Snapshot, tenancy::TenantScope},
-    store::{affiliates, campaigns, clicks, database::Db, error::StoreError, events},
+    domain::{conversion::Snapshot, cursor::Position, tenancy::TenantScope},
+    store::{affiliates, campaigns, clicks, database::Db, error::StoreError, events, goals, scope::Tx, tenants},
 };
 
 /// Batches a subscriber may be behind before it goes back to the log.
@@ -60,6 +60,7 @@ pub struct Relations {
     pub campaigns: HashMap<CampaignId, campaign::Model>,
     pub affiliates: HashMap<AffiliateId, affiliate::Model>,
     pub clicks: HashMap<ClickId, click::Model>,
+    pub goals: HashMap<GoalId, goal::Model>,
 }
 
 /// Consecutive events.
@@ -247,7 +248,9 @@ async fn relations(db: &Db, scope: &TenantScope, snapshots: &[&Snapshot]) -> Res
         .iter()
         .flat_map(|snapshot| snapshot.touches.iter().map(|touch| touch.click_id).chain(snapshot.conversion.click_id))
         .collect();
+    let goal_ids: BTreeSet<_> = snapshots.iter().filter_map(|snapshot| snapshot.conversion.goal_id).collect();
     let tx = db.snapshot(scope).await?;
+    let goals = goals::get_many(&tx, &goal_ids.into_iter().collect::<Vec<_>>()).await?;
     let campaigns = campaigns::get_many(&tx, &campaign_ids.into_iter().collect::<Vec<_>>()).await?;
     let affiliates = affiliates::get_many(&tx, &affiliate_ids.into_iter().collect::<Vec<_>>()).await?;
     let clicks = clicks::get_many(&tx, &click_ids.into_iter().collect::<Vec<_>>()).await?;
@@ -255,6 +258,7 @@ async fn relations(db: &Db, scope: &TenantScope, snapshots: &[&Snapshot]) -> Res
         campaigns: campaigns.into_iter().map(|row| (row.id, row)).collect(),
         affiliates: affiliates.into_iter().map(|row| (row.id, row)).collect(),
         clicks: clicks.into_iter().map(|row| (row.id, row)).collect(),
+        goals: goals.into_iter().map(|row| (row.id, row)).collect(),
     })
 }
 
@@ -352,11 +356,19 @@ impl Reading {
     }
 }
 
+/// The place in the log of a moment, within its transaction.
+///
+/// # Errors
+/// As the database answers.
+pub async fn position(tx: &Tx) -> Result<Position, StoreError> {
+    Ok(Position { epoch: tenants::get(tx).await?.epoch, seq: events::tip(tx).await? })
+}
+
 /// The place in the log that a cursor names, checked against the log as it is.
 ///
 /// # Errors
 /// `CursorExpired` when the log is another history or shorter than the cursor says.
-pub fn resume(position: crate::domain::cursor::Position, epoch: uuid::Uuid, tip: i64) -> Result<i64, ServiceError> {
+pub fn resume(position: Position, epoch: uuid::Uuid, tip: i64) -> Result<i64, ServiceError> {
     if position.epoch == epoch && (0..=tip).contains(&position.seq) {
         Ok(position.seq)
     } else {
