@@ -205,7 +205,7 @@ impl Demo {
         } else if self.options.verify {
             self.verify(client, programme, tenant, &sent).await?;
         } else {
-            say(format_args!("{there} orders are there from an earlier start."));
+            say(format_args!("{} orders are there from an earlier start.", there + sent.len()));
         }
         let approved = ingest::approve(client, programme, plan).await?;
         if approved > 0 {
