@@ -1,6 +1,6 @@
 //! Clicks: written in batches, never changed.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Select, Value};
 use tributary_entity::{
@@ -17,6 +17,9 @@ use crate::domain::{
     click::ClickFilter,
     page::{Page, PageRequest},
 };
+
+/// Visits of one statement.
+const VISITS_CHUNK: usize = 500;
 
 fn filtered(tx: &Tx, filter: &ClickFilter) -> Select<click::Entity> {
     use click::Column;
@@ -68,35 +71,50 @@ pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<(), StoreErr
     tx.insert_all::<click::Entity>(rows).await
 }
 
-/// When each of these visitors last made a valid click on the link, at or after `since`. Visitors without such a click are left out.
+/// A visitor's click of a link, and the time around it in which another one makes it a repetition.
+pub struct Visit<'a> {
+    pub link_id: LinkId,
+    pub visitor_id: &'a str,
+    /// Inclusive.
+    pub from: Instant,
+    /// Inclusive.
+    pub until: Instant,
+}
+
+/// Which of these visits repeat a valid click of the same visitor and link that is recorded, by their place in `visits`.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn last_visits(
-    tx: &Tx,
-    visitors: &[(LinkId, String)],
-    since: Instant,
-) -> Result<HashMap<(LinkId, String), Instant>, StoreError> {
-    let mut visits = HashMap::new();
-    for chunk in visitors.chunks(500) {
-        let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), since.into()];
-        let pairs: Vec<String> = chunk
-            .iter()
-            .map(|(link_id, visitor_id)| {
-                values.extend([(*link_id).into(), visitor_id.clone().into()]);
-                format!("(${}, ${})", values.len() - 1, values.len())
+pub async fn repeated(tx: &Tx, visits: &[Visit<'_>]) -> Result<HashSet<usize>, StoreError> {
+    let mut repeated = HashSet::new();
+    for (chunk, visits) in visits.chunks(VISITS_CHUNK).enumerate() {
+        let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
+        let rows: Vec<String> = (0_i64..)
+            .zip(visits)
+            .map(|(number, visit)| {
+                let first = values.len() + 1;
+                values.extend([
+                    number.into(),
+                    visit.link_id.into(),
+                    visit.visitor_id.into(),
+                    visit.from.into(),
+                    visit.until.into(),
+                ]);
+                format!("(${first}, ${}, ${}, ${}, ${})", first + 1, first + 2, first + 3, first + 4)
             })
             .collect();
         let sql = format!(
-            "SELECT link_id, visitor_id, MAX(occurred_at) AS last_at FROM click \
-             WHERE tenant_id = $1 AND occurred_at >= $2 AND visitor_id IS NOT NULL \
-             AND invalid_reason IS NULL AND (link_id, visitor_id) IN (VALUES {}) GROUP BY link_id, visitor_id",
-            pairs.join(", ")
+            "WITH visit (number, link_id, visitor_id, from_at, until_at) AS (VALUES {}) \
+             SELECT visit.number AS number FROM visit WHERE EXISTS (SELECT 1 FROM click \
+             WHERE click.tenant_id = $1 AND click.link_id = visit.link_id AND click.visitor_id = visit.visitor_id \
+             AND click.invalid_reason IS NULL AND click.occurred_at >= visit.from_at AND click.occurred_at <= visit.until_at)",
+            rows.join(", ")
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
-            let key = (row.try_get("", "link_id")?, row.try_get("", "visitor_id")?);
-            visits.insert(key, row.try_get("", "last_at")?);
+            let number: i64 = row.try_get("", "number")?;
+            let number = usize::try_from(number).map_err(|_| StoreError::inconsistent("(visit)", number))?;
+            repeated.insert(chunk * VISITS_CHUNK + number);
         }
     }
-    Ok(visits)
+    Ok(repeated)
 }

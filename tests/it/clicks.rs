@@ -57,6 +57,37 @@ on_both! {
         assert_eq!(click(&owner, &programme, json!({})).await["isUnique"], true, "nobody knows who it was");
     }
 
+    async fn clicks_that_come_late_and_out_of_order_are_unique_once(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { window_seconds: 3_600, ..Terms::default() }).await;
+        let begin = app.clock.now() - TimeDelta::days(1);
+        let at = |secs: i64| json!({ "visitorId": "ada", "occurredAt": begin + TimeDelta::seconds(secs) });
+        for (secs, unique) in [(0, true), (20_000, true), (1_000, false), (-3_600, false), (-7_201, true), (10_000, true)] {
+            assert_eq!(click(&owner, &programme, at(secs)).await["isUnique"], unique, "{secs} s");
+        }
+        let items: Vec<Value> = [40_000, 60_000, 41_000, 59_000, 50_000, 21_000]
+            .map(|secs| {
+                let mut input = at(secs);
+                merge(&mut input, json!({ "linkId": programme.link }));
+                input
+            })
+            .into();
+        let payload = owner.done("recordClicks", json!({ "items": items }), "items { click { isUnique } }").await;
+        let unique: Vec<bool> =
+            payload["items"].as_array().expect("items").iter().map(|item| item["click"]["isUnique"] == true).collect();
+        assert_eq!(unique, [true, true, false, false, true, false]);
+    }
+
+    async fn invalid_click_makes_no_later_one_a_repetition(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        owner.done("disableLink", json!({ "id": programme.link }), "").await;
+        click(&owner, &programme, json!({ "visitorId": "ada" })).await;
+        owner.done("enableLink", json!({ "id": programme.link }), "").await;
+        assert_eq!(click(&owner, &programme, json!({ "visitorId": "ada" })).await["isUnique"], true);
+        assert_eq!(click(&owner, &programme, json!({ "visitorId": "ada" })).await["isUnique"], false);
+    }
+
     async fn clicks_of_a_visitor_in_one_batch_are_unique_once(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;

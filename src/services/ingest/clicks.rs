@@ -1,6 +1,6 @@
 //! The clicks of a batch.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 use tributary_entity::{
@@ -15,7 +15,11 @@ use crate::{
         click::{self as rules, NewClick},
         report::Totals,
     },
-    store::{clicks, error::StoreError, scope::Tx},
+    store::{
+        clicks::{self, Visit},
+        error::StoreError,
+        scope::Tx,
+    },
 };
 
 /// A click to be recorded under an id.
@@ -38,7 +42,7 @@ pub(super) async fn record(
     if fresh.is_empty() {
         return Ok(Vec::new());
     }
-    let mut visits = earlier_visits(tx, fresh, links, programme, now).await?;
+    let repeated = repeated(tx, fresh, links, programme, now).await?;
     let mut rows = Vec::with_capacity(fresh.len());
     for Fresh { index, id, input } in fresh {
         let link = links
@@ -50,20 +54,7 @@ pub(super) async fn record(
         let occurred_at = input.occurred_at.unwrap_or(now);
         let invalid_reason = rules::invalid_reason(link, campaign, affiliate, enrollment);
         let valid = invalid_reason.is_none();
-        let is_unique = match &input.visitor_id {
-            // Nobody can tell two visitors without a mark apart.
-            None => true,
-            Some(visitor_id) => {
-                let visit = (link.id, visitor_id.clone());
-                let last = visits.get(&visit).copied();
-                // Only a valid click makes the next one a repetition; a late report does not set the clock back.
-                if valid {
-                    visits.insert(visit, last.map_or(occurred_at, |last| last.max(occurred_at)));
-                }
-                let window = TimeDelta::seconds(campaign.attribution_window_secs);
-                last.is_none_or(|last| (occurred_at - last).abs() > window)
-            }
-        };
+        let is_unique = !repeated.contains(index);
         totals.add(
             occurred_at,
             campaign.id,
@@ -96,25 +87,39 @@ pub(super) async fn record(
     Ok(rows)
 }
 
-/// When the batch's visitors last clicked the same links, as far back as any campaign's window.
-async fn earlier_visits(
+/// Which clicks repeat a valid one of the same visitor and link inside the campaign's window, whichever of the two came
+/// first: senders report late, and not in order. By their index in the batch.
+async fn repeated(
     tx: &Tx,
     fresh: &[Fresh<'_>],
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
     now: Instant,
-) -> Result<HashMap<(LinkId, String), Instant>, StoreError> {
-    let mut visitors = BTreeSet::new();
-    let mut since = now;
-    for Fresh { input, .. } in fresh {
+) -> Result<HashSet<usize>, StoreError> {
+    let mut repeated = HashSet::new();
+    let mut indexes = Vec::new();
+    let mut visits = Vec::new();
+    let mut of_visitor: HashMap<(LinkId, &str), Vec<Instant>> = HashMap::new();
+    for Fresh { index, input, .. } in fresh {
+        // Nobody can tell two visitors without a mark apart.
         let (Some(visitor_id), Some(link)) = (&input.visitor_id, links.get(&input.link_id)) else { continue };
-        let window = TimeDelta::seconds(programme.campaign(link.campaign_id)?.attribution_window_secs);
-        since = since.min(input.occurred_at.unwrap_or(now) - window);
-        visitors.insert((link.id, visitor_id.clone()));
+        let at = input.occurred_at.unwrap_or(now);
+        let (campaign, affiliate) = (programme.campaign(link.campaign_id)?, programme.affiliate(link.affiliate_id)?);
+        let enrollment = programme.enrollment(campaign.id, affiliate.id);
+        let window = TimeDelta::seconds(campaign.attribution_window_secs);
+        let earlier = of_visitor.entry((link.id, visitor_id.as_str())).or_default();
+        if earlier.iter().any(|earlier| (at - *earlier).abs() <= window) {
+            repeated.insert(*index);
+        } else {
+            indexes.push(*index);
+            visits.push(Visit { link_id: link.id, visitor_id, from: at - window, until: at + window });
+        }
+        if rules::invalid_reason(link, campaign, affiliate, enrollment).is_none() {
+            earlier.push(at);
+        }
     }
-    if visitors.is_empty() {
-        return Ok(HashMap::new());
+    if !visits.is_empty() {
+        repeated.extend(clicks::repeated(tx, &visits).await?.into_iter().map(|number| indexes[number]));
     }
-    let visitors: Vec<_> = visitors.into_iter().collect();
-    clicks::last_visits(tx, &visitors, since).await
+    Ok(repeated)
 }
