@@ -1,6 +1,6 @@
 //! The few places where the two databases differ in what they are told.
 
-use sea_orm::{DbBackend, QuerySelect, Select, sea_query::LockType};
+use sea_orm::{DbBackend, QuerySelect, Select, Value, sea_query::LockType};
 
 use super::scope::Tx;
 
@@ -10,6 +10,24 @@ pub(super) fn lock<E: sea_orm::EntityTrait>(tx: &Tx, select: Select<E>) -> Selec
         DbBackend::Sqlite => select,
         _ => select.lock(LockType::Update),
     }
+}
+
+/// Turns `$n` into `?`, with each value as often as it is named. SQLite looks numbered parameters up one by one, so that
+/// a statement of a few thousand would spend its time there.
+pub(super) fn anonymous(sql: &str, values: &[Value]) -> (String, Vec<Value>) {
+    let mut parts = sql.split('$');
+    let mut text = String::with_capacity(sql.len());
+    let mut bound = Vec::with_capacity(values.len());
+    text.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let value = number.parse::<usize>().ok().and_then(|number| values.get(number.checked_sub(1)?));
+        bound.push(value.expect("our statements name only values that they bind").clone());
+        text.push('?');
+        text.push_str(rest);
+    }
+    (text, bound)
 }
 
 /// How many values one statement may bind.
@@ -23,4 +41,18 @@ pub(super) const fn bind_limit(backend: DbBackend) -> usize {
 /// `SUM` of a bigint column as bigint; PostgreSQL would answer NUMERIC.
 pub(super) fn sum(column: &str) -> String {
     format!("CAST(COALESCE(SUM({column}), 0) AS bigint)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbered_values_are_repeated_where_they_are_named() {
+        let values: Vec<Value> = vec![1.into(), 2.into(), 3.into()];
+        let (sql, bound) = anonymous("SELECT $3, ($1, $2), ($1, $3)", &values);
+        assert_eq!(sql, "SELECT ?, (?, ?), (?, ?)");
+        assert_eq!(bound, [3, 1, 2, 1, 3].map(Value::from));
+        assert_eq!(anonymous("SELECT 1", &[]), ("SELECT 1".to_owned(), vec![]));
+    }
 }

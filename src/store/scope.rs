@@ -183,9 +183,16 @@ impl Tx {
         }
     }
 
-    /// Runs a statement whose text is ours and whose `$n` values are bound.
+    /// A statement whose text is ours and whose `$n` values are bound.
     pub(super) fn statement(&self, sql: impl Into<String>, values: Vec<Value>) -> Statement {
-        Statement::from_sql_and_values(self.backend, sql.into(), values)
+        let sql = sql.into();
+        match self.backend {
+            DbBackend::Sqlite => {
+                let (sql, values) = dialect::anonymous(&sql, &values);
+                Statement::from_sql_and_values(self.backend, sql, values)
+            }
+            _ => Statement::from_sql_and_values(self.backend, sql, values),
+        }
     }
 
     /// Adds an event to those that the commit will number, in order.
