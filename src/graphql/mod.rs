@@ -23,9 +23,9 @@ pub mod error;
 mod explanation;
 mod goals;
 mod ids;
-mod journals;
 mod kinds;
 mod labels;
+mod ledger;
 mod links;
 mod loaders;
 mod node;
@@ -55,7 +55,7 @@ pub struct Query(
     conversions::ConversionQuery,
     commissions::CommissionQuery,
     earnings::EarningsQuery,
-    journals::JournalQuery,
+    ledger::LedgerQuery,
     reports::ReportQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
@@ -98,7 +98,7 @@ pub fn schema() -> ApiSchema {
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")
         .override_output_type_description::<Paged<conversions::Conversion>>("A page of conversions.")
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
-        .override_output_type_description::<Paged<journals::Journal>>("A page of journals.")
+        .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()

@@ -86,6 +86,8 @@ impl Db {
                         .synchronous(SqliteSynchronous::Full)
                         .foreign_keys(true)
                         .busy_timeout(Duration::from_secs(10))
+                        // Else REPLACE would slip past the triggers that keep append-only tables.
+                        .pragma("recursive_triggers", "ON")
                         .pragma("query_only", if reader { "ON" } else { "OFF" })
                         .pragma("cache_size", "-32000")
                         .statement_cache_capacity(256)

@@ -206,10 +206,10 @@ pub(super) struct TrialBalanceTotal {
 }
 
 #[derive(Default)]
-pub(super) struct JournalQuery;
+pub(super) struct LedgerQuery;
 
 #[Object]
-impl JournalQuery {
+impl LedgerQuery {
     /// The tenant's journals, newest first.
     #[graphql(guard = "Needs(Permission::ReadLedger)")]
     async fn journals(

@@ -1,0 +1,258 @@
+//! Conversions: recording and review.
+
+use async_graphql::{Context, Enum, ID, InputObject, Object, Result, SimpleObject};
+use tributary_entity::{Instant, ids::ConversionId};
+
+use super::Conversion;
+use crate::{
+    auth::Permission,
+    domain::{
+        conversion::{NewConversion, Review},
+        problem::Problem,
+    },
+    graphql::{
+        context::{Needs, RequestData},
+        error::{self, IntoGraphql, UserError},
+        ids,
+        labels::AdvLabelsInput,
+        scalars::MoneyInput,
+    },
+    services::{
+        self, Outcome, ServiceError,
+        conversions::{BATCH_MAX, ReviewInput},
+    },
+};
+
+/// A conversion: a customer acted after a click.
+#[derive(Clone, InputObject)]
+pub(in crate::graphql) struct RecordConversionInput {
+    /// Makes the call repeatable: the same key and input answers the first call's conversion. Needed where there is no
+    /// order id and the goal may count many times per click.
+    idempotency_key: Option<String>,
+    /// The click's id, as the landing page received it; begins with `clk_`.
+    click_id: ID,
+    /// The goal's code, such as `sale`.
+    goal: String,
+    /// Your own reference; counts once per campaign and goal, for ever. At most 255 characters.
+    order_id: Option<String>,
+    /// Your own customer reference. At most 255 characters.
+    customer_id: Option<String>,
+    /// What the customer paid; absent for a lead.
+    sale_amount: Option<MoneyInput>,
+    /// When the customer acted; now if absent. Not in the future.
+    occurred_at: Option<Instant>,
+    /// Your labels.
+    labels: Option<AdvLabelsInput>,
+}
+
+impl RecordConversionInput {
+    fn parse(self) -> services::conversions::ConversionInput {
+        let new = NewConversion {
+            click_id: ids::parse(&["clickId"], &self.click_id)?,
+            goal: self.goal,
+            order_id: self.order_id,
+            customer_id: self.customer_id,
+            sale: self.sale_amount.map(|sale| sale.money(&["saleAmount"])).transpose()?,
+            occurred_at: self.occurred_at,
+            labels: self.labels.map(AdvLabelsInput::into_labels).unwrap_or_default(),
+        };
+        Ok((self.idempotency_key, new))
+    }
+}
+
+/// Conversions to record together.
+#[derive(Clone, InputObject)]
+pub(in crate::graphql) struct RecordConversionsInput {
+    /// 1 to 1,000; each may carry its own idempotency key.
+    items: Vec<RecordConversionInput>,
+}
+
+payload! {
+    /// The recorded conversion. A refused business case is recorded too, as REJECTED with its reason.
+    RecordConversionPayload {
+        /// Null when the input was malformed.
+        conversion: Conversion
+    }
+}
+
+/// The recorded conversions.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct RecordConversionsPayload {
+    /// One answer per item, in order; a refused item does not touch the others.
+    items: Vec<RecordConversionPayload>,
+    /// Why the call as a whole was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// Conversions to approve.
+#[derive(Clone, InputObject)]
+pub(in crate::graphql) struct ApproveConversionsInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// 1 to 1,000; each begins with `cnv_`.
+    ids: Vec<ID>,
+    /// For the history. At most 2,000 characters.
+    note: Option<String>,
+}
+
+/// Why a reviewer rejects.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+pub(in crate::graphql) enum RejectReason {
+    /// No other reason fits.
+    Manual,
+    /// The goods came back.
+    ReturnedGoods,
+    /// The payment was charged back.
+    Chargeback,
+    /// The customer did not pay.
+    BadDebt,
+    /// Found to be fraud.
+    Fraud,
+    /// A test.
+    Test,
+}
+
+impl From<RejectReason> for tributary_entity::kinds::ConversionReason {
+    fn from(reason: RejectReason) -> Self {
+        match reason {
+            RejectReason::Manual => Self::Manual,
+            RejectReason::ReturnedGoods => Self::ReturnedGoods,
+            RejectReason::Chargeback => Self::Chargeback,
+            RejectReason::BadDebt => Self::BadDebt,
+            RejectReason::Fraud => Self::Fraud,
+            RejectReason::Test => Self::Test,
+        }
+    }
+}
+
+/// Conversions to reject.
+#[derive(Clone, InputObject)]
+pub(in crate::graphql) struct RejectConversionsInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// 1 to 1,000; each begins with `cnv_`.
+    ids: Vec<ID>,
+    /// Why.
+    reason: RejectReason,
+    /// For the history. At most 2,000 characters.
+    note: Option<String>,
+}
+
+/// What became of one conversion of a review.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct ReviewedConversion {
+    /// As named.
+    id: ID,
+    /// The conversion after the review; null when it was refused.
+    conversion: Option<Conversion>,
+    /// Why it was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+/// What became of a review.
+#[derive(SimpleObject)]
+pub(in crate::graphql) struct ReviewConversionsPayload {
+    /// One answer per id, in order.
+    items: Vec<ReviewedConversion>,
+    /// The idempotency key was used before with the same input: nothing was done now.
+    replayed: bool,
+    /// Why the call as a whole was refused; empty when it was not.
+    user_errors: Vec<UserError>,
+}
+
+#[derive(Default)]
+pub(in crate::graphql) struct ConversionMutation;
+
+#[Object]
+impl ConversionMutation {
+    /// Records a conversion: attributed, commissioned and, where the campaign approves by itself, entered in the
+    /// ledger, exactly once. Answered when it is durable.
+    #[graphql(guard = "Needs(Permission::RecordConversions)")]
+    async fn record_conversion(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The conversion.")] input: RecordConversionInput,
+    ) -> Result<RecordConversionPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let mut answers = services::conversions::record(services, viewer, vec![input.parse()]).await.or_graphql()?;
+        RecordConversionPayload::answer(answers.pop().unwrap_or(Err(ServiceError::Internal("no answer"))))
+    }
+
+    /// Records up to 1,000 conversions. Answered when they are durable.
+    #[graphql(guard = "Needs(Permission::RecordConversions)")]
+    async fn record_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The conversions.")] input: RecordConversionsInput,
+    ) -> Result<RecordConversionsPayload> {
+        let (services, viewer) = ctx.caller()?;
+        if let Some(problem) = Problem::batch_size(input.items.len(), BATCH_MAX) {
+            return Ok(RecordConversionsPayload { items: Vec::new(), user_errors: vec![problem.into()] });
+        }
+        let inputs = input.items.into_iter().map(RecordConversionInput::parse).collect();
+        let answers = services::conversions::record(services, viewer, inputs).await.or_graphql()?;
+        let items = answers.into_iter().map(RecordConversionPayload::answer_item).collect();
+        Ok(RecordConversionsPayload { items, user_errors: Vec::new() })
+    }
+
+    /// Approves conversions that are PENDING or HELD: their commissions are entered in the ledger and the hold begins.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn approve_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which conversions.")] input: ApproveConversionsInput,
+    ) -> Result<ReviewConversionsPayload> {
+        review(ctx, input.idempotency_key, input.ids, Review::Approve, input.note).await
+    }
+
+    /// Rejects conversions that are PENDING or HELD: they count nowhere.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn reject_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which conversions.")] input: RejectConversionsInput,
+    ) -> Result<ReviewConversionsPayload> {
+        review(ctx, input.idempotency_key, input.ids, Review::Reject(input.reason.into()), input.note).await
+    }
+}
+
+async fn review(
+    ctx: &Context<'_>,
+    key: Option<String>,
+    named: Vec<ID>,
+    review: Review,
+    note: Option<String>,
+) -> Result<ReviewConversionsPayload> {
+    let (services, viewer) = ctx.caller()?;
+    let refused = |problems: Vec<Problem>| ReviewConversionsPayload {
+        items: Vec::new(),
+        replayed: false,
+        user_errors: problems.into_iter().map(Into::into).collect(),
+    };
+    if let Some(problem) = Problem::batch_size(named.len(), BATCH_MAX) {
+        return Ok(refused(vec![problem]));
+    }
+    let ids: Vec<ConversionId> = match named.iter().map(|id| ids::parse(&["ids"], id)).collect() {
+        Ok(ids) => ids,
+        Err(problem) => return Ok(refused(vec![problem])),
+    };
+    let input = ReviewInput { ids, review, note };
+    match services::conversions::review(services, viewer, key.as_deref(), input).await {
+        Ok(Outcome { value, replayed }) => Ok(ReviewConversionsPayload {
+            items: named
+                .into_iter()
+                .zip(value)
+                .map(|(id, answer)| match answer {
+                    Ok(snapshot) => {
+                        ReviewedConversion { id, conversion: Some(snapshot.into()), user_errors: Vec::new() }
+                    }
+                    Err(problem) => ReviewedConversion { id, conversion: None, user_errors: vec![problem.into()] },
+                })
+                .collect(),
+            replayed,
+            user_errors: Vec::new(),
+        }),
+        Err(ServiceError::Refused(problems)) => Ok(refused(problems)),
+        Err(error) => Err(error::to_graphql(error)),
+    }
+}
