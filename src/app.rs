@@ -76,6 +76,8 @@ impl Default for Leaves {
 pub enum SecretSource {
     /// From the settings; made and kept beside the data where nothing is at stake (development).
     Settings,
+    /// As above; in production also the one that a demo has made beside the data: for commands that serve nobody.
+    Kept,
     /// As above, and made also in production: the demo.
     OwnIfMissing,
 }
@@ -181,11 +183,13 @@ fn signing_secret(settings: &Settings, source: SecretSource) -> Result<String, S
     if let Some(secret) = &settings.secret {
         return Ok(secret.clone());
     }
-    if settings.is_production() && source == SecretSource::Settings {
+    let path = settings.data_dir.join("secret");
+    let may_make = !settings.is_production() || source == SecretSource::OwnIfMissing;
+    let may_use = may_make || (source == SecretSource::Kept && path.exists());
+    if !may_use {
         return Err(StartError::SecretMissing);
     }
     make_folder(&settings.data_dir)?;
-    let path = settings.data_dir.join("secret");
     let in_file = |error| StartError::File { path: path.clone(), error };
     match write_new(&path, &HEXLOWER.encode(&ambient::random_bytes::<32>())) {
         Ok(()) => {}

@@ -148,7 +148,7 @@ async fn create_tenant(settings: Settings, options: TenantOptions) -> Result<(),
         Some(password) => password,
         None => read_password()?,
     };
-    let app = App::open(settings, SecretSource::Settings, Leaves::default()).await?;
+    let app = App::open(settings, SecretSource::Kept, Leaves::default()).await?;
     let input = services::tenants::NewTenant {
         slug: options.slug,
         name: options.name,
@@ -175,7 +175,7 @@ async fn print_token(settings: Settings, options: TokenOptions) -> Result<(), Cl
     if (options.role == Role::Affiliate) != options.affiliate.is_some() {
         return Err(CliError::Refused("--affiliate goes with --role affiliate".to_owned()));
     }
-    let app = App::open(settings, SecretSource::Settings, Leaves::default()).await?;
+    let app = App::open(settings, SecretSource::Kept, Leaves::default()).await?;
     let services = &app.services;
     let Some((scope, _)) = services::tenants::get_by_slug(services, &options.tenant).await? else {
         return Err(CliError::Refused(format!("there is no tenant `{}`", options.tenant)));

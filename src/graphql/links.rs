@@ -45,11 +45,6 @@ impl Link {
         &self.0.code
     }
 
-    /// What to publish: records the click and leads on.
-    async fn url(&self, ctx: &Context<'_>) -> Url {
-        Url(format!("{}/c/{}", ctx.request().services.settings.base_url(), self.0.code))
-    }
-
     /// What is promoted. Null for an affiliate that was rejected and no longer sees the campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {

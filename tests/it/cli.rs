@@ -134,6 +134,27 @@ async fn production_needs_a_secret() {
 }
 
 #[tokio::test]
+async fn kept_secret_makes_tokens_in_production_and_serves_nobody() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    let make = ["tenant", "create", "--slug", "home", "--name", "Home", "--owner-email", "o@home.test"];
+    let made = say(
+        data.command().env_remove("TRIBUTARY_SECRET").env("TRIBUTARY_TEST_OWNER_PASSWORD", "correct horse battery"),
+        &make,
+    )
+    .await;
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    let in_production = || {
+        let mut command = data.command();
+        command.env_remove("TRIBUTARY_SECRET").env("TRIBUTARY_MODE", "production");
+        command
+    };
+    let token = say(&mut in_production(), &["token", "--tenant", "home", "--role", "owner"]).await;
+    assert_eq!((token.code, token.out.lines().count()), (Some(0), 1), "{}", token.err);
+    say(&mut in_production(), &["serve"]).await.assert_refused(&["TRIBUTARY_SECRET is not set"]);
+}
+
+#[tokio::test]
 async fn settings_are_known_by_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = node::folder(folder.path());
