@@ -29,6 +29,12 @@ use crate::{
 #[derive(Description)]
 pub(super) struct Journal(pub PostedJournal);
 
+impl From<PostedJournal> for Journal {
+    fn from(journal: PostedJournal) -> Self {
+        Self(journal)
+    }
+}
+
 #[Object(use_type_description)]
 impl Journal {
     /// Begins with `jrn_`.

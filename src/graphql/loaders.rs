@@ -11,14 +11,17 @@ use async_graphql::{
 };
 use tributary_entity::{
     affiliate, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
-    ids::{AffiliateId, CampaignId, ClickId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, LinkId},
+    ids::{
+        AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId,
+        JournalId, LinkId,
+    },
     link,
 };
 
 use crate::{
     auth::Viewer,
     domain::rule::Rule,
-    services::{self, ServiceError, Services},
+    services::{self, ServiceError, Services, ledger::PostedJournal},
 };
 
 /// A load that failed, shared by all who waited for it.
@@ -102,6 +105,12 @@ loaders! {
     };
     conversion, ConversionById: ConversionId => conversion::Model = async |services, viewer, ids| {
         by_key(services::conversions::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    commission, CommissionById: CommissionId => commission::Model = async |services, viewer, ids| {
+        by_key(services::commissions::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    journal, JournalById: JournalId => PostedJournal = async |services, viewer, ids| {
+        by_key(services::ledger::get_many(services, viewer, ids).await, |journal| journal.head.id)
     };
     commissions_of_conversion, CommissionsOfConversion: ConversionId => Vec<commission::Model> =
         async |services, viewer, ids| {

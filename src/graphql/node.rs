@@ -1,20 +1,27 @@
 //! Global ids: any object by its id alone.
 //!
 //! # Adding one
-//! A line in `nodes!`: the GraphQL type (a tuple struct over its row), its id, the permission that reads it, its loader.
+//! A line in `nodes!`: the GraphQL type (made from its row), its id, the permission that reads it, its loader.
 
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
-use tributary_entity::ids::{AffiliateId, CampaignId, CommissionRuleId, EnrollmentId, GoalId, LinkId};
+use tributary_entity::ids::{
+    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
+    LinkId,
+};
 
 use super::{
     affiliates::Affiliate,
     campaigns::Campaign,
+    clicks::Click,
+    commissions::Commission,
     context::RequestData,
+    conversions::Conversion,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     goals::Goal,
     ids,
+    ledger::Journal,
     links::Link,
     rules::CommissionRule,
 };
@@ -47,7 +54,7 @@ macro_rules! nodes {
                     }
                     let id: $id = ids::parse(field, id).or_graphql()?;
                     let row = ctx.loaders()?.$loader.load_one(id).await.or_graphql()?;
-                    Ok(row.map(|row| Node::$node($node(row))))
+                    Ok(row.map(|row| Node::$node($node::from(row))))
                 })*
                 _ => {
                     let message = format!("expected an id that begins with one of {}", PREFIXES.join(", "));
@@ -65,6 +72,10 @@ nodes! {
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;
+    Click, ClickId, ReadClicks, click;
+    Conversion, ConversionId, ReadConversions, conversion;
+    Commission, CommissionId, ReadCommissions, commission;
+    Journal, JournalId, ReadLedger, journal;
 }
 
 #[derive(Default)]

@@ -242,4 +242,4 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk"];
+pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn"];
