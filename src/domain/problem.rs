@@ -94,10 +94,4 @@ impl Problem {
         (items == 0 || items > max)
             .then(|| Self::new(ProblemCode::BatchSize, &["items"], format!("from 1 to {max} items, not {items}")))
     }
-
-    /// The same problem, seen from the object that holds the field.
-    pub fn under(mut self, prefix: &[&str]) -> Self {
-        self.field.splice(0..0, prefix.iter().map(|part| (*part).to_owned()));
-        self
-    }
 }

@@ -114,12 +114,3 @@ pub async fn insert(tx: &mut Tx, row: campaign::Model) -> Result<(), StoreError>
 pub async fn update(tx: &mut Tx, row: campaign::Model) -> Result<(), StoreError> {
     tx.save::<campaign::Entity>(row.id, row).await
 }
-
-/// Every campaign of the tenant whose id is asked for, for deciding conversions: rings do not apply to the machine.
-///
-/// # Errors
-/// As the database answers.
-pub async fn get_all(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<campaign::Model>, StoreError> {
-    let select = tx.find::<campaign::Entity>().filter(any_of(campaign::Column::Id, ids.iter().copied()));
-    Ok(select.limit(ids.len() as u64).all(tx.connection()).await?)
-}

@@ -11,7 +11,10 @@ use futures_util::FutureExt;
 use tributary_entity::ids::{ClickId, ConversionId};
 use uuid::Uuid;
 
-use super::{Answer, Env, Failure, Item, Recorded, Work, clicks, conversions, programme::Programme};
+use super::{
+    Answer, Env, Failure, Item, Recorded, Work, clicks, conversions,
+    programme::{BatchTotals, Programme},
+};
 use crate::{
     ambient,
     domain::{idempotency::Claim, problem::Problem, tenancy::TenantScope},
@@ -171,7 +174,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
             .map(|link| (link.campaign_id, link.affiliate_id))
             .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
         let programme = Programme::load(&tx, pairs, !new_conversions.is_empty()).await?;
-        let mut totals = programme.totals();
+        let mut totals = BatchTotals::default();
         let clicks = clicks::record(&mut tx, &new_clicks, &links, &programme, &mut totals, now).await?;
         let recorded =
             conversions::record(&mut tx, new_conversions, known, &clicks, &programme, &mut totals, now).await?;

@@ -90,10 +90,6 @@ impl Programme {
     pub fn rules(&self, campaign_id: CampaignId) -> &[Rule] {
         self.rules.get(&campaign_id).map_or(&[], Vec::as_slice)
     }
-
-    pub fn totals(&self) -> BatchTotals {
-        BatchTotals::default()
-    }
 }
 
 /// The totals of a batch, written once.
