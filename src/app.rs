@@ -17,7 +17,7 @@ use crate::{
     bus::{EventBus, memory::MemoryBus, redis::RedisBus},
     config::{ConfigError, Settings},
     domain::cursor::CursorKey,
-    graphql::{self, ApiSchema},
+    graphql::{self, ApiSchema, execution::Api},
     http::{self, sockets::Sockets},
     jobs,
     limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
@@ -96,6 +96,7 @@ impl App {
     /// [`StartError`], in words an operator can act on.
     pub async fn open(settings: Settings, secret: SecretSource, leaves: Leaves) -> Result<Self, StartError> {
         settings.validate()?;
+        choose_tls();
         let secret = signing_secret(&settings, secret)?;
         let file = settings.database_file();
         let location = match &settings.database_url {
@@ -150,7 +151,7 @@ impl App {
     ) -> Result<(), StartError> {
         let jobs = jobs::start(self.services.clone());
         let sockets = Sockets::default();
-        let router = http::router(self.services.clone(), self.schema, sockets.clone());
+        let router = http::router(Api::new(self.schema, self.services.clone()), sockets.clone());
         let ends = sockets.clone();
         let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async move {
@@ -177,6 +178,12 @@ impl App {
             }
         }
     }
+}
+
+/// Makes ring the process's TLS provider, as the database's driver has it: HTTP clients are built without one of their own.
+pub fn choose_tls() {
+    // A second call finds the provider there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 fn signing_secret(settings: &Settings, source: SecretSource) -> Result<String, StartError> {

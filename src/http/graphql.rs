@@ -21,7 +21,7 @@ use serde_json::json;
 use super::{Edge, request_id::RequestId, ws};
 use crate::{
     auth::{self, AuthError},
-    graphql::{context::RequestContext, error},
+    graphql::{error, execution::Caller},
     services::ServiceError,
 };
 
@@ -59,7 +59,7 @@ pub(super) async fn post(
             return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", &format!("not a GraphQL request: {error}"), &id);
         }
     };
-    execute(&edge, client, &headers, &id, request).await
+    execute(&edge, client, &headers, &id, request, Method::Post).await
 }
 
 /// A query by GET, a WebSocket, or GraphiQL.
@@ -76,7 +76,7 @@ pub(super) async fn get(
             Err(rejection) => rejection.into_response(),
         };
     }
-    if parts.uri.query().is_none() && wants_html(&parts) && !edge.services.settings.is_production() {
+    if parts.uri.query().is_none() && wants_html(&parts) && !edge.api.services.settings.is_production() {
         // What is in its headers pane goes with queries as headers, and with subscriptions as `connection_init` payload.
         let page = GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").title("Tributary");
         return Html(page.finish()).into_response();
@@ -95,17 +95,7 @@ pub(super) async fn get(
             Err(_) => return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "`variables` is not JSON", &id),
         }
     }
-    if is_mutation(&mut request) {
-        let mut response = refuse(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "METHOD_NOT_ALLOWED",
-            "GET is for queries; send mutations by POST",
-            &id,
-        );
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-        return response;
-    }
-    execute(&edge, client, &parts.headers, &id, request).await
+    execute(&edge, client, &parts.headers, &id, request, Method::Get).await
 }
 
 /// The parameters of a GET.
@@ -117,15 +107,10 @@ struct Document {
     variables: Option<String>,
 }
 
-/// Whether the operation that would run is not a query. A document that does not parse is told so by execution.
-fn is_mutation(request: &mut async_graphql::Request) -> bool {
-    let chosen = request.operation_name.clone();
-    let Ok(document) = request.parsed_query() else { return false };
-    document
-        .operations
-        .iter()
-        .filter(|(name, _)| chosen.is_none() || name.map(ToString::to_string) == chosen)
-        .any(|(_, operation)| operation.node.ty != OperationType::Query)
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
 }
 
 async fn execute(
@@ -134,8 +119,9 @@ async fn execute(
     headers: &HeaderMap,
     id: &RequestId,
     request: async_graphql::Request,
+    method: Method,
 ) -> Response {
-    let services = &edge.services;
+    let services = &edge.api.services;
     let authorization = match headers.get(header::AUTHORIZATION).map(HeaderValue::to_str).transpose() {
         Ok(value) => value,
         Err(_) => return unauthenticated(AuthError::Invalid, id),
@@ -144,8 +130,21 @@ async fn execute(
         Ok(viewer) => viewer,
         Err(error) => return unauthenticated(error, id),
     };
-    let context = RequestContext::new(services.clone(), viewer, client.ip().to_string());
-    let mut response = edge.schema.execute(request.data(context)).await;
+    let caller = Caller { viewer, client: client.ip().to_string() };
+    let mut response = match edge.api.admit(request, caller).await {
+        Ok(admitted) if method == Method::Get && admitted.operation() != OperationType::Query => {
+            let mut response = refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                "GET is for queries; send mutations by POST",
+                id,
+            );
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        Ok(admitted) => edge.api.execute(admitted).await,
+        Err(refusal) => GraphqlResponse::from_errors(refusal.errors),
+    };
     for error in &mut response.errors {
         name_request(error, id);
     }

@@ -12,7 +12,7 @@ pub(super) async fn alive() -> &'static str {
 
 /// The database answers. Redis is not asked for: without it the node works, only slower.
 pub(super) async fn ready(State(edge): State<Edge>) -> (StatusCode, Json<Value>) {
-    match edge.services.db.ping().await {
+    match edge.api.services.db.ping().await {
         Ok(()) => (StatusCode::OK, Json(json!({ "ready": true }))),
         Err(error) => {
             tracing::warn!(%error, "not ready: the database does not answer");

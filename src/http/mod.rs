@@ -10,7 +10,7 @@ use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
 use sockets::Sockets;
 use tower_http::trace::TraceLayer;
 
-use crate::{graphql::ApiSchema, services::Services};
+use crate::graphql::execution::Api;
 
 /// The largest request body: a full batch of conversions with every label is about half of it.
 const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -18,14 +18,13 @@ const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// What handlers share.
 #[derive(Clone)]
 struct Edge {
-    services: Services,
-    schema: ApiSchema,
+    api: Api,
     sockets: Sockets,
 }
 
 /// All routes of a node.
-pub fn router(services: Services, schema: ApiSchema, sockets: Sockets) -> Router {
-    let edge = Edge { services, schema, sockets };
+pub fn router(api: Api, sockets: Sockets) -> Router {
+    let edge = Edge { api, sockets };
     Router::new()
         .route("/", get(graphql::front))
         .route("/graphql", get(graphql::get).post(graphql::post))

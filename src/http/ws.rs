@@ -37,12 +37,12 @@ pub(super) fn upgrade(edge: Edge, client: SocketAddr, headers: &HeaderMap, upgra
     let at_upgrade = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
     upgrade.protocols([PROTOCOL]).on_upgrade(move |socket| async move {
         let Some(protocol) = transport_ws().await else { return };
-        let services = edge.services.clone();
+        let services = edge.api.services.clone();
         let open = edge.sockets.enter();
         let (mut sink, messages) = socket.split();
         // What the client says ends when the node does, and with it everything that runs on the socket.
         let messages = messages.take_until(open.ending());
-        GraphQLWebSocket::new_with_pair(&mut sink, messages, edge.schema, protocol)
+        GraphQLWebSocket::new_with_pair(&mut sink, messages, edge.api.schema, protocol)
             .on_connection_init(async move |payload: Value| {
                 let authorization = in_payload(&payload).or(at_upgrade);
                 let now = services.now();

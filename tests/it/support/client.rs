@@ -14,6 +14,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: &str, token: Option<String>) -> Self {
+        tributary::app::choose_tls();
         Self { http: reqwest::Client::new(), url: url.to_owned(), token }
     }
 
