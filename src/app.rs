@@ -21,7 +21,7 @@ use crate::{
     http::{self, sockets::Sockets},
     jobs,
     limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
-    services::{Services, feed::Feeds, ingest::Lanes},
+    services::{Services, access::Access, feed::Feeds, ingest::Lanes},
     store::{
         database::{Db, Location},
         error::StoreError,
@@ -115,11 +115,13 @@ impl App {
             Some(url) => (Arc::new(RedisBus::start(url)?), Arc::new(RedisLimits::new(url)?)),
             None => (Arc::new(MemoryBus::default()), Arc::new(MemoryLimits::default())),
         };
+        let tokens = Arc::new(Tokens::new(&secret, &settings.issuer));
         let services = Services {
+            access: Access::new(db.clone(), Arc::clone(&tokens), Arc::clone(&leaves.clock)),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&bus), &settings),
             feeds: Feeds::new(db.clone(), Arc::clone(&bus)),
             cursors: Arc::new(CursorKey::new(&secret)),
-            tokens: Arc::new(Tokens::new(&secret, &settings.issuer)),
+            tokens,
             passwords: leaves.passwords,
             clock: leaves.clock,
             settings: Arc::new(settings),

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use super::{Edge, request_id::RequestId, ws};
 use crate::{
-    auth::{self, AuthError},
+    auth::AuthError,
     graphql::{error, execution::Caller},
     services::ServiceError,
 };
@@ -121,12 +121,11 @@ async fn execute(
     request: async_graphql::Request,
     method: Method,
 ) -> Response {
-    let services = &edge.api.services;
     let authorization = match headers.get(header::AUTHORIZATION).map(HeaderValue::to_str).transpose() {
         Ok(value) => value,
         Err(_) => return unauthenticated(AuthError::Invalid, id),
     };
-    let viewer = match auth::authenticate(&services.db, &services.tokens, services.now(), authorization).await {
+    let viewer = match edge.api.services.access.authenticate(authorization).await {
         Ok(viewer) => viewer,
         Err(error) => return unauthenticated(error, id),
     };

@@ -19,7 +19,6 @@ use serde_json::Value;
 
 use super::Edge;
 use crate::{
-    auth,
     graphql::{context::RequestContext, error},
     services::ServiceError,
 };
@@ -45,8 +44,9 @@ pub(super) fn upgrade(edge: Edge, client: SocketAddr, headers: &HeaderMap, upgra
         GraphQLWebSocket::new_with_pair(&mut sink, messages, edge.api.schema, protocol)
             .on_connection_init(async move |payload: Value| {
                 let authorization = in_payload(&payload).or(at_upgrade);
-                let now = services.now();
-                let viewer = auth::authenticate(&services.db, &services.tokens, now, authorization.as_deref())
+                let viewer = services
+                    .access
+                    .authenticate(authorization.as_deref())
                     .await
                     .map_err(|error| error::to_graphql(ServiceError::from(error)))?;
                 let mut data = Data::default();

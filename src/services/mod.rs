@@ -4,6 +4,7 @@
 //! A noun calls another noun only through functions that take a transaction. Permissions are checked before (by the
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
+pub mod access;
 pub mod affiliates;
 pub mod api_keys;
 pub mod campaigns;
@@ -68,6 +69,7 @@ pub struct Services {
     pub bus: Arc<dyn EventBus>,
     pub limits: Arc<dyn RateLimits>,
     pub settings: Arc<Settings>,
+    pub access: access::Access,
     pub tokens: Arc<Tokens>,
     pub passwords: Passwords,
     pub cursors: Arc<CursorKey>,
