@@ -76,19 +76,12 @@ pub(super) async fn method_not_allowed(Extension(id): Extension<RequestId>) -> R
     Rejection::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message).into_response(&id)
 }
 
-/// Answers for a handler that panicked. What happened is in the log, not in the answer.
+/// Answers for a handler that panicked. What happened is in the log, in the request's span, not in the answer.
 pub(super) async fn catch_panics(Extension(id): Extension<RequestId>, request: Request, next: Next) -> Response {
     let caught = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    caught.unwrap_or_else(|panic| {
-        tracing::error!(panic = panic_text(&*panic), "a handler panicked");
+    caught.unwrap_or_else(|_| {
         Rejection::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", "internal error").into_response(&id)
     })
-}
-
-/// What a panic said.
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// Puts the request's id into an error, so that a caller can name it.
@@ -139,7 +132,7 @@ pub(super) const fn status_of(kind: RefusalKind, media: Media) -> StatusCode {
 
 /// What `Retry-After` says: whole seconds, at least one.
 pub(super) fn retry_after(wait: Duration) -> HeaderValue {
-    HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0).max(u64::from(wait.is_zero())))
+    HeaderValue::from((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
 /// Whether nothing was executed: the errors then belong to the document, and the answer has no `data`.
@@ -166,4 +159,37 @@ pub(super) fn to_json(mut response: GraphqlResponse, id: &RequestId) -> Vec<u8> 
         serde_json::to_vec(&response)
     };
     json.expect("responses are plain data")
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, middleware, routing::get};
+
+    use super::*;
+    use crate::http::request_id;
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        for (millis, expected) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (60_000, "60")] {
+            assert_eq!(retry_after(Duration::from_millis(millis)), expected, "{millis} ms");
+        }
+    }
+
+    #[tokio::test]
+    async fn panic_is_answered_generically() {
+        async fn panics() -> &'static str {
+            panic!("a secret")
+        }
+        let mut router = Router::new()
+            .route("/", get(panics))
+            .layer(middleware::from_fn(catch_panics))
+            .layer(middleware::from_fn(request_id::layer));
+        let request = Request::builder().uri("/").header("x-request-id", "r-1").body(Body::empty()).expect("a request");
+        let response = tower_service::Service::call(&mut router, request).await.expect("an answer");
+        assert_eq!((response.status(), &response.headers()["x-request-id"]), (StatusCode::INTERNAL_SERVER_ERROR, &HeaderValue::from_static("r-1")));
+        let body = axum::body::to_bytes(response.into_body(), 1_000).await.expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let extensions = json!({ "code": "INTERNAL", "requestId": "r-1" });
+        assert_eq!(body, json!({ "errors": [{ "message": "internal error", "extensions": extensions }] }));
+    }
 }

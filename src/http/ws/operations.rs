@@ -191,12 +191,14 @@ impl Operation {
 /// Takes a request to its first outcome.
 async fn run(api: Api, request: Request, caller: Caller, id: RequestId) -> Outcome {
     let outcome = AssertUnwindSafe(attempt(api, request, caller, &id)).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| {
-        tracing::error!(panic = errors::panic_text(&*panic), "an operation panicked");
-        let error = errors::of_service(ServiceError::Internal("an operation panicked"), &id);
-        Ok(Outcome::Refused(to_json(&[error])))
-    });
-    outcome.unwrap_or_else(|refusal| refused(refusal, &id))
+    match outcome {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(refusal)) => refused(refusal, &id),
+        Err(_) => {
+            let error = errors::of_service(ServiceError::Internal("an operation panicked"), &id);
+            Outcome::Refused(to_json(&[error]))
+        }
+    }
 }
 
 async fn attempt(api: Api, request: Request, caller: Caller, id: &RequestId) -> Result<Outcome, Refusal> {
