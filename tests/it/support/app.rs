@@ -14,6 +14,7 @@ use tributary::{
     },
     config::Settings,
     graphql::execution::Api,
+    http::Pace,
     services::{Services, tenants::NewTenant},
 };
 use tributary_entity::{
@@ -85,7 +86,8 @@ impl TestApp {
         }
         change(&mut settings);
         let clock = ShiftedClock::default();
-        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial) };
+        let leaves =
+            Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace: Pace::default() };
         let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
         let services = app.services.clone();
         let api = Api::new(app.schema.clone(), services.clone());
