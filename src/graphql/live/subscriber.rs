@@ -104,8 +104,14 @@ impl Subscriber {
     fn rejoin(&mut self) {
         let (hub, viewer, key) = (Arc::clone(&self.hub), self.viewer.clone(), Arc::clone(&self.key));
         let start = Start::At(self.position);
+        // Kept for this long, so that its only subscriber comes back to the same group.
+        let group = match &self.state {
+            State::Live(seat) => Some(Arc::clone(&seat.group)),
+            State::Joining(_) | State::Reading(..) | State::Over => None,
+        };
         self.state = State::Joining(
             async move {
+                let _group = group;
                 // Nothing is refused for want of a database to one who was let in before.
                 let attempt = || async {
                     match join(&hub, &viewer, &key, start.clone()).await {
