@@ -176,7 +176,7 @@ impl Running {
         let mut run = Run::open(schema, services, nobody, &key.document, Start::Tip, None).await?;
         let source = run.source();
         let (class, epoch) = (source.class, source.places.epoch);
-        let audience = Arc::new(Audience::new(run.seq().unwrap_or(0)));
+        let audience = Arc::new(Audience::new(source.begin));
         let mut task = JoinSet::new();
         task.spawn({
             let (audience, services, meters) = (Arc::clone(&audience), services.clone(), Arc::clone(meters));

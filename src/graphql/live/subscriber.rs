@@ -174,9 +174,10 @@ fn expiry(hub: &Hub, viewer: &Viewer) -> Option<Pin<Box<Sleep>>> {
 }
 
 impl Joined {
+    /// Behind what the client gets everything. The first answer may be in hand already, and is not given out yet.
     fn position(&self) -> Position {
-        match &self.run {
-            Some(run) => Position { epoch: run.source().places.epoch, seq: run.seq().unwrap_or(self.seat.seq) },
+        match self.run.as_ref().map(|run| run.source()) {
+            Some(source) => Position { epoch: source.places.epoch, seq: source.begin },
             None => Position { epoch: self.seat.epoch, seq: self.seat.seq },
         }
     }
