@@ -187,7 +187,10 @@ impl Settings {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
         }
         if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
-            return invalid("TRIBUTARY_ALLOWED_ORIGINS", "must be origins: http:// or https://, a host, nothing behind");
+            return invalid(
+                "TRIBUTARY_ALLOWED_ORIGINS",
+                "must be origins: http:// or https://, a host, nothing behind",
+            );
         }
         if self.sockets_per_user == 0 {
             return invalid("TRIBUTARY_SOCKETS_PER_USER", "at least 1");
@@ -240,7 +243,8 @@ mod tests {
         let read = |toml: &str| {
             Settings::from_figment(Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(toml)))
         };
-        let proxies: Vec<IpNet> = ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|net| net.parse().expect("good")).into();
+        let proxies: Vec<IpNet> =
+            ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|net| net.parse().expect("good")).into();
         let inline = read("trusted_proxies = \"10.0.0.0/8, 192.0.2.7,fd00::/8\"").expect("good");
         assert_eq!(inline.trusted_proxies, proxies);
         let list = read("trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"fd00::/8\"]").expect("good");

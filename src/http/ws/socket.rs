@@ -179,11 +179,10 @@ impl Socket {
             return self.send(protocol::pong(None)).await;
         };
         let payload = match Box::pin(self.tenure.renew(&authorization)).await {
-            Ok(renewed) => {
-                if let Some(viewer) = renewed.changed {
-                    self.operations.continue_as(viewer);
-                }
-                json!({ "expiresAt": renewed.expires_at })
+            Ok(viewer) => {
+                let expires_at = viewer.expires_at;
+                self.operations.continue_as(viewer);
+                json!({ "expiresAt": expires_at })
             }
             Err(error) => {
                 let error = errors::of_service(error, &self.id);
