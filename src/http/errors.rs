@@ -187,7 +187,8 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/", listener.local_addr().expect("bound"));
         tokio::spawn(async { axum::serve(listener, router).await });
-        crate::app::choose_tls();
+        // An HTTP client wants a provider, also for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let request = reqwest::Client::new().get(url).header("x-request-id", "r-1");
         let response = request.send().await.expect("an answer");
         assert_eq!(

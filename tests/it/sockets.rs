@@ -161,8 +161,8 @@ on_both_tuned! { narrow =>
 /// The token of somebody who is not the operator.
 async fn new_user(app: &TestApp) -> String {
     let login = json!({ "tenant": "home", "email": "owner@home.test", "password": PASSWORD });
-    let payload = app.anonymous().done("login", login, "tokens { accessToken }").await;
-    payload["tokens"]["accessToken"].as_str().expect("a token").to_owned()
+    let payload = app.anonymous().done("login", login, "accessToken").await;
+    payload["accessToken"].as_str().expect("a token").to_owned()
 }
 
 fn short_lived(tuning: &mut Tuning) {
@@ -264,7 +264,7 @@ async fn node_that_ends_answers_what_its_sockets_asked(backend: Backend) {
     // A password takes a node a while.
     let document = format!(
         "mutation {{ login(input: {{ tenant: \"home\", email: \"owner@home.test\", password: \"{PASSWORD}\" }}) {{ \
-         tokens {{ accessToken }} userErrors {{ code }} }} }}"
+         accessToken userErrors {{ code }} }} }}"
     );
     for number in 0..LOG_INS {
         socket.start(&number.to_string(), &document).await;
@@ -273,7 +273,7 @@ async fn node_that_ends_answers_what_its_sockets_asked(backend: Backend) {
     let mut answers = 0;
     let mut count = |message: &Value| {
         if message["type"] == "next" {
-            assert!(message["payload"]["data"]["login"]["tokens"]["accessToken"].is_string(), "{message}");
+            assert!(message["payload"]["data"]["login"]["accessToken"].is_string(), "{message}");
             answers += 1;
         }
     };
