@@ -87,8 +87,8 @@ impl Tenure {
         }
     }
 
-    /// Goes on with another credential of the same subject for the same rows, and answers its viewer: what runs has to
-    /// go on as this one, if only because it lives longer.
+    /// Goes on with another credential of the same subject for the same rows. Answers its viewer, as whom all that runs
+    /// has to go on: it may end later, and be permitted something else.
     ///
     /// # Errors
     /// As the credential is judged; [`ServiceError::Forbidden`] for somebody else's. What was before still stands.

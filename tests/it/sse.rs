@@ -13,7 +13,7 @@ use crate::support::{
     node::Node,
     on_both, on_both_tuned,
     programme::sale,
-    stream::{Parts, open},
+    stream::{Event, Parts, open},
     world::World,
 };
 
@@ -94,6 +94,37 @@ on_both! {
         let click = programme.click(&owner).await;
         let mut by_post = of_owner(app, LIVE).await;
         assert_shows_sales(&owner, &click, &mut by_post).await;
+    }
+
+    async fn stream_goes_on_behind_its_last_event(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let click = programme.click(&owner).await;
+        let mut parts = of_owner(app, LIVE).await;
+        let sell = async |order: &str| drop(owner.done("recordConversion", sale(&click, order, "1.00"), "").await);
+        sell("first").await;
+        let mut last = parts.event().await.expect("an event");
+        let cursor = |event: &Event| event.payload()["data"]["conversions"]["cursor"].as_str().expect("a cursor").to_owned();
+        assert_eq!(last.id.as_deref(), Some(cursor(&last).as_str()), "an event's id is its cursor");
+        drop(parts);
+        for round in 0..3 {
+            let orders = [format!("{round}-a"), format!("{round}-b")];
+            for order in &orders {
+                sell(order).await;
+            }
+            let id = last.id.expect("an id");
+            let request = post(&app.url, owner.token.as_deref(), LIVE).header("last-event-id", id);
+            let mut parts = events(request).await;
+            for order in &orders {
+                last = parts.event().await.expect("an event");
+                assert_eq!(last.payload()["data"]["conversions"]["conversion"]["orderId"], order.as_str());
+            }
+        }
+        let request = post(&app.url, owner.token.as_deref(), LIVE).header("last-event-id", "nonsense");
+        let mut parts = events(request).await;
+        let payload = parts.event().await.expect("an event").payload();
+        assert_eq!(payload["errors"][0]["extensions"]["code"], "CURSOR_INVALID", "{payload}");
+        assert!(is_complete(&mut parts).await);
     }
 
     async fn subscription_comes_by_get_as_browsers_ask(app) {

@@ -175,12 +175,21 @@ on_both! {
 
     async fn refused_document_is_one_error_and_its_id_is_free_again(app) {
         let mut socket = Socket::greeted(&app.url, app.owner().token.as_deref()).await;
-        for document in ["{", "{ nope }"] {
+        for (document, code) in [
+            ("{", "GRAPHQL_VALIDATION_FAILED"),
+            ("{ nope }", "GRAPHQL_VALIDATION_FAILED"),
+            ("subscription { nope }", "GRAPHQL_VALIDATION_FAILED"),
+            (
+                "subscription { one: conversions { cursor } two: conversions { cursor } }",
+                "GRAPHQL_VALIDATION_FAILED",
+            ),
+            ("subscription { conversions(after: \"x\") { cursor } }", "CURSOR_INVALID"),
+        ] {
             socket.start("1", document).await;
             let error = socket.message().await;
             assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("1")), "{document}: {error}");
             let extensions = &error["payload"][0]["extensions"];
-            assert_eq!(extensions["code"], "GRAPHQL_VALIDATION_FAILED", "{document}");
+            assert_eq!(extensions["code"], code, "{document}");
             assert!(extensions["requestId"].is_string(), "{document}");
         }
         assert!(socket.is_silent(QUIET).await, "nothing follows an error");

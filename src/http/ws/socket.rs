@@ -179,9 +179,9 @@ impl Socket {
             return self.send(protocol::pong(None)).await;
         };
         let payload = match Box::pin(self.tenure.renew(&authorization)).await {
-            Ok(viewer) => {
-                let expires_at = viewer.expires_at;
-                self.operations.continue_as(viewer);
+            Ok(renewed) => {
+                let expires_at = renewed.expires_at;
+                self.operations.continue_as(renewed);
                 json!({ "expiresAt": expires_at })
             }
             Err(error) => {
@@ -257,6 +257,7 @@ impl Socket {
                 Output::TooSlow => {
                     return close(Close::overloaded("too slow; connect again with the last cursor"));
                 }
+                Output::Expired => return close(Close::forbidden("token expired")),
             };
             for message in [Some(message), end].into_iter().flatten() {
                 written += message.len();
