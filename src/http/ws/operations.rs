@@ -37,7 +37,7 @@ pub(super) enum Output {
     Complete,
     /// Its client fell too far behind.
     TooSlow,
-    /// The credential that it was opened with has ended.
+    /// Its viewer's credential has ended.
     Expired,
 }
 
