@@ -218,8 +218,7 @@ impl Audience {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        // An item that reached only some is followed by an end, or by items that show the gap's extent to none: a panic
-        // here is impossible short of lack of memory, which ends the process.
+        // Whole at every step: nothing in `publish` panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

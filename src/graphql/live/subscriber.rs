@@ -217,7 +217,10 @@ impl Stream for Subscriber {
                     }
                 },
                 State::Reading(run, _) => match ready!(run.poll_next_unpin(cx)) {
-                    Some(item) => return Poll::Ready(Some(Ok(this.give(&item)))),
+                    Some(item) => {
+                        this.hub.meters.deliveries.increment(1);
+                        return Poll::Ready(Some(Ok(this.give(&item))));
+                    }
                     None => {
                         if let State::Reading(_, seat) = std::mem::replace(&mut this.state, State::Over) {
                             this.position.seq = this.position.seq.max(seat.seq);
