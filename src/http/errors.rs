@@ -107,6 +107,14 @@ pub(super) fn of_service(service: ServiceError, id: &RequestId) -> ServerError {
     error
 }
 
+/// The error of a panic, which its hook has logged.
+pub(super) fn internal(id: &RequestId) -> ServerError {
+    let mut error = ServerError::new("internal error", None);
+    error.extensions.get_or_insert_default().set("code", "INTERNAL");
+    name_request(&mut error, id);
+    error
+}
+
 /// Answers a credential that was not accepted.
 pub(super) fn unauthenticated(auth: AuthError, id: &RequestId) -> Response {
     let status = match &auth {

@@ -112,7 +112,7 @@ on_both! {
             for order in &orders {
                 sell(order).await;
             }
-            let id = last.id.expect("an id");
+            let id = last.id.clone().expect("an id");
             let request = post(&app.url, owner.token.as_deref(), LIVE).header("last-event-id", id);
             let mut parts = events(request).await;
             for order in &orders {
