@@ -35,7 +35,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("tributary_feed_overflows_total", "Times a group fell behind the follower and read the log itself."),
     ("tributary_feed_restarts_total", "Followers that panicked and began again."),
     ("tributary_live_executions_total", "Answers made by executing a shared document, once per event and group."),
-    ("tributary_live_deliveries_total", "Answers put into subscribers' queues."),
+    (
+        "tributary_live_deliveries_total",
+        "Answers for subscribers: shared ones, each subscriber counted, and those read from the log.",
+    ),
     ("tributary_live_conflated_total", "Values of state fields replaced by newer ones before they were sent."),
     ("tributary_live_overflows_total", "Times a subscriber fell behind its group and read the log itself."),
     ("tributary_live_closings_total", "Subscriptions that ended, by reason: left, too_slow, expired, failed."),

@@ -204,8 +204,8 @@ impl Settings {
         if self.sockets_per_tenant == 0 {
             return invalid("TRIBUTARY_SOCKETS_PER_TENANT", "at least 1");
         }
-        if !(60..=30 * 86_400).contains(&self.connection_max_secs) {
-            return invalid("TRIBUTARY_CONNECTION_MAX_SECS", "from a minute to 30 days");
+        if !(1..=30 * 86_400).contains(&self.connection_max_secs) {
+            return invalid("TRIBUTARY_CONNECTION_MAX_SECS", "from a second to 30 days");
         }
         if self.drain_notice_secs > 300 {
             return invalid("TRIBUTARY_DRAIN_NOTICE_SECS", "at most 300");
