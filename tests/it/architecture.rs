@@ -17,10 +17,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     // `ambient` for the ids of rows that the store makes itself: a new tenant, a missing account.
     ("store", &["ambient", "domain"]),
-    ("bus", &["domain"]),
-    ("limits", &[]),
+    ("redis_client", &[]),
+    ("bus", &["domain", "redis_client"]),
+    ("limits", &["redis_client"]),
     ("auth", &["ambient", "domain", "store"]),
-    ("services", &["ambient", "config", "domain", "store", "bus", "limits", "auth"]),
+    ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
     // The transports carry documents to the schema, and make a request's context.
@@ -28,7 +29,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Jobs belong to no request, so their scopes come from the directory, and their work from the outbox: see STORE_OF_JOBS.
     ("jobs", &["domain", "store", "services"]),
     // Puts everything together.
-    ("app", &["ambient", "config", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"]),
+    (
+        "app",
+        &[
+            "ambient",
+            "config",
+            "domain",
+            "store",
+            "redis_client",
+            "bus",
+            "limits",
+            "auth",
+            "services",
+            "graphql",
+            "http",
+            "jobs",
+        ],
+    ),
     // Makes its tenant and token as the command line does; all the rest is done as a client of the public API.
     ("demo", &["ambient", "config", "auth", "services", "app"]),
     ("cli", &["config", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),
