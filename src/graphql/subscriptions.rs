@@ -89,7 +89,7 @@ impl Subscription {
                 }))
             }))
         });
-        Ok(until_expiry(services, viewer, events))
+        Ok(events)
     }
 
     /// What an affiliate has earned: first as it is, then the newest values after each change. Changes that come close
@@ -122,7 +122,7 @@ impl Subscription {
             });
             Some((value.map_err(to_graphql), (watch, ready)))
         });
-        Ok(until_expiry(services, viewer, values))
+        Ok(values)
     }
 }
 
@@ -179,25 +179,4 @@ fn start(binding: &Binding, after: Option<Cursor>, epoch: uuid::Uuid, tip: i64) 
             feed::resume(position, epoch, tip).or_graphql()
         }
     }
-}
-
-/// Ends a stream with `TOKEN_EXPIRED` when the viewer's credential ends.
-fn until_expiry<T, S>(
-    services: &Services,
-    viewer: &Viewer,
-    events: S,
-) -> impl Stream<Item = Result<T>> + Send + 'static + use<T, S>
-where
-    T: Send + 'static,
-    S: Stream<Item = Result<T>> + Send + 'static,
-{
-    let left = viewer.expires_at.map(|at| (at - services.now()).to_std().unwrap_or_default());
-    let expiry = async move {
-        match left {
-            Some(left) => sleep(left).await,
-            None => std::future::pending().await,
-        }
-    };
-    let expired = stream::once(ready(Err(to_graphql(ServiceError::TokenExpired))));
-    events.take_until(expiry).chain(expired)
 }

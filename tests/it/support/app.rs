@@ -13,6 +13,7 @@ use tributary::{
         tokens::{Grant, Subject},
     },
     config::Settings,
+    http::Pace,
     services::{Services, tenants::NewTenant},
 };
 use tributary_entity::{
@@ -82,7 +83,7 @@ impl TestApp {
         }
         change(&mut settings);
         let clock = ShiftedClock::default();
-        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial) };
+        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace: Pace::default() };
         let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
         let services = app.services.clone();
         let listener = app.listen().await.expect("a port");
