@@ -36,7 +36,9 @@ pub(super) fn deserialize<'de, T: Item, D: Deserializer<'de>>(deserializer: D) -
         Items(Vec<String>),
     }
     let texts = match List::deserialize(deserializer)? {
-        List::Text(text) => text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect(),
+        List::Text(text) => {
+            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+        }
         List::Items(items) => items,
     };
     texts.iter().map(|text| T::parse(text).map_err(|error| D::Error::custom(format!("`{text}`: {error}")))).collect()

@@ -224,8 +224,12 @@ impl Settings {
         }
         if !(1..=600).contains(&self.request_timeout_secs) {
             return invalid("TRIBUTARY_REQUEST_TIMEOUT_SECS", "from a second to ten minutes");
+        }
         if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
-            return invalid("TRIBUTARY_ALLOWED_ORIGINS", "must be origins: http:// or https://, a host, nothing behind");
+            return invalid(
+                "TRIBUTARY_ALLOWED_ORIGINS",
+                "must be origins: http:// or https://, a host, nothing behind",
+            );
         }
         if self.sockets_per_user == 0 {
             return invalid("TRIBUTARY_SOCKETS_PER_USER", "at least 1");
@@ -278,7 +282,8 @@ mod tests {
         let read = |toml: &str| {
             Settings::from_figment(Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(toml)))
         };
-        let proxies: Vec<IpNet> = ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|net| net.parse().expect("good")).into();
+        let proxies: Vec<IpNet> =
+            ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|net| net.parse().expect("good")).into();
         let inline = read("trusted_proxies = \"10.0.0.0/8, 192.0.2.7,fd00::/8\"").expect("good");
         assert_eq!(inline.trusted_proxies, proxies);
         let list = read("trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"fd00::/8\"]").expect("good");

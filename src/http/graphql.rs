@@ -29,8 +29,7 @@ use super::{
     multipart,
     parameters::Parameters,
     request_id::RequestId,
-    sse,
-    stream,
+    sse, stream,
     tenure::Tenure,
     ws,
 };
@@ -85,8 +84,8 @@ pub(super) async fn get(
         Ok(exchange) => exchange,
         Err(rejection) => return rejection.into_response(&id),
     };
-    let request = Parameters::of_uri(&parts.uri)
-        .and_then(|parameters| parameters.into_request().map_err(Rejection::bad_request));
+    let request =
+        Parameters::of_uri(&parts.uri).and_then(|parameters| parameters.into_request().map_err(Rejection::bad_request));
     match request {
         Ok(request) => exchange.answer(request).await,
         Err(rejection) => rejection.into_response(&id),
@@ -139,8 +138,7 @@ impl<'a> Exchange<'a> {
     /// Settles what the client can be answered in.
     fn begin(edge: &'a Edge, peer: Peer, parts: &'a Parts, id: &'a RequestId) -> Result<Self, Rejection> {
         let accept = Accept::of(&parts.headers);
-        let exchange =
-            Self { edge, peer, parts, id, whole: accept.whole(), streaming: accept.streaming() };
+        let exchange = Self { edge, peer, parts, id, whole: accept.whole(), streaming: accept.streaming() };
         if exchange.whole.is_none() && exchange.streaming.is_none() { Err(not_acceptable()) } else { Ok(exchange) }
     }
 

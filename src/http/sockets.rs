@@ -18,10 +18,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::sleep,
-};
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tributary_entity::ids::TenantId;
 
@@ -163,7 +160,9 @@ impl Open {
             None => vec![(Holder::Address(client), per_user, Full::User)],
         };
         let mut held = self.sockets.held();
-        if let Some((_, _, full)) = claims.iter().find(|(holder, cap, _)| held.get(holder).is_some_and(|count| count >= cap)) {
+        if let Some((_, _, full)) =
+            claims.iter().find(|(holder, cap, _)| held.get(holder).is_some_and(|count| count >= cap))
+        {
             return Err(*full);
         }
         for (holder, _, _) in claims {

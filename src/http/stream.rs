@@ -48,12 +48,7 @@ pub(super) fn single<F: Framing>(payload: Bytes) -> Response {
 }
 
 /// The answers of a subscription.
-pub(super) fn live<F: Framing>(
-    subscriber: Subscriber,
-    tenure: Tenure,
-    heartbeat: Duration,
-    id: RequestId,
-) -> Response {
+pub(super) fn live<F: Framing>(subscriber: Subscriber, tenure: Tenure, heartbeat: Duration, id: RequestId) -> Response {
     let mut heartbeat = interval_at(Instant::now() + heartbeat, heartbeat);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let live = Live { subscriber: Some(subscriber), tenure, heartbeat, id };
@@ -116,18 +111,16 @@ impl Live {
                     };
                     self.cut::<F>(code, departure.reason())
                 }
-                Event::Turn(Turn::Changed(viewer)) => {
-                    match self.subscriber.take()?.continue_as(viewer).await {
-                        Ok(subscriber) => {
-                            self.subscriber = Some(subscriber);
-                            continue;
-                        }
-                        Err(mut refusal) => {
-                            refusal.errors.iter_mut().for_each(|error| errors::name_request(error, &self.id));
-                            self.fail::<F>(&refusal.errors)
-                        }
+                Event::Turn(Turn::Changed(viewer)) => match self.subscriber.take()?.continue_as(viewer).await {
+                    Ok(subscriber) => {
+                        self.subscriber = Some(subscriber);
+                        continue;
                     }
-                }
+                    Err(mut refusal) => {
+                        refusal.errors.iter_mut().for_each(|error| errors::name_request(error, &self.id));
+                        self.fail::<F>(&refusal.errors)
+                    }
+                },
             });
         }
     }

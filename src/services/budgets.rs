@@ -82,7 +82,7 @@ impl Spending {
         let account = |owner, key, per_second: u64| {
             // A budget that could not hold the largest request would refuse it for ever.
             let burst = per_second.saturating_mul(settings.budget_burst_secs).max(settings.largest_cost);
-            (per_second > 0).then(|| Account { owner, key, rate: Rate { per_second, burst }, remaining: 0 })
+            (per_second > 0).then_some(Account { owner, key, rate: Rate { per_second, burst }, remaining: 0 })
         };
         let accounts = match viewer {
             None => [account(Owner::Caller, format!("client:{client}"), settings.anonymous_points_per_second), None],

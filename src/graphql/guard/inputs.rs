@@ -28,6 +28,15 @@ struct Variable {
     batch: u64,
 }
 
+/// What the value of an argument weighs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Weight {
+    /// With the values of its variables.
+    pub values: u64,
+    /// As it is written.
+    pub literals: u64,
+}
+
 /// The variables of a request.
 pub(super) struct Inputs<'a> {
     variables: HashMap<&'a str, Variable>,
@@ -74,15 +83,16 @@ impl<'a> Inputs<'a> {
         self.variables.get(name.as_str()).copied().unwrap_or_default()
     }
 
-    /// How many values a literal holds, those of its variables among them.
-    pub fn weigh(&mut self, value: &Value) -> Result<u64, Excess> {
-        let mut total = 0;
-        self.weigh_inside(value, 1, &mut total)?;
-        Ok(total)
+    /// What an argument's value weighs.
+    pub fn weigh(&mut self, value: &Value) -> Result<Weight, Excess> {
+        let mut weight = Weight::default();
+        self.weigh_inside(value, 1, &mut weight)?;
+        Ok(weight)
     }
 
-    fn weigh_inside(&mut self, value: &Value, depth: u64, total: &mut u64) -> Result<(), Excess> {
+    fn weigh_inside(&mut self, value: &Value, depth: u64, weight: &mut Weight) -> Result<(), Excess> {
         INPUT_DEPTH.check(depth)?;
+        weight.literals += 1;
         let own = match value {
             Value::Variable(name) => {
                 self.uses += 1;
@@ -91,10 +101,10 @@ impl<'a> Inputs<'a> {
             Value::String(text) => weight_of_text(text),
             _ => 1,
         };
-        *total = total.saturating_add(own);
+        weight.values = weight.values.saturating_add(own);
         match value {
-            Value::List(items) => items.iter().try_for_each(|item| self.weigh_inside(item, depth + 1, total)),
-            Value::Object(fields) => fields.values().try_for_each(|field| self.weigh_inside(field, depth + 1, total)),
+            Value::List(items) => items.iter().try_for_each(|item| self.weigh_inside(item, depth + 1, weight)),
+            Value::Object(fields) => fields.values().try_for_each(|field| self.weigh_inside(field, depth + 1, weight)),
             _ => Ok(()),
         }
     }

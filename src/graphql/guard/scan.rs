@@ -98,7 +98,7 @@ mod tests {
     fn tokens_and_brackets_are_counted() {
         assert_eq!(counts(""), (0, 0));
         assert_eq!(counts("{ a }"), (3, 1));
-        assert_eq!(counts("query Q($a: [Int!]! = [1, 2]) @x { b: a(c: {d: $a}) ...F }"), (37, 3));
+        assert_eq!(counts("query Q($a: [Int!]! = [1, 2]) @x { b: a(c: {d: $a}) ...F }"), (36, 3));
         assert_eq!(counts("}}}{{"), (5, 2), "what closes nothing does not make room");
         assert_eq!(counts("[1-1-1]"), (7, 1), "signs need no space before them");
     }

@@ -78,7 +78,7 @@ struct Extent {
     levels: u64,
     /// Fields of this selection itself.
     width: u64,
-    /// The same with the values of their arguments: what is compared when fields are merged.
+    /// The same with their arguments as they are written: what is compared when fields are merged.
     flat: u64,
     introspection_lists: u64,
     introspects: bool,
@@ -239,9 +239,11 @@ impl<'a> Walk<'a> {
             self.selection_set(&field.selection_set.node, shape.map(|shape| shape.of))?
         };
         ARGUMENTS.check(field.arguments.len() as u64)?;
-        let mut values = 0_u64;
+        let (mut values, mut literals) = (0_u64, 0);
         for (_, value) in &field.arguments {
-            values = values.saturating_add(self.inputs.weigh(&value.node)?);
+            let weight = self.inputs.weigh(&value.node)?;
+            values = values.saturating_add(weight.values);
+            literals += weight.literals;
         }
         let is_introspection = matches!(name, "__schema" | "__type");
         let mut extent = Extent {
@@ -251,7 +253,7 @@ impl<'a> Walk<'a> {
             depth: inner.depth + 1,
             levels: inner.levels,
             width: 1,
-            flat: values.saturating_add(1),
+            flat: literals + 1,
             introspection_lists: inner.introspection_lists + u64::from(shape.is_none() && is_introspection_list(name)),
             introspects: inner.introspects || is_introspection,
             work: inner.work,
@@ -302,8 +304,8 @@ impl<'a> Walk<'a> {
         for directive in directives {
             ARGUMENTS.check(directive.node.arguments.len() as u64)?;
             for (_, value) in &directive.node.arguments {
-                let values = self.inputs.weigh(&value.node)?;
-                extent.inputs.fixed = extent.inputs.fixed.saturating_add(values);
+                let weight = self.inputs.weigh(&value.node)?;
+                extent.inputs.fixed = extent.inputs.fixed.saturating_add(weight.values);
             }
         }
         Ok(())

@@ -154,13 +154,7 @@ impl Operations {
 }
 
 impl Operation {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        generation: u32,
-        viewer: Option<&Viewer>,
-        id: &RequestId,
-    ) -> Poll<Output> {
+    fn poll(&mut self, cx: &mut Context<'_>, generation: u32, viewer: Option<&Viewer>, id: &RequestId) -> Poll<Output> {
         loop {
             let work = match &mut self.work {
                 Work::Live(subscriber) => {

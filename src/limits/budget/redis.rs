@@ -3,8 +3,8 @@
 //! # Decisions
 //! - No round trip per request: a node takes a tenth of a second's points at once and spends them by itself. What it
 //!   takes is gone from the shared bucket, so that nodes together never spend what is not there.
-//! - What is given back stays with the node, up to a second's points, and is forgotten when nobody asks for a minute.
-//!   All nodes together can hence spend at once the burst and, per node, a second's points more.
+//! - What is given back stays with the node, up to a burst, and is forgotten when nobody asks for a minute. Over time no
+//!   more is spent than comes in; at once, N nodes can spend N bursts more, if they were given back so much.
 //! - When Redis does not answer, a node goes on with a bucket of its own, for as long as that lasts: N nodes then let
 //!   through N times the rate. A limiter must not become the outage.
 //! - Redis tells the time: clocks of nodes may differ.
@@ -131,7 +131,7 @@ impl Budgets for RedisBudgets {
     }
 
     fn settle(&self, key: &str, rate: Rate, difference: i64) -> i64 {
-        let (purse, most) = (self.purse(key), signed(rate.per_second.min(rate.burst)));
+        let (purse, most) = (self.purse(key), signed(rate.burst));
         let _ = purse.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
             Some(held.saturating_add(difference).min(most.max(held)))
         });
