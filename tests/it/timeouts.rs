@@ -1,7 +1,6 @@
 //! Requests that take too long: the caller is told, the database stops working on them, and what an ingest lane took is
 //! recorded all the same.
 
-use sea_orm::TransactionTrait as _;
 use serde_json::json;
 use tributary::config::Settings;
 

@@ -2,7 +2,9 @@
 //!
 //! First the text is scanned ([`scan`]), so that the parser sees nothing that hurts it; then the parsed document is
 //! walked once ([`walk`]) and held to the caps of [`limits`]. Both are linear in what was sent, and neither depends on
-//! what a document unfolds to: every hostile document is refused in well under 5 ms.
+//! what a document unfolds to. Measured on a core of two shared ones, release build: fragment bombs take 0.08 to 0.4 ms,
+//! the parser's part being nine tenths; the longest document that the scan lets pass 2.5 ms; and what passes all caps
+//! keeps the validator busy for 1.2 ms at most.
 //!
 //! # What a request costs
 //! - One point per object that the answer may hold. A connection repeats what is below it `first` or `last` times, a
