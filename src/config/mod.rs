@@ -67,6 +67,8 @@ pub struct Settings {
     pub trusted_documents: Option<PathBuf>,
     /// The address that clients reach this server by, for printed links; by default made from `listen`.
     pub public_url: Option<String>,
+    /// What a scraper of `/metrics` has to send as bearer token; none: open in development, not there in production.
+    pub metrics_token: Option<String>,
     /// Origins of web pages, besides our own, that may use the API: `https://app.example.com`.
     #[serde(deserialize_with = "list::deserialize")]
     pub allowed_origins: Vec<String>,
@@ -124,6 +126,7 @@ impl Default for Settings {
             request_timeout_secs: 30,
             trusted_documents: None,
             public_url: None,
+            metrics_token: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             sockets_per_user: 1_000,
@@ -188,6 +191,9 @@ impl Settings {
         }
         if self.secret.as_deref().is_some_and(|secret| secret.len() < 32) {
             return invalid("TRIBUTARY_SECRET", "must have at least 32 characters");
+        }
+        if self.metrics_token.as_deref().is_some_and(|token| token.len() < 16) {
+            return invalid("TRIBUTARY_METRICS_TOKEN", "must have at least 16 characters");
         }
         if !(2..=200).contains(&self.database_connections) {
             return invalid("TRIBUTARY_DATABASE_CONNECTIONS", "from 2 to 200");

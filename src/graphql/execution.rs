@@ -1,20 +1,19 @@
 //! One way from a request to its answer, for every transport: admitted first, then executed or subscribed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{
     Name, Request, Response, ServerError, Value,
     parser::types::{ExecutableDocument, OperationType},
     value,
 };
-use futures_util::StreamExt;
 
 use super::{
     ApiSchema,
     context::RequestContext,
     error::{self, refused, refused_with},
     guard::{self, Demand},
-    live::Subscriber,
+    live::{Hub, Subscriber},
     persisted, run,
 };
 use crate::{
@@ -40,6 +39,19 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// What the client is told; at least one.
     pub errors: Vec<ServerError>,
+}
+
+impl Refusal {
+    fn rate_limited(retry_after: Duration) -> Self {
+        let error = error::to_graphql(ServiceError::RateLimited { retry_after });
+        Self { kind: RefusalKind::RateLimited { retry_after }, errors: vec![error::nowhere(error)] }
+    }
+
+    /// Whether the same may be granted a little later: the database is away.
+    pub(super) fn is_transient(&self) -> bool {
+        let code = |error: &ServerError| error.extensions.as_ref().and_then(|more| more.get("code").cloned());
+        self.errors.iter().any(|error| code(error) == Some("UNAVAILABLE".into()))
+    }
 }
 
 /// The family of a refusal; transports have a status or close code for each.
@@ -69,13 +81,6 @@ impl Admitted {
     }
 }
 
-impl Refusal {
-    fn rate_limited(retry_after: Duration) -> Self {
-        let error = error::to_graphql(ServiceError::RateLimited { retry_after });
-        Self { kind: RefusalKind::RateLimited { retry_after }, errors: vec![error::nowhere(error)] }
-    }
-}
-
 impl From<ServerError> for Refusal {
     fn from(error: ServerError) -> Self {
         Self { kind: RefusalKind::Document, errors: vec![error] }
@@ -87,11 +92,13 @@ impl From<ServerError> for Refusal {
 pub struct Api {
     pub schema: ApiSchema,
     pub services: Services,
+    hub: Arc<Hub>,
 }
 
 impl Api {
-    pub const fn new(schema: ApiSchema, services: Services) -> Self {
-        Self { schema, services }
+    pub fn new(schema: ApiSchema, services: Services) -> Self {
+        let hub = Arc::new(Hub::new(schema.clone(), services.clone()));
+        Self { schema, services, hub }
     }
 
     /// Judges a request before anything of it runs: finds its document, holds it to the limits, and charges what it may
@@ -155,9 +162,7 @@ impl Api {
     /// # Errors
     /// [`RefusalKind::Document`] and [`RefusalKind::Source`].
     pub async fn subscribe(&self, admitted: Admitted, last_cursor: Option<String>) -> Result<Subscriber, Refusal> {
-        let _ = last_cursor;
-        let context = self.context(admitted.caller);
-        Ok(Subscriber::new(self.schema.execute_stream(admitted.request.data(context)).boxed()))
+        self.hub.subscribe(admitted.request, admitted.caller, last_cursor).await
     }
 
     fn context(&self, caller: Caller) -> RequestContext {

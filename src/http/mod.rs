@@ -18,6 +18,7 @@ mod graphql;
 mod headers;
 mod health;
 mod listener;
+mod metrics;
 mod multipart;
 mod origin;
 mod parameters;
@@ -122,6 +123,7 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .route("/graphql", get(graphql::get).post(graphql::post))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .fallback(errors::not_found)
         .method_not_allowed_fallback(errors::method_not_allowed)
         .layer(CompressionLayer::new().gzip(true).compress_when(whole))

@@ -24,8 +24,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
-    // The transports carry documents to the schema, and make a request's context.
-    ("http", &["ambient", "auth", "services", "graphql"]),
+    // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
+    ("http", &["ambient", "telemetry", "auth", "services", "graphql"]),
     // Jobs belong to no request, so their scopes come from the directory, and their work from the outbox: see STORE_OF_JOBS.
     ("jobs", &["domain", "store", "services"]),
     // Puts everything together.
@@ -34,6 +34,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "ambient",
             "config",
+            "telemetry",
             "domain",
             "store",
             "redis_client",
@@ -61,7 +62,7 @@ const STORE_OF_JOBS: &[&str] = &["directory", "outbox"];
 /// Where a scope is made: from a credential, or from what the directory found.
 const SCOPE_MAKERS: &[&str] = &["src/auth/", "src/store/directory.rs", "src/domain/tenancy.rs"];
 /// Where a scope is widened to its tenant: the machine that decides for everybody.
-const SCOPE_WIDENERS: &[&str] = &["src/services/feed.rs", "src/services/ingest/mod.rs", "src/domain/tenancy.rs"];
+const SCOPE_WIDENERS: &[&str] = &["src/services/feed/mod.rs", "src/services/ingest/mod.rs", "src/domain/tenancy.rs"];
 
 /// Files that are longer than one sitting, each looked at.
 const LONG: &[(&str, &str)] = &[];

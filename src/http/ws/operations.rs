@@ -37,6 +37,8 @@ pub(super) enum Output {
     Complete,
     /// Its client fell too far behind.
     TooSlow,
+    /// The credential that it was opened with has ended.
+    Expired,
 }
 
 /// What became of work that was waited for.
@@ -161,6 +163,7 @@ impl Operation {
                     return Poll::Ready(match ready!(subscriber.poll_next_unpin(cx)) {
                         Some(Ok(delivery)) => Output::Next(delivery.payload),
                         Some(Err(Ended::TooSlow)) => Output::TooSlow,
+                        Some(Err(Ended::Expired)) => Output::Expired,
                         None => Output::Complete,
                     });
                 }

@@ -255,6 +255,7 @@ impl Socket {
                 Output::Answer(payload) => (protocol::next(&id, &payload), Some(protocol::complete(&id))),
                 Output::Error(errors) => (protocol::error(&id, &errors), None),
                 Output::Complete => (protocol::complete(&id), None),
+                Output::Expired => return close(Close::forbidden("token expired")),
                 Output::TooSlow => {
                     return close(Close::overloaded("too slow; connect again with the last cursor"));
                 }

@@ -13,6 +13,7 @@ use tributary::{
         tokens::{Grant, Subject},
     },
     config::Settings,
+    graphql::execution::Api,
     http::Pace,
     services::{Services, tenants::NewTenant},
 };
@@ -41,6 +42,8 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct TestApp {
     pub backend: Backend,
     pub services: Services,
+    /// What the transports stand on, with groups of its own.
+    pub api: Api,
     pub clock: ShiftedClock,
     pub url: String,
     pub settings: Settings,
@@ -87,6 +90,7 @@ impl TestApp {
             Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace: Pace::default() };
         let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
         let services = app.services.clone();
+        let api = Api::new(app.schema.clone(), services.clone());
         let listener = app.listen().await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -105,6 +109,7 @@ impl TestApp {
         Self {
             backend,
             services,
+            api,
             clock,
             url,
             settings,

@@ -10,6 +10,7 @@ pub mod programme;
 pub mod sdl;
 pub mod socket;
 pub mod surface;
+pub mod tap;
 pub mod watcher;
 pub mod world;
 pub mod writer;
@@ -17,6 +18,7 @@ pub mod writer;
 pub use app::{Backend, TestApp};
 pub use client::Client;
 pub use programme::{Programme, Terms};
+pub use tap::Tap;
 pub use watcher::Watcher;
 
 /// A generator for tests that act at random. Its seed is printed, and taken from `TRIBUTARY_TEST_SEED` where that is set.
