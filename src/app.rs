@@ -13,7 +13,7 @@ use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
     ambient::{self, Clock, SystemClock},
-    auth::{Passwords, Tokens},
+    auth::{ExternalIdentity, Passwords, Tokens},
     bus::{EventBus, memory::MemoryBus, redis::RedisBus},
     config::{ConfigError, Settings},
     domain::cursor::CursorKey,
@@ -51,6 +51,8 @@ pub enum StartError {
     Database(#[from] StoreError),
     #[error("REDIS_URL: {0}")]
     Redis(#[from] redis::RedisError),
+    #[error("no HTTP client for the keys of identity providers: {0}")]
+    Http(#[from] reqwest::Error),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -116,10 +118,13 @@ impl App {
             None => (Arc::new(MemoryBus::default()), Arc::new(MemoryLimits::default())),
         };
         let tokens = Arc::new(Tokens::new(&secret, &settings.issuer));
+        let external = ExternalIdentity::new(&settings.identity_providers, !settings.is_production())?;
+        let feeds = Feeds::new(db.clone(), Arc::clone(&bus));
+        let clock = Arc::clone(&leaves.clock);
         let services = Services {
-            access: Access::new(db.clone(), Arc::clone(&tokens), Arc::clone(&leaves.clock)),
+            access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&bus), &settings),
-            feeds: Feeds::new(db.clone(), Arc::clone(&bus)),
+            feeds,
             cursors: Arc::new(CursorKey::new(&secret)),
             tokens,
             passwords: leaves.passwords,

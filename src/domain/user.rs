@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tributary_entity::{
     ids::AffiliateId,
-    kinds::{Role, UserStatus},
+    kinds::{AffiliateStatus, Role, TenantStatus, UserStatus},
     user,
 };
 
@@ -99,6 +99,14 @@ pub fn roles(mut roles: Vec<Role>, affiliate_id: Option<AffiliateId>) -> Result<
         None if roles.contains(&Role::Affiliate) => refuse("the role AFFILIATE belongs to users of an affiliate"),
         _ => Ok(roles),
     }
+}
+
+/// Whether a user may be logged in: it, its tenant and, where it belongs to one, its affiliate are all active. An
+/// affiliate that is not there has no status.
+pub fn may_enter(user: UserStatus, affiliate: Option<Option<AffiliateStatus>>, tenant: TenantStatus) -> bool {
+    user == UserStatus::Active
+        && affiliate.is_none_or(|status| status == Some(AffiliateStatus::Active))
+        && tenant == TenantStatus::Active
 }
 
 /// Whether somebody with `own` roles may give, take or change what somebody with `others` roles has: an owner's are the

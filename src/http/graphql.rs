@@ -177,7 +177,7 @@ fn answer(headers: &HeaderMap, response: GraphqlResponse) -> Response {
 
 fn unauthenticated(auth: AuthError, id: &RequestId) -> Response {
     let status = match &auth {
-        AuthError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        AuthError::Unavailable | AuthError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         AuthError::Invalid | AuthError::Expired => StatusCode::UNAUTHORIZED,
     };
     let mut error = error::to_graphql(ServiceError::from(auth)).into_server_error(async_graphql::Pos::default());

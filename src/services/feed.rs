@@ -201,7 +201,11 @@ async fn prepare(db: &Db, scope: &TenantScope, rows: Vec<event::Model>) -> Resul
                 | EventKind::CampaignChanged
                 | EventKind::AffiliateChanged
                 | EventKind::EnrollmentChanged
-                | EventKind::LinkChanged => None,
+                | EventKind::LinkChanged
+                | EventKind::UserChanged
+                | EventKind::ApiKeyChanged
+                | EventKind::SessionEnded
+                | EventKind::TenantChanged => None,
             };
             (row, snapshot)
         })

@@ -30,18 +30,17 @@ pub async fn insert(tx: &mut Tx, row: api_key::Model) -> Result<(), StoreError> 
     tx.insert::<api_key::Entity>(row).await
 }
 
-/// Ends a key, if it has not ended.
+/// Ends a key. False when there is none that has not ended.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn revoke(tx: &mut Tx, id: ApiKeyId, now: Instant) -> Result<(), StoreError> {
+pub async fn revoke(tx: &mut Tx, id: ApiKeyId, now: Instant) -> Result<bool, StoreError> {
     let update = tx
         .update_many::<api_key::Entity>()
         .filter(api_key::Column::Id.eq(id))
         .filter(api_key::Column::RevokedAt.is_null())
         .col_expr(api_key::Column::RevokedAt, Expr::value(now));
-    update.exec(tx.connection()).await?;
-    Ok(())
+    Ok(update.exec(tx.connection()).await?.rows_affected == 1)
 }
 
 /// Notes when a key was used, unless another request has since `seen` was read: of many that come at once, one writes.

@@ -19,7 +19,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("store", &["ambient", "domain"]),
     ("bus", &["domain"]),
     ("limits", &[]),
-    ("auth", &["ambient", "domain", "store"]),
+    // `config` for the identity providers, which are as the settings describe them.
+    ("auth", &["ambient", "config", "domain", "store"]),
     ("services", &["ambient", "config", "domain", "store", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
