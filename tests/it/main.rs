@@ -3,6 +3,7 @@
 
 mod support;
 
+mod access;
 mod accounts;
 mod architecture;
 mod campaigns;
@@ -12,6 +13,7 @@ mod conversions;
 mod earnings_feed;
 mod faults;
 mod http;
+mod identity;
 mod ingest;
 mod input;
 mod isolation;
