@@ -6,10 +6,11 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use chrono::TimeDelta;
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use tracing::debug;
-use tributary_entity::{Instant, api_key, kinds::Role};
+use tributary_entity::{Instant, api_key, ids::ApiKeyId, kinds::Role};
 
 use super::{
     AuthError,
@@ -112,12 +113,12 @@ impl LastUse {
 }
 
 /// Notes that a key was used, beside the request, which neither waits for the write nor fails with it.
-pub fn note_use(db: &Db, scope: TenantScope, row: &api_key::Model, now: Instant) {
-    let (db, id, seen) = (db.clone(), row.id, row.last_used_at);
+pub fn note_use(db: &Db, scope: TenantScope, id: ApiKeyId, now: Instant) {
+    let (db, since) = (db.clone(), now - TimeDelta::seconds(USE_RESOLUTION_SECS));
     tokio::spawn(async move {
         let noted = async {
             let mut tx = db.begin(&scope).await?;
-            store::api_keys::note_use(&mut tx, id, seen, now).await?;
+            store::api_keys::note_use(&mut tx, id, since, now).await?;
             tx.commit().await.map(drop)
         };
         if let Err(error) = noted.await {
@@ -128,7 +129,7 @@ pub fn note_use(db: &Db, scope: TenantScope, row: &api_key::Model, now: Instant)
 
 #[cfg(test)]
 mod tests {
-    use tributary_entity::ids::{ApiKeyId, TenantId};
+    use tributary_entity::ids::TenantId;
     use uuid::Uuid;
 
     use super::*;

@@ -248,6 +248,16 @@ mod tests {
     }
 
     #[test]
+    fn readme_s_identity_provider_is_taken() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("```toml\n").expect("an example");
+        let (example, _) = rest.split_once("```").expect("an end");
+        let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(example));
+        let settings = Settings::from_figment(figment, None).expect("valid");
+        assert_eq!(settings.identity_providers[0].name, "okta");
+    }
+
+    #[test]
     fn readme_lists_every_setting_with_its_default() {
         let readme = include_str!("../../README.md");
         let defaults = serde_json::to_value(Settings::default()).expect("settings serialize");

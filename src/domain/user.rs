@@ -149,6 +149,16 @@ mod tests {
     }
 
     #[test]
+    fn who_enters_is_active_with_all_it_belongs_to() {
+        let (user, tenant) = (UserStatus::Active, TenantStatus::Active);
+        assert!(may_enter(user, None, tenant) && may_enter(user, Some(Some(AffiliateStatus::Active)), tenant));
+        assert!(!may_enter(UserStatus::Disabled, None, tenant) && !may_enter(user, None, TenantStatus::Suspended));
+        for affiliate in [None, Some(AffiliateStatus::Pending), Some(AffiliateStatus::Suspended)] {
+            assert!(!may_enter(user, Some(affiliate), tenant), "{affiliate:?}");
+        }
+    }
+
+    #[test]
     fn only_owners_manage_owners() {
         assert!(may_manage(&[Role::Owner], &[Role::Owner]));
         assert!(may_manage(&[Role::Admin], &[Role::Admin, Role::Manager]));

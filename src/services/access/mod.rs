@@ -131,7 +131,7 @@ impl Access {
         };
         let viewer = api_keys::viewer(known.scope, row, now)?;
         if known.last_use.is_due(row, now) {
-            api_keys::note_use(&self.db, known.scope, row, now);
+            api_keys::note_use(&self.db, known.scope, known.id, now);
         }
         Ok(viewer)
     }
