@@ -120,6 +120,7 @@ impl App {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::clone(&leaves.clock)),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&bus), &settings),
             feeds: Feeds::new(db.clone(), Arc::clone(&bus)),
+            dashboards: Dashboards::new(db.clone(), Arc::clone(&bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),
             tokens,
             passwords: leaves.passwords,

@@ -11,6 +11,7 @@ pub mod click;
 pub mod commission;
 pub mod conversion;
 pub mod cursor;
+pub mod dashboard;
 pub mod earnings;
 pub mod enrollment;
 pub mod event;

@@ -89,6 +89,12 @@ impl Problem {
         problem
     }
 
+    /// The same, seen from an input that this one's is `part` of.
+    pub fn within(mut self, part: &str) -> Self {
+        self.field.insert(0, part.to_owned());
+        self
+    }
+
     /// What a batch of a wrong size is answered; `field` is the input's list.
     pub fn batch_size(field: &[&str], size: usize, max: usize) -> Option<Self> {
         (size == 0 || size > max)

@@ -11,9 +11,11 @@ pub mod campaigns;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod dashboard;
 pub mod earnings;
 pub mod enrollments;
 pub mod error;
+pub mod events;
 pub mod feed;
 pub mod goals;
 pub mod holds;
@@ -74,6 +76,7 @@ pub struct Services {
     pub passwords: Passwords,
     pub cursors: Arc<CursorKey>,
     pub feeds: feed::Feeds,
+    pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
 }
 
@@ -98,9 +101,10 @@ impl Services {
     }
 }
 
-/// Commits a transaction and hands its events to the bus.
+/// Commits a transaction and tells the bus what it did.
 pub(crate) async fn publish(bus: &dyn EventBus, tx: Tx) -> Result<(), StoreError> {
-    if let Some(batch) = EventBatch::of(tx.commit().await?) {
+    let tenant_id = tx.scope().tenant_id();
+    if let Some(batch) = EventBatch::of(tenant_id, tx.commit().await?) {
         bus.publish(batch);
     }
     Ok(())

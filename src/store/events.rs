@@ -1,10 +1,13 @@
 //! The event log: appended at commit with gap-free numbers, read by number.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, Order, QueryFilter, QueryOrder, QuerySelect};
 use tributary_entity::{event, tenant_counter};
 
-use super::{error::StoreError, scope::Tx};
-use crate::domain::event::NewEvent;
+use super::{
+    error::StoreError,
+    scope::{Tx, any_of},
+};
+use crate::domain::event::{EventFilter, NewEvent, Stretch};
 
 /// Numbers events and writes them. The last thing a transaction does: the counter row stays locked until the commit, so
 /// that the order of numbers is the order of commits and nobody ever sees a gap.
@@ -65,4 +68,24 @@ pub async fn list_after(tx: &Tx, seq: i64, limit: u64) -> Result<Vec<event::Mode
         .limit(limit)
         .all(tx.connection())
         .await?)
+}
+
+/// Up to `limit` events of a stretch that a filter wants and the scope's ring may see, from the stretch's begin, or from
+/// its end `backward`.
+///
+/// # Errors
+/// As the database answers.
+pub async fn list_within(
+    tx: &Tx,
+    stretch: Stretch,
+    filter: &EventFilter,
+    backward: bool,
+    limit: u64,
+) -> Result<Vec<event::Model>, StoreError> {
+    let select = tx
+        .visible::<event::Entity>()
+        .filter(event::Column::Seq.between(stretch.first, stretch.last))
+        .filter(any_of(event::Column::Kind, filter.kinds.iter().copied()));
+    let direction = if backward { Order::Desc } else { Order::Asc };
+    Ok(select.order_by(event::Column::Seq, direction).limit(limit).all(tx.connection()).await?)
 }
