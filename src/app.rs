@@ -21,7 +21,7 @@ use crate::{
     http::{self, sockets::Sockets},
     jobs,
     limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
-    services::{Services, access::Access, feed::Feeds, ingest::Lanes},
+    services::{Services, access::Access, dashboard::Dashboards, feed::Feeds, ingest::Lanes},
     store::{
         database::{Db, Location},
         error::StoreError,

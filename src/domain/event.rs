@@ -1,11 +1,4 @@
-//! The log of changes: what is said of one before it has a number, which ones a reader wants, and how the log is cut into
-//! pages.
-//!
-//! # Decisions
-//! - A page is a stretch of the log with all that matches in it, and its ends are the ends of the stretch. What matches
-//!   may be rare (one affiliate's rows, one type of many): a page that looked for a fixed number of matches would read
-//!   the whole log, or every commit would have to keep indexes by type and by affiliate. So a page looks at a bounded
-//!   stretch, may be short or empty, and still tells where to go on; numbers without gaps make the bound exact.
+//! What the log says of a change, before it has a number; and which changes somebody follows.
 
 use std::collections::BTreeSet;
 
@@ -17,10 +10,7 @@ use tributary_entity::{
 };
 use uuid::Uuid;
 
-use super::{page::PageSize, tenancy::Ring};
-
-/// The most events that one page looks at.
-const STRETCH_MAX: i64 = 10_000;
+use super::tenancy::Ring;
 
 /// A change to be appended to the tenant's log.
 #[derive(Clone, Debug)]
@@ -62,153 +52,47 @@ pub struct Committed {
     pub counted: BTreeSet<(CampaignId, AffiliateId)>,
 }
 
-/// Which events of the log a reader wants, and may have.
+/// Which events somebody follows. All conditions must hold; whoever follows may be told of a few more and looks again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EventFilter {
-    pub kinds: BTreeSet<EventKind>,
+pub struct Interest {
+    pub kinds: Vec<EventKind>,
+    /// Of one of these campaigns; none means any or no campaign.
+    pub campaign_ids: Option<Vec<CampaignId>>,
+    /// Of one of these affiliates; none means any or no affiliate.
+    pub affiliate_ids: Option<Vec<AffiliateId>>,
 }
 
-impl EventFilter {
-    /// Whether an event is told to a ring: the same conditions that the store puts into SQL. Affiliates are told of
-    /// their own rows.
-    pub fn matches(&self, row: &event::Model, ring: Ring) -> bool {
-        let is_visible = match ring {
-            Ring::Tenant => true,
-            Ring::Affiliate(own) => row.affiliate_id == Some(own),
-        };
-        is_visible && self.kinds.contains(&row.kind)
+impl Interest {
+    /// In all events of these kinds.
+    pub fn in_kinds(kinds: &[EventKind]) -> Self {
+        Self { kinds: kinds.to_vec(), campaign_ids: None, affiliate_ids: None }
     }
-}
 
-/// Consecutive numbers of the log, both ends among them; none when the first is behind the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    pub first: i64,
-    pub last: i64,
-}
-
-impl Stretch {
-    /// What a page of a log that ends at `tip` looks at: between `after` and `before`, from the end that it is read from.
-    pub fn of(tip: i64, after: Option<i64>, before: Option<i64>, backward: bool) -> Self {
-        let first = after.unwrap_or(0) + 1;
-        let last = before.map_or(tip, |before| tip.min(before - 1)).max(first - 1);
-        if backward {
-            Self { first: first.max(last - STRETCH_MAX + 1), last }
-        } else {
-            Self { first, last: last.min(first + STRETCH_MAX - 1) }
-        }
+    pub fn of_campaigns(mut self, ids: Option<Vec<CampaignId>>) -> Self {
+        self.campaign_ids = ids;
+        self
     }
-}
 
-/// A page of the log: all that matches in a stretch of it, in the log's order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPage {
-    pub rows: Vec<event::Model>,
-    pub stretch: Stretch,
-    /// The log goes on behind the stretch.
-    pub has_next: bool,
-    /// The log begins before the stretch.
-    pub has_previous: bool,
-}
-
-impl LogPage {
-    /// From up to `size + 1` matching rows of a stretch, read in the direction of the page: with one more than fits, the
-    /// stretch ends at the last that does.
-    pub fn cut(mut rows: Vec<event::Model>, size: PageSize, mut stretch: Stretch, tip: i64) -> Self {
-        let fits = usize::try_from(size.rows).unwrap_or(usize::MAX);
-        if rows.len() > fits {
-            rows.truncate(fits);
-            if let Some(row) = rows.last() {
-                let end = if size.backward { &mut stretch.first } else { &mut stretch.last };
-                *end = row.seq;
-            }
-        }
-        if size.backward {
-            rows.reverse();
-        }
-        Self { rows, stretch, has_next: stretch.last < tip, has_previous: stretch.first > 1 }
+    pub fn of_affiliates(mut self, ids: Option<Vec<AffiliateId>>) -> Self {
+        self.affiliate_ids = ids;
+        self
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tributary_entity::ids::TenantId;
-
-    use super::*;
-
-    fn row(seq: i64, affiliate: Option<u128>) -> event::Model {
-        event::Model {
-            tenant_id: TenantId::default(),
-            seq,
-            kind: EventKind::LinkChanged,
-            subject_id: Uuid::nil(),
-            campaign_id: None,
-            affiliate_id: affiliate.map(|number| AffiliateId::from_uuid(Uuid::from_u128(number))),
-            payload: String::new(),
-            recorded_at: Instant::UNIX_EPOCH,
+    /// Leaves only what a ring may see of events that are an affiliate's own.
+    pub fn within(self, ring: Ring) -> Self {
+        match ring {
+            Ring::Tenant => self,
+            Ring::Affiliate(own) => self.of_affiliates(Some(vec![own])),
         }
     }
 
-    #[test]
-    fn ring_is_told_of_its_own_rows_of_the_wanted_kinds() {
-        let filter = EventFilter { kinds: BTreeSet::from([EventKind::LinkChanged]) };
-        let own = Ring::Affiliate(AffiliateId::from_uuid(Uuid::from_u128(1)));
-        for (affiliate, told) in [(Some(1), true), (Some(2), false), (None, false)] {
-            assert_eq!(filter.matches(&row(1, affiliate), own), told);
-            assert!(filter.matches(&row(1, affiliate), Ring::Tenant));
+    /// Whether an event's row meets all conditions.
+    pub fn covers(&self, row: &event::Model) -> bool {
+        fn one_of<T: PartialEq>(wanted: Option<&Vec<T>>, value: Option<T>) -> bool {
+            wanted.is_none_or(|wanted| value.is_some_and(|value| wanted.contains(&value)))
         }
-        let other = EventFilter { kinds: BTreeSet::from([EventKind::CampaignChanged]) };
-        assert!(!other.matches(&row(1, Some(1)), Ring::Tenant));
-    }
-
-    /// What the store would read of a log whose events `matching` are wanted.
-    fn read(matching: &BTreeSet<i64>, stretch: Stretch, size: PageSize) -> Vec<event::Model> {
-        let all = matching.iter().copied().filter(|seq| (stretch.first..=stretch.last).contains(seq));
-        let mut rows: Vec<_> = all.map(|seq| row(seq, None)).collect();
-        if size.backward {
-            rows.reverse();
-        }
-        rows.truncate(usize::try_from(size.rows).expect("small") + 1);
-        rows
-    }
-
-    proptest! {
-        #[test]
-        fn pages_hold_every_match_once_whichever_way(
-            tip in 0_i64..45_000,
-            numbers in proptest::collection::btree_set(1_i64..45_000, 0..40),
-            rows in 1_u64..=20,
-            backward: bool,
-        ) {
-            let matching: BTreeSet<i64> = numbers.into_iter().filter(|seq| *seq <= tip).collect();
-            let size = PageSize { rows, backward };
-            let (mut after, mut before, mut seen) = (None, None, Vec::new());
-            loop {
-                let stretch = Stretch::of(tip, after, before, backward);
-                let page = LogPage::cut(read(&matching, stretch, size), size, stretch, tip);
-                prop_assert!(page.rows.len() as u64 <= rows);
-                let told = page.rows.iter().map(|row| row.seq);
-                if backward {
-                    seen.splice(0..0, told);
-                    before = Some(page.stretch.first);
-                } else {
-                    seen.extend(told);
-                    after = Some(page.stretch.last);
-                }
-                if !(if backward { page.has_previous } else { page.has_next }) {
-                    break;
-                }
-            }
-            prop_assert_eq!(seen, matching.into_iter().collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn nothing_lies_between_neighbours() {
-        assert_eq!(Stretch::of(10, Some(4), Some(5), false), Stretch { first: 5, last: 4 });
-        assert_eq!(Stretch::of(10, Some(10), None, false), Stretch { first: 11, last: 10 });
-        assert_eq!(Stretch::of(10, None, Some(1), true), Stretch { first: 1, last: 0 });
-        assert_eq!(Stretch::of(0, None, None, true), Stretch { first: 1, last: 0 });
+        self.kinds.contains(&row.kind)
+            && one_of(self.campaign_ids.as_ref(), row.campaign_id)
+            && one_of(self.affiliate_ids.as_ref(), row.affiliate_id)
     }
 }

@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod instant;
 pub mod ledger;
 pub mod link;
+pub mod log;
 pub mod page;
 pub mod problem;
 pub mod report;

@@ -8,17 +8,16 @@ use tributary_entity::Instant;
 
 use super::{
     context::{Needs, RequestData},
-    error::{IntoGraphql, to_graphql},
+    error::IntoGraphql,
     ids,
+    live::source,
     reports::{ReportDimension, ReportRow, key},
     scalars::Cursor,
-    subscriptions::{check_after, until_expiry},
 };
 use crate::{
     auth::Permission,
     domain::{
         dashboard::{DashboardRequest, Metric, Period, Span, Top},
-        instant,
         problem::{Problem, ProblemCode},
     },
 };
@@ -120,7 +119,6 @@ pub(super) struct DashboardUpdate {
     removed: Vec<String>,
 }
 
-/// Watch dashboards.
 #[derive(Default)]
 pub(super) struct DashboardSubscription;
 
@@ -144,20 +142,22 @@ impl DashboardSubscription {
         let request = input.parse().or_graphql()?;
         let interval = interval(min_interval).or_graphql()?;
         let binding = services.cursors.bind(&viewer.scope, "dashboard", &request);
-        check_after(services, viewer, &binding, after).await?;
         let watcher = services.dashboards.watch(&viewer.scope, request, interval).await.or_graphql()?;
-        let updates = stream::unfold((watcher, binding), async |(mut watcher, binding)| {
-            let update = watcher.next().await.map(|(change, shown)| DashboardUpdate {
-                cursor: Cursor(binding.encode(&shown.position)),
-                is_snapshot: change.is_snapshot,
-                from: shown.board.span.from,
-                until: shown.board.span.until,
-                rows: change.rows.into_iter().map(ReportRow).collect(),
-                removed: change.removed.iter().map(key).collect(),
-            });
-            Some((update.map_err(to_graphql), (watcher, binding)))
+        let at = watcher.position();
+        let answers = stream::unfold(Some(watcher), async |watcher| {
+            let mut watcher = watcher?;
+            let answer = watcher.next().await.map(|(change, shown)| (shown.position, (change, shown.board.span)));
+            let goes_on = answer.is_ok();
+            Some((answer, goes_on.then_some(watcher)))
         });
-        Ok(until_expiry(services, viewer, updates))
+        source::changes(ctx, binding, after, at, answers, |(change, span), place| DashboardUpdate {
+            cursor: place.cursor(),
+            is_snapshot: change.is_snapshot,
+            from: span.from,
+            until: span.until,
+            rows: change.rows.into_iter().map(ReportRow).collect(),
+            removed: change.removed.iter().map(key).collect(),
+        })
     }
 }
 

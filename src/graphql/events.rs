@@ -3,12 +3,12 @@
 //! # Adding a type
 //! A line in `event_types!`, and what the log keeps of it in [`payload`].
 
-use std::{collections::BTreeSet, future::ready, sync::Arc};
+use std::collections::BTreeSet;
 
 use async_graphql::{
     Context, Description, Enum, ID, Object, Result, SimpleObject, Subscription, Union, connection::PageInfo,
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, campaign, enrollment, event,
@@ -26,19 +26,19 @@ use super::{
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     links::Link,
+    live::source::{self, Topic},
     scalars::{Cursor, Money},
-    subscriptions::{join, start, until_expiry},
 };
 use crate::{
     auth::{Permission, Viewer},
     domain::{
         conversion::Snapshot,
-        cursor::{Binding, Position},
-        event::EventFilter,
+        cursor::Position,
+        event::Interest,
         page::PageSize,
         tenancy::Ring,
     },
-    services::{self, ServiceError, Services, events::LogPageRequest, feed::LiveEvent},
+    services::{self, ServiceError, events::LogPageRequest, feed::LiveEvent},
 };
 
 macro_rules! event_types {
@@ -98,40 +98,32 @@ pub(super) struct ReleasedEarnings {
 }
 
 /// One change of the tenant's log.
-#[derive(Description)]
+#[derive(SimpleObject)]
 pub(super) struct Event {
-    event: Arc<LiveEvent>,
-    ring: Ring,
-    cursor: String,
-}
-
-#[Object(use_type_description)]
-impl Event {
     /// Hand it back as `after` to go on behind this event, in the list or in the subscription.
-    async fn cursor(&self) -> Cursor {
-        Cursor(self.cursor.clone())
-    }
-
+    cursor: Cursor,
     /// What happened.
     #[graphql(name = "type")]
-    async fn kind(&self) -> EventType {
-        self.event.row.kind.into()
-    }
-
-    /// What it happened to; the type tells the kind of object.
-    async fn subject_id(&self) -> ID {
-        subject_id(self.event.row.kind, self.event.row.subject_id)
-    }
-
-    /// The object as it was then; what became payable, for released earnings. Null where the log keeps less than this
-    /// version reads: ask for the object by `subjectId`.
-    async fn payload(&self) -> Option<EventPayload> {
-        payload(&self.event, self.ring)
-    }
-
+    kind: EventType,
+    /// What it happened to; the prefix tells the kind of object.
+    subject_id: ID,
+    /// The object as it was then; what became payable, for released earnings. Null where the log keeps it in another
+    /// form than this version reads: ask for the object by `subjectId`.
+    payload: Option<EventPayload>,
     /// When it happened.
-    async fn recorded_at(&self) -> Instant {
-        self.event.row.recorded_at
+    recorded_at: Instant,
+}
+
+impl Event {
+    fn of(event: &LiveEvent, ring: Ring, cursor: Cursor) -> Self {
+        let row = &event.row;
+        Self {
+            cursor,
+            kind: row.kind.into(),
+            subject_id: subject_id(row.kind, row.subject_id),
+            payload: payload(event, ring),
+            recorded_at: row.recorded_at,
+        }
     }
 }
 
@@ -163,29 +155,30 @@ fn read<T: DeserializeOwned>(row: &event::Model) -> Option<T> {
         .ok()
 }
 
-/// What a caller asked for, and may have: the same for the list and for the stream.
+/// What a caller asked for, and what of it, the same for the list and for the stream.
 struct Wanted {
-    filter: EventFilter,
-    /// By what was asked for, not by what was permitted: a cursor stays good when a role changes.
-    binding: Binding,
+    /// As asked for; cursors are bound to it, not to what was permitted: they stay good when a role changes.
+    types: Option<BTreeSet<EventKind>>,
+    interest: Interest,
 }
+
+/// The name that cursors of the list and of the stream are bound to.
+const TOPIC: &str = "events";
 
 impl Wanted {
     /// # Errors
     /// `FORBIDDEN` for a type that is not the viewer's to read, and where none is.
-    fn by(services: &Services, viewer: &Viewer, types: Option<Vec<EventType>>) -> Result<Self> {
+    fn by(viewer: &Viewer, types: Option<Vec<EventType>>) -> Result<Self> {
         let types: Option<BTreeSet<EventKind>> = types.map(|types| types.into_iter().map(Into::into).collect());
         let may_read = |kind: &EventKind| viewer.may(permission(*kind));
-        let binding = services.cursors.bind(&viewer.scope, "events", &types);
-        let is_permitted = match &types {
-            Some(types) => types.iter().all(may_read),
-            None => EventKind::ALL.iter().any(may_read),
+        let (kinds, is_permitted): (Vec<EventKind>, bool) = match &types {
+            Some(types) => (types.iter().copied().collect(), types.iter().all(may_read)),
+            None => (EventKind::ALL.iter().copied().filter(may_read).collect(), EventKind::ALL.iter().any(may_read)),
         };
         if !is_permitted {
             return Err(error::to_graphql(ServiceError::Forbidden));
         }
-        let kinds = types.unwrap_or_else(|| EventKind::ALL.iter().copied().filter(may_read).collect());
-        Ok(Self { filter: EventFilter { kinds }, binding })
+        Ok(Self { types, interest: Interest::in_kinds(&kinds).within(viewer.scope.ring()) })
     }
 }
 
@@ -207,7 +200,7 @@ pub(super) struct EventEdge(Event);
 impl EventEdge {
     /// The event's own cursor.
     async fn cursor(&self) -> &str {
-        &self.0.cursor
+        &self.0.cursor.0
     }
 
     /// The event.
@@ -261,29 +254,28 @@ impl EventQuery {
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
     ) -> Result<EventConnection> {
         let (services, viewer) = ctx.caller()?;
-        let Wanted { filter, binding } = Wanted::by(services, viewer, types)?;
+        let Wanted { types, interest } = Wanted::by(viewer, types)?;
+        let binding = services.cursors.bind(&viewer.scope, TOPIC, &types);
         let position = |text: Option<String>| {
             text.map(|text| binding.decode(&text).ok_or(ServiceError::CursorInvalid)).transpose().or_graphql()
         };
         let size = PageSize::parse(first, last).or_graphql()?;
         let request = LogPageRequest { size, after: position(after)?, before: position(before)? };
-        let (page, epoch) = services::events::page(services, viewer, &filter, request).await.or_graphql()?;
-        let cursor = |seq| binding.encode(&Position { epoch, seq });
-        let event = |row: event::Model| Event {
-            ring: viewer.scope.ring(),
-            cursor: cursor(row.seq),
-            event: Arc::new(LiveEvent { row, conversion: None }),
-        };
+        let (page, tip) = services::events::page(services, viewer, &interest, request).await.or_graphql()?;
+        let cursor = |seq| binding.encode(&Position { seq, ..tip });
+        let edges = page.rows.into_iter().map(|row| {
+            let cursor = Cursor(cursor(row.seq));
+            EventEdge(Event::of(&LiveEvent { row, conversion: None }, viewer.scope.ring(), cursor))
+        });
         Ok(EventConnection {
+            edges: edges.collect(),
             page_info: [cursor(page.stretch.first), cursor(page.stretch.last)],
             has_previous: page.has_previous,
             has_next: page.has_next,
-            edges: page.rows.into_iter().map(|row| EventEdge(event(row))).collect(),
         })
     }
 }
 
-/// Watch the log.
 #[derive(Default)]
 pub(super) struct EventSubscription;
 
@@ -301,18 +293,14 @@ impl EventSubscription {
                           came with.")]
         types: Option<Vec<EventType>>,
     ) -> Result<impl Stream<Item = Result<Event>> + use<>> {
-        let (services, viewer) = ctx.caller()?;
-        let Wanted { filter, binding } = Wanted::by(services, viewer, types)?;
-        let (member, epoch) = join(services, viewer).await?;
-        let from = start(&binding, after, epoch, member.tip())?;
+        let (_, viewer) = ctx.caller()?;
         let ring = viewer.scope.ring();
-        let events = member.events_after(from).filter_map(move |event| {
-            let told = filter.matches(&event.row, ring).then(|| {
-                let cursor = binding.encode(&Position { epoch, seq: event.row.seq });
-                Ok(Event { event, ring, cursor })
-            });
-            ready(told)
-        });
-        Ok(until_expiry(services, viewer, events))
+        let Wanted { types, interest } = Wanted::by(viewer, types)?;
+        let topic = Topic::bind(ctx, TOPIC, &types, interest.clone(), after)?;
+        source::events(ctx, topic, move |event, place| {
+            // The feed also tells an affiliate of what it earns by events that are another's.
+            interest.covers(&event.row).then(|| Event::of(event, ring, place.cursor()))
+        })
+        .await
     }
 }

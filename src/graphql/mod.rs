@@ -17,9 +17,11 @@ mod commissions;
 mod connection;
 pub mod context;
 mod conversions;
+mod dashboard;
 mod earnings;
 mod enrollments;
 pub mod error;
+mod events;
 pub mod execution;
 mod explanation;
 mod goals;
@@ -40,7 +42,7 @@ mod subscriptions;
 mod users;
 mod viewer;
 
-use async_graphql::{MergedObject, SDLExportOptions, Schema};
+use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
 
 use connection::Paged;
 
@@ -59,6 +61,7 @@ pub struct Query(
     earnings::EarningsQuery,
     ledger::LedgerQuery,
     reports::ReportQuery,
+    events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
 );
@@ -79,12 +82,20 @@ pub struct Mutation(
     conversions::ConversionMutation,
 );
 
+/// Watch.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(
+    subscriptions::FeedSubscription,
+    events::EventSubscription,
+    dashboard::DashboardSubscription,
+);
+
 /// The whole schema.
-pub type ApiSchema = Schema<Query, Mutation, subscriptions::Subscription>;
+pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]).
 pub fn schema() -> ApiSchema {
-    Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription)
+    Schema::build(Query::default(), Mutation::default(), Subscription::default())
         .extension(nullable::NullableFields)
         .limit_depth(24)
         .limit_recursive_depth(64)

@@ -236,11 +236,16 @@ pub struct Watcher {
 }
 
 impl Watcher {
+    /// The place of the present state.
+    pub fn position(&self) -> Position {
+        self.states.borrow().position
+    }
+
     /// What the subscriber does not know: first all there is, then, when something changed, how. With the state that it
-    /// leads to.
+    /// leads to. Whoever asks late skips states.
     ///
     /// # Errors
-    /// As [`reports::report`]; the watcher can be asked again.
+    /// As [`reports::report`]; `CursorExpired` when the log becomes another history.
     pub async fn next(&mut self) -> Result<(Change, Arc<Shown>), ServiceError> {
         loop {
             sleep_until(self.next).await;
@@ -252,6 +257,7 @@ impl Watcher {
             let state = Arc::clone(&self.states.borrow_and_update());
             let change = match &self.shown {
                 None => Some(state.board.snapshot()),
+                Some(shown) if shown.position.epoch != state.position.epoch => return Err(ServiceError::CursorExpired),
                 Some(shown) => state.board.since(&shown.board),
             };
             if let Some(change) = change {

@@ -1,13 +1,12 @@
 //! The event log as a list. As a stream it is the feed's.
 
-use uuid::Uuid;
-
 use super::{ServiceError, Services, feed};
 use crate::{
     auth::Viewer,
     domain::{
         cursor::Position,
-        event::{EventFilter, LogPage, Stretch},
+        event::Interest,
+        log::{LogPage, Stretch},
         page::PageSize,
     },
     store::events,
@@ -21,27 +20,26 @@ pub struct LogPageRequest {
     pub before: Option<Position>,
 }
 
-/// A page of the events that the viewer may see, and the history that its numbers count in.
+/// A page of the events that an interest covers, and the end of the log.
 ///
 /// # Errors
 /// `CursorExpired` for cursors of another history.
 pub async fn page(
     services: &Services,
     viewer: &Viewer,
-    filter: &EventFilter,
+    interest: &Interest,
     request: LogPageRequest,
-) -> Result<(LogPage, Uuid), ServiceError> {
+) -> Result<(LogPage, Position), ServiceError> {
     let tx = services.snapshot(viewer).await?;
-    let Position { epoch, seq: tip } = feed::position(&tx).await?;
-    let after = request.after.map(|position| feed::resume(position, epoch, tip)).transpose()?;
+    let tip = feed::position(&tx).await?;
+    let after = request.after.map(|position| feed::resume(position, tip)).transpose()?;
     // A page's begin is handed back as `before`; behind the last event, it is the number of the next.
-    let before = request.before.map(|position| feed::resume(before(position), epoch, tip)).transpose()?;
-    let stretch = Stretch::of(tip, after, before.map(|seq| seq + 1), request.size.backward);
-    let rows = events::list_within(&tx, stretch, filter, request.size.backward, request.size.rows + 1).await?;
-    Ok((LogPage::cut(rows, request.size, stretch, tip), epoch))
+    let before = request.before.map(|position| feed::resume(preceding(position), tip)).transpose()?;
+    let stretch = Stretch::of(tip.seq, after, before.map(|seq| seq + 1), request.size.backward);
+    let rows = events::list_within(&tx, stretch, &interest, request.size.backward, request.size.rows + 1).await?;
+    Ok((LogPage::cut(rows, request.size, stretch, tip.seq), tip))
 }
 
-/// The place just before a position.
-const fn before(position: Position) -> Position {
+const fn preceding(position: Position) -> Position {
     Position { seq: position.seq - 1, ..position }
 }
