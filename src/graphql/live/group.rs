@@ -181,6 +181,10 @@ impl Running {
         task.spawn({
             let (audience, services, meters) = (Arc::clone(&audience), services.clone(), Arc::clone(meters));
             async move {
+                if class == Class::Changes {
+                    // Each client has its own answers; what is shared behind them is kept here.
+                    std::future::pending::<()>().await;
+                }
                 while let Some(item) = run.next().await {
                     meters.executions.increment(1);
                     if let Some(at) = item.happened_at {
@@ -231,6 +235,7 @@ impl Audience {
             match class {
                 Class::Stream => drop(queue.push(Arc::clone(item))),
                 Class::State => conflated += u64::from(queue.replace(Arc::clone(item))),
+                Class::Changes => {}
             }
         }
         meters.deliveries.increment(seats.taken.len() as u64);
