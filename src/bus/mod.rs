@@ -58,7 +58,9 @@ impl EventBatch {
 
     /// Whether totals may have changed whose owner `concerns`.
     pub fn counts(&self, concerns: impl Fn(CampaignId, AffiliateId) -> bool) -> bool {
-        self.counted.as_ref().is_none_or(|owners| owners.iter().any(|(campaign, affiliate)| concerns(*campaign, *affiliate)))
+        self.counted
+            .as_ref()
+            .is_none_or(|owners| owners.iter().any(|(campaign, affiliate)| concerns(*campaign, *affiliate)))
     }
 }
 

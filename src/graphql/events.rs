@@ -31,13 +31,7 @@ use super::{
 };
 use crate::{
     auth::{Permission, Viewer},
-    domain::{
-        conversion::Snapshot,
-        cursor::Position,
-        event::Interest,
-        page::PageSize,
-        tenancy::Ring,
-    },
+    domain::{conversion::Snapshot, cursor::Position, event::Interest, page::PageSize, tenancy::Ring},
     services::{self, ServiceError, events::LogPageRequest, feed::LiveEvent},
 };
 

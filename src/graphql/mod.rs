@@ -84,11 +84,7 @@ pub struct Mutation(
 
 /// Watch.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(
-    subscriptions::FeedSubscription,
-    events::EventSubscription,
-    dashboard::DashboardSubscription,
-);
+pub struct Subscription(subscriptions::FeedSubscription, events::EventSubscription, dashboard::DashboardSubscription);
 
 /// The whole schema.
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;

@@ -172,8 +172,7 @@ impl Running {
         viewer: &Viewer,
         key: &Key,
     ) -> Result<Self, Refusal> {
-        let nobody = Viewer { actor: Actor::System, expires_at: None, ..viewer.clone() };
-        let mut run = Run::open(schema, services, nobody, &key.document, Start::Tip, None).await?;
+        let mut run = Run::open(schema, services, nobody(viewer), &key.document, Start::Tip, None).await?;
         let source = run.source();
         let (class, epoch) = (source.class, source.places.epoch);
         let audience = Arc::new(Audience::new(run.seq().unwrap_or(0)));
@@ -214,6 +213,11 @@ impl Running {
         let (group, audience) = (Arc::clone(group), Arc::clone(&self.audience));
         Some(Seat { group, class: self.class, epoch: self.epoch, seq, queue, id, audience })
     }
+}
+
+/// A viewer with the same rights, nobody's person and without an end.
+pub(super) fn nobody(viewer: &Viewer) -> Viewer {
+    Viewer { actor: Actor::System, expires_at: None, ..viewer.clone() }
 }
 
 impl Audience {

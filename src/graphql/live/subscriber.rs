@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{
     Delivery, Ended, Hub,
     context::{Class, Start},
-    group::{Key, Seat},
+    group::{Key, Seat, nobody},
     meters::{self, Present},
     run::{Item, Run, refused, server_error},
 };
@@ -144,7 +144,8 @@ async fn join(hub: &Arc<Hub>, viewer: &Viewer, key: &Arc<Key>, start: Start) -> 
     }
     // Changes build on each other: they stay an own execution's, to the end.
     let until = (seat.class != Class::Changes).then_some(seat.seq);
-    let run = Run::open(&hub.schema, &hub.services, viewer.clone(), &key.document, start, until).await?;
+    // The end is the subscriber's to keep: under a renewed credential the execution goes on.
+    let run = Run::open(&hub.schema, &hub.services, nobody(viewer), &key.document, start, until).await?;
     Ok(Joined { seat, run: Some(Box::new(run)) })
 }
 
