@@ -18,7 +18,7 @@ use crate::{
     config::{ConfigError, Settings},
     domain::cursor::CursorKey,
     graphql::{self, ApiSchema, execution::Api},
-    http::{self, sockets::Sockets},
+    http::{self, Pace, sockets::Sockets},
     jobs,
     limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
     services::{Services, access::Access, dashboard::Dashboards, feed::Feeds, ingest::Lanes},
@@ -26,6 +26,7 @@ use crate::{
         database::{Db, Location},
         error::StoreError,
     },
+    telemetry,
 };
 
 /// How long a node that ends waits for what is under way. Orchestrators kill after 30 seconds by default; a request
@@ -63,11 +64,12 @@ fn cause(error: &StoreError) -> String {
 pub struct Leaves {
     pub clock: Arc<dyn Clock>,
     pub passwords: Passwords,
+    pub pace: Pace,
 }
 
 impl Default for Leaves {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), passwords: Passwords::default() }
+        Self { clock: Arc::new(SystemClock), passwords: Passwords::default(), pace: Pace::default() }
     }
 }
 
@@ -87,6 +89,7 @@ pub enum SecretSource {
 pub struct App {
     pub services: Services,
     pub schema: ApiSchema,
+    pace: Pace,
 }
 
 impl App {
@@ -96,6 +99,7 @@ impl App {
     /// [`StartError`], in words an operator can act on.
     pub async fn open(settings: Settings, secret: SecretSource, leaves: Leaves) -> Result<Self, StartError> {
         settings.validate()?;
+        telemetry::start_metrics();
         choose_tls();
         let secret = signing_secret(&settings, secret)?;
         let file = settings.database_file();
@@ -130,7 +134,7 @@ impl App {
             bus,
             limits,
         };
-        Ok(Self { services, schema: graphql::schema() })
+        Ok(Self { services, schema: graphql::schema(), pace: leaves.pace })
     }
 
     /// Opens the port that the settings name.
@@ -142,8 +146,8 @@ impl App {
         TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
     }
 
-    /// Serves requests and runs jobs until `shutdown` ends; then answers what is under way, for so long as [`DRAIN`]
-    /// allows, and closes the sockets.
+    /// Serves requests and runs jobs until `shutdown` ends. Then says so at `/readyz`, for as long as the settings want;
+    /// answers what is under way, for so long as [`DRAIN`] allows, and closes the sockets.
     ///
     /// # Errors
     /// When the port fails.
@@ -153,14 +157,17 @@ impl App {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
         let jobs = jobs::start(self.services.clone());
-        let sockets = Sockets::default();
-        let router = http::router(Api::new(self.schema, self.services.clone()), sockets.clone());
+        let sockets = Sockets::new(&self.services);
+        let notice = Duration::from_secs(self.services.settings.drain_notice_secs);
         let ends = sockets.clone();
-        let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(async move {
-                shutdown.await;
-                ends.end();
-            });
+        let shutdown = async move {
+            shutdown.await;
+            ends.announce_end();
+            sleep(notice).await;
+            ends.end();
+        };
+        let api = Api::new(self.schema, self.services.clone());
+        let serving = http::serve(listener, api, sockets.clone(), self.pace, shutdown);
         let drained = async {
             let served = serving.await;
             sockets.end();
