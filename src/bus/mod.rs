@@ -13,43 +13,61 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
-use tributary_entity::{event, ids::TenantId};
+use tributary_entity::{
+    event,
+    ids::{AffiliateId, CampaignId, TenantId},
+};
 
-use crate::domain::tenancy::TenantScope;
+use crate::domain::{event::Committed, tenancy::TenantScope};
 
 /// Messages that a listener may be behind before it loses some; it then reads the log.
 const TOPIC_CAPACITY: usize = 256;
 
-/// Events of one commit.
+/// What one commit did: its events, and whose totals it changed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EventBatch {
     pub tenant_id: TenantId,
+    /// 0, as the last, of a commit without events: behind nobody who follows the log.
     pub first_seq: i64,
     pub last_seq: i64,
     /// The events themselves, unless they are too many for a message.
     pub events: Option<Vec<event::Model>>,
+    /// Whose hourly totals changed, unless they are too many for a message. Clicks are in no log: this is all that tells
+    /// of them.
+    #[serde(default)]
+    pub counted: Option<Vec<(CampaignId, AffiliateId)>>,
 }
 
-/// Events of one commit that travel whole; larger commits send only their range.
-const EVENTS_PER_MESSAGE: usize = 200;
+/// Events of one commit that travel whole, and owners of totals; larger commits send only that there are some.
+const ITEMS_PER_MESSAGE: usize = 200;
 
 impl EventBatch {
-    /// The message for what a commit wrote; none when it wrote no event.
-    pub fn of(events: Vec<event::Model>) -> Option<Self> {
-        let (first, last) = (events.first()?, events.last()?);
+    /// The message for what a commit of a tenant did; none when nobody can wait for it.
+    pub fn of(tenant_id: TenantId, Committed { events, counted }: Committed) -> Option<Self> {
+        if events.is_empty() && counted.is_empty() {
+            return None;
+        }
         Some(Self {
-            tenant_id: first.tenant_id,
-            first_seq: first.seq,
-            last_seq: last.seq,
-            events: (events.len() <= EVENTS_PER_MESSAGE).then_some(events),
+            tenant_id,
+            first_seq: events.first().map_or(0, |event| event.seq),
+            last_seq: events.last().map_or(0, |event| event.seq),
+            events: (events.len() <= ITEMS_PER_MESSAGE).then_some(events),
+            counted: (counted.len() <= ITEMS_PER_MESSAGE).then(|| counted.into_iter().collect()),
         })
+    }
+
+    /// Whether totals may have changed whose owner `concerns`.
+    pub fn counts(&self, concerns: impl Fn(CampaignId, AffiliateId) -> bool) -> bool {
+        self.counted
+            .as_ref()
+            .is_none_or(|owners| owners.iter().any(|(campaign, affiliate)| concerns(*campaign, *affiliate)))
     }
 }
 
 /// What a listener hears.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// A commit's events.
+    /// What a commit did.
     Events(Arc<EventBatch>),
     /// Messages may have been lost: look into the log.
     Wake,

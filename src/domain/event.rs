@@ -1,8 +1,10 @@
 //! What the log says of a change, before it has a number; and which changes somebody follows.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tributary_entity::{
-    Instant,
+    Instant, event,
     ids::{AffiliateId, CampaignId},
     kinds::EventKind,
 };
@@ -41,6 +43,15 @@ impl NewEvent {
     }
 }
 
+/// What a transaction did that others may wait for.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    /// As the log holds them.
+    pub events: Vec<event::Model>,
+    /// Whose hourly totals changed.
+    pub counted: BTreeSet<(CampaignId, AffiliateId)>,
+}
+
 /// Which events somebody follows. All conditions must hold; whoever follows may be told of a few more and looks again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interest {
@@ -73,5 +84,15 @@ impl Interest {
             Ring::Tenant => self,
             Ring::Affiliate(own) => self.of_affiliates(Some(vec![own])),
         }
+    }
+
+    /// Whether an event's row meets all conditions.
+    pub fn covers(&self, row: &event::Model) -> bool {
+        fn one_of<T: PartialEq>(wanted: Option<&Vec<T>>, value: Option<T>) -> bool {
+            wanted.is_none_or(|wanted| value.is_some_and(|value| wanted.contains(&value)))
+        }
+        self.kinds.contains(&row.kind)
+            && one_of(self.campaign_ids.as_ref(), row.campaign_id)
+            && one_of(self.affiliate_ids.as_ref(), row.affiliate_id)
     }
 }

@@ -71,22 +71,56 @@ impl List {
         BASE64URL_NOPAD.encode(&bytes)
     }
 
-    fn decode(&self, field: &str, text: &str) -> Result<Position, Problem> {
-        let refuse = || Problem::new(ProblemCode::OutOfRange, &[field], "not a cursor of this list and order");
-        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| refuse())?;
-        let (tag, rest) = bytes.split_first().ok_or_else(refuse)?;
-        let (id, rest) = rest.split_first_chunk::<16>().ok_or_else(refuse)?;
+    /// The position of a text; none for any text that [`List::encode`] of another list made, or nobody.
+    fn decode(&self, text: &str) -> Option<Position> {
+        let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
+        let (tag, rest) = bytes.split_first()?;
+        let (id, rest) = rest.split_first_chunk::<16>()?;
         let (occurred_at, name) = if self.order.by_occurrence() {
-            let (micros, name) = rest.split_first_chunk::<8>().ok_or_else(refuse)?;
-            let at = Instant::from_timestamp_micros(i64::from_be_bytes(*micros)).ok_or_else(refuse)?;
-            (Some(at), name)
+            let (micros, name) = rest.split_first_chunk::<8>()?;
+            (Some(Instant::from_timestamp_micros(i64::from_be_bytes(*micros))?), name)
         } else {
             (None, rest)
         };
-        if *tag != self.order.tag() || name != self.name.as_bytes() {
-            return Err(refuse());
+        let is_own = *tag == self.order.tag() && name == self.name.as_bytes();
+        is_own.then(|| Position { occurred_at, id: Uuid::from_bytes(*id) })
+    }
+}
+
+/// Why a page cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// Its size.
+    Size(Problem),
+    /// A cursor that is none of this list and order.
+    Cursor,
+}
+
+/// How much of a list is wanted, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSize {
+    pub rows: u64,
+    /// From the list's end (`last`).
+    pub backward: bool,
+}
+
+impl PageSize {
+    /// Checks what a client asked for.
+    ///
+    /// # Errors
+    /// `REQUIRED` unless exactly one of the two is given, `OUT_OF_RANGE` outside 1..=[`PAGE_MAX`].
+    pub fn parse(first: Option<i32>, last: Option<i32>) -> Result<Self, Problem> {
+        let (field, size, backward) = match (first, last) {
+            (Some(first), None) => ("first", first, false),
+            (None, Some(last)) => ("last", last, true),
+            _ => {
+                return Err(Problem::new(ProblemCode::Required, &["first"], "give exactly one of `first` and `last`"));
+            }
+        };
+        if !(1..=PAGE_MAX).contains(&size) {
+            return Err(Problem::new(ProblemCode::OutOfRange, &[field], format!("from 1 to {PAGE_MAX}")));
         }
-        Ok(Position { occurred_at, id: Uuid::from_bytes(*id) })
+        Ok(Self { rows: size.unsigned_abs().into(), backward })
     }
 }
 
@@ -114,27 +148,14 @@ impl PageRequest {
     /// Checks what a client asked for.
     ///
     /// # Errors
-    /// `REQUIRED` unless exactly one of `first` and `last` is given, `OUT_OF_RANGE` outside 1..=[`PAGE_MAX`] and for
-    /// cursors of other lists.
-    pub fn parse(list: List, args: &PageArgs) -> Result<Self, Problem> {
-        let (field, size, backward) = match (args.first, args.last) {
-            (Some(first), None) => ("first", first, false),
-            (None, Some(last)) => ("last", last, true),
-            _ => {
-                return Err(Problem::new(ProblemCode::Required, &["first"], "give exactly one of `first` and `last`"));
-            }
+    /// As [`PageSize::parse`]; [`PageError::Cursor`] for cursors of other lists.
+    pub fn parse(list: List, args: &PageArgs) -> Result<Self, PageError> {
+        let PageSize { rows, backward } = PageSize::parse(args.first, args.last).map_err(PageError::Size)?;
+        let position = |text: &Option<String>| match text {
+            Some(text) => list.decode(text).map(Some).ok_or(PageError::Cursor),
+            None => Ok(None),
         };
-        if !(1..=PAGE_MAX).contains(&size) {
-            return Err(Problem::new(ProblemCode::OutOfRange, &[field], format!("from 1 to {PAGE_MAX}")));
-        }
-        let position = |field, text: &Option<String>| text.as_deref().map(|text| list.decode(field, text)).transpose();
-        Ok(Self {
-            list,
-            size: size.unsigned_abs().into(),
-            backward,
-            after: position("after", &args.after)?,
-            before: position("before", &args.before)?,
-        })
+        Ok(Self { list, size: rows, backward, after: position(&args.after)?, before: position(&args.before)? })
     }
 }
 
@@ -174,21 +195,20 @@ mod tests {
         for (order, occurred_at) in [(Order::CreatedDesc, None), (Order::OccurredAsc, Some(at))] {
             let position = Position { occurred_at, id: Uuid::from_u128(7) };
             let text = list(order).encode(&position);
-            assert_eq!(list(order).decode("after", &text), Ok(position));
-            assert!(List::new("Affiliate", order).decode("after", &text).is_err());
-            assert!(list(Order::CreatedAsc).decode("after", &text).is_err());
+            assert_eq!(list(order).decode(&text), Some(position));
+            assert_eq!(List::new("Affiliate", order).decode(&text), None);
+            assert_eq!(list(Order::CreatedAsc).decode(&text), None);
         }
         for text in ["", "!", "AAAA"] {
-            assert!(list(Order::CreatedDesc).decode("after", text).is_err());
+            let args = PageArgs { first: Some(1), after: Some(text.to_owned()), ..PageArgs::default() };
+            assert_eq!(PageRequest::parse(list(Order::CreatedDesc), &args), Err(PageError::Cursor));
         }
     }
 
     #[test]
     fn exactly_one_of_first_and_last_within_bounds() {
         let parse = |first, last| {
-            PageRequest::parse(list(Order::CreatedDesc), &PageArgs { first, last, ..PageArgs::default() })
-                .map(|request| (request.size, request.backward))
-                .map_err(|problem| problem.code)
+            PageSize::parse(first, last).map(|size| (size.rows, size.backward)).map_err(|problem| problem.code)
         };
         assert_eq!(parse(Some(1), None), Ok((1, false)));
         assert_eq!(parse(None, Some(100)), Ok((100, true)));

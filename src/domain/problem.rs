@@ -89,9 +89,15 @@ impl Problem {
         problem
     }
 
-    /// What a batch of a wrong size is answered.
-    pub fn batch_size(items: usize, max: usize) -> Option<Self> {
-        (items == 0 || items > max)
-            .then(|| Self::new(ProblemCode::BatchSize, &["items"], format!("from 1 to {max} items, not {items}")))
+    /// The same, seen from an input that this one's is `part` of.
+    pub fn within(mut self, part: &str) -> Self {
+        self.field.insert(0, part.to_owned());
+        self
+    }
+
+    /// What a batch of a wrong size is answered; `field` is the input's list.
+    pub fn batch_size(field: &[&str], size: usize, max: usize) -> Option<Self> {
+        (size == 0 || size > max)
+            .then(|| Self::new(ProblemCode::BatchSize, field, format!("from 1 to {max}, not {size}")))
     }
 }

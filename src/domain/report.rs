@@ -1,5 +1,7 @@
 //! Reports: totals by time and by what is asked, per currency, never mixed.
 
+use chrono::{DurationRound, TimeDelta};
+use serde::Serialize;
 use tributary_entity::{
     Instant,
     ids::{AffiliateId, CampaignId},
@@ -15,7 +17,7 @@ use super::{
 pub const PERIOD_MAX_DAYS: i64 = 3_660;
 
 /// What a report's rows are about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Dimension {
     Hour,
     Day,
@@ -41,18 +43,26 @@ impl ReportRequest {
     /// # Errors
     /// `OUT_OF_RANGE`.
     pub fn check(self) -> Result<Self, Problem> {
-        for (field, at) in [("from", self.from), ("until", self.until)] {
-            if hour(instant::checked(&[field], at)?) != at {
-                return Err(Problem::new(ProblemCode::OutOfRange, &[field], "a whole hour, UTC"));
-            }
-        }
-        let days = (self.until - self.from).num_days();
-        if self.until <= self.from || days > PERIOD_MAX_DAYS {
-            let message = format!("`until` is after `from`, by at most {PERIOD_MAX_DAYS} days");
-            return Err(Problem::new(ProblemCode::OutOfRange, &["until"], message));
-        }
+        check_period(self.from, self.until)?;
         Ok(self)
     }
+}
+
+/// Checks a period.
+///
+/// # Errors
+/// `OUT_OF_RANGE` at `from` or `until`.
+pub fn check_period(from: Instant, until: Instant) -> Result<(), Problem> {
+    for (field, at) in [("from", from), ("until", until)] {
+        if hour(instant::checked(&[field], at)?) != at {
+            return Err(Problem::new(ProblemCode::OutOfRange, &[field], "a whole hour, UTC"));
+        }
+    }
+    if until <= from || (until - from).num_days() > PERIOD_MAX_DAYS {
+        let message = format!("`until` is after `from`, by at most {PERIOD_MAX_DAYS} days");
+        return Err(Problem::new(ProblemCode::OutOfRange, &["until"], message));
+    }
+    Ok(())
 }
 
 /// Sums of rollups.
@@ -80,20 +90,30 @@ impl Totals {
     }
 }
 
-/// One row of a report: the dimensions that were asked for, and totals in one currency.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportRow {
+/// Which row of a report: the dimensions that were asked for, and the currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RowKey {
     pub bucket_at: Option<Instant>,
     pub campaign_id: Option<CampaignId>,
     pub affiliate_id: Option<AffiliateId>,
     pub currency: Currency,
+}
+
+/// One row of a report: totals in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportRow {
+    pub key: RowKey,
     pub totals: Totals,
 }
 
 /// The start of the hour of an instant, UTC: rollups are kept by it.
 pub fn hour(at: Instant) -> Instant {
-    use chrono::DurationRound;
-    at.duration_trunc(chrono::TimeDelta::hours(1)).expect("instants are of an era that truncates to hours")
+    at.duration_trunc(TimeDelta::hours(1)).expect("instants are of an era that truncates to hours")
+}
+
+/// The start of the day of an instant, UTC.
+pub fn day(at: Instant) -> Instant {
+    at.duration_trunc(TimeDelta::days(1)).expect("instants are of an era that truncates to days")
 }
 
 #[cfg(test)]

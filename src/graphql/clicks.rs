@@ -240,7 +240,7 @@ impl ClickMutation {
         #[graphql(desc = "The clicks.")] input: RecordClicksInput,
     ) -> Result<RecordClicksPayload> {
         let (services, viewer) = ctx.caller()?;
-        if let Some(problem) = Problem::batch_size(input.items.len(), BATCH_MAX) {
+        if let Some(problem) = Problem::batch_size(&["items"], input.items.len(), BATCH_MAX) {
             return Ok(RecordClicksPayload { items: Vec::new(), user_errors: vec![problem.into()] });
         }
         let inputs = input.items.into_iter().map(RecordClickInput::parse).collect();

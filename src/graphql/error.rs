@@ -86,7 +86,7 @@ pub(crate) fn to_graphql(error: ServiceError) -> Error {
         ServiceError::Unauthenticated => coded("UNAUTHENTICATED", "a valid credential is needed"),
         ServiceError::TokenExpired => coded("TOKEN_EXPIRED", "the token has expired"),
         ServiceError::Forbidden => coded("FORBIDDEN", "the credential does not permit this"),
-        ServiceError::CursorInvalid => coded("CURSOR_INVALID", "not a cursor of this subscription"),
+        ServiceError::CursorInvalid => coded("CURSOR_INVALID", "not a cursor of this list or subscription"),
         ServiceError::CursorExpired => {
             coded("CURSOR_EXPIRED", "the log no longer continues from this cursor; start anew without one")
         }

@@ -17,9 +17,11 @@ mod commissions;
 mod connection;
 pub mod context;
 mod conversions;
+mod dashboard;
 mod earnings;
 mod enrollments;
 pub mod error;
+mod events;
 pub mod execution;
 mod explanation;
 mod goals;
@@ -43,7 +45,7 @@ mod subscriptions;
 mod users;
 mod viewer;
 
-use async_graphql::{MergedObject, SDLExportOptions, Schema};
+use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};
 
 use connection::Paged;
 
@@ -62,6 +64,7 @@ pub struct Query(
     earnings::EarningsQuery,
     ledger::LedgerQuery,
     reports::ReportQuery,
+    events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
 );
@@ -82,13 +85,17 @@ pub struct Mutation(
     conversions::ConversionMutation,
 );
 
+/// Watch.
+#[derive(MergedSubscription, Default)]
+pub struct Subscription(subscriptions::FeedSubscription, events::EventSubscription, dashboard::DashboardSubscription);
+
 /// The whole schema.
-pub type ApiSchema = Schema<Query, Mutation, subscriptions::Subscription>;
+pub type ApiSchema = Schema<Query, Mutation, Subscription>;
 
 /// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]). In production its
 /// errors suggest no names.
 pub fn schema(is_production: bool) -> ApiSchema {
-    let schema = Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription);
+    let schema = Schema::build(Query::default(), Mutation::default(), Subscription::default());
     let schema = if is_production { schema.disable_suggestions() } else { schema };
     schema
         .extension(nullable::NullableFields)

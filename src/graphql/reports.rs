@@ -1,6 +1,7 @@
 //! Reports.
 
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result};
+use chrono::SecondsFormat;
 use tributary_entity::{Instant, money};
 
 use super::{
@@ -16,7 +17,7 @@ use crate::{
     domain::{
         instant,
         problem::Problem,
-        report::{Dimension, ReportRequest, ReportRow as Row},
+        report::{Dimension, ReportRequest, ReportRow as Row, RowKey},
     },
     services,
 };
@@ -65,32 +66,37 @@ impl ReportInput {
 
 /// Totals in one currency. Rejected conversions count nowhere.
 #[derive(Description)]
-pub(super) struct ReportRow(Row);
+pub(super) struct ReportRow(pub Row);
 
 #[Object(use_type_description)]
 impl ReportRow {
+    /// Tells the row from the others of its report or dashboard, and stays the same while its values change; opaque.
+    async fn key(&self) -> String {
+        key(&self.0.key)
+    }
+
     /// Start of the hour or day; null when not grouped by time.
     async fn period(&self) -> Option<Instant> {
-        self.0.bucket_at
+        self.0.key.bucket_at
     }
 
     /// Null when not grouped by campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        let Some(id) = self.0.campaign_id else { return Ok(None) };
+        let Some(id) = self.0.key.campaign_id else { return Ok(None) };
         Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// Null when not grouped by affiliate.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        let Some(id) = self.0.affiliate_id else { return Ok(None) };
+        let Some(id) = self.0.key.affiliate_id else { return Ok(None) };
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
     /// The currency of the amounts; clicks are counted in their campaign's.
     async fn currency(&self) -> CurrencyCode {
-        self.0.currency.into()
+        self.0.key.currency.into()
     }
 
     /// All clicks, invalid ones too.
@@ -115,12 +121,12 @@ impl ReportRow {
 
     /// What customers paid.
     async fn sale_amount(&self) -> Money {
-        money::Money::new(self.0.totals.sale_minor, self.0.currency).into()
+        money::Money::new(self.0.totals.sale_minor, self.0.key.currency).into()
     }
 
     /// What affiliates earn.
     async fn commission(&self) -> Money {
-        money::Money::new(self.0.totals.commission_minor, self.0.currency).into()
+        money::Money::new(self.0.totals.commission_minor, self.0.key.currency).into()
     }
 
     /// Conversions per click; null without clicks.
@@ -130,13 +136,24 @@ impl ReportRow {
 
     /// Commission per click, in the currency's unit; null without clicks.
     async fn epc(&self) -> Option<Decimal> {
-        Decimal::ratio(self.0.totals.commission_minor, self.0.totals.clicks_unique, self.0.currency.exponent())
+        Decimal::ratio(self.0.totals.commission_minor, self.0.totals.clicks_unique, self.0.key.currency.exponent())
     }
 
     /// Sale amount per conversion, in the currency's unit; null without conversions.
     async fn aov(&self) -> Option<Decimal> {
-        Decimal::ratio(self.0.totals.sale_minor, self.0.totals.conversions, self.0.currency.exponent())
+        Decimal::ratio(self.0.totals.sale_minor, self.0.totals.conversions, self.0.key.currency.exponent())
     }
+}
+
+/// The public form of a row's key.
+pub(super) fn key(key: &RowKey) -> String {
+    let RowKey { bucket_at, campaign_id, affiliate_id, currency } = key;
+    let parts = [
+        bucket_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        campaign_id.map(|id| id.to_string()),
+        affiliate_id.map(|id| id.to_string()),
+    ];
+    parts.into_iter().flatten().chain(std::iter::once(currency.code().to_owned())).collect::<Vec<_>>().join("/")
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Context, Description, Enum, ID, Result, SimpleObject, Subscription as GraphqlSubscription};
+use async_graphql::{Context, Enum, ID, Result, SimpleObject, Subscription};
 use futures_util::Stream;
 use tributary_entity::{Instant, ids::AffiliateId, kinds::EventKind};
 
@@ -60,12 +60,11 @@ pub(super) struct ConversionEvent {
     recorded_at: Instant,
 }
 
-/// Watch.
-#[derive(Description)]
-pub struct Subscription;
+#[derive(Default)]
+pub(super) struct FeedSubscription;
 
-#[GraphqlSubscription(use_type_description)]
-impl Subscription {
+#[Subscription]
+impl FeedSubscription {
     /// New and changed conversions that the viewer may see, each change once, in the order of their commit. Without
     /// `after`, from now on; with it, everything since.
     #[graphql(guard = "Needs(Permission::ReadConversions)")]

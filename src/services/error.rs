@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::{
     auth::{AuthError, passwords::HashError},
-    domain::problem::{Problem, ProblemCode},
+    domain::{
+        page::PageError,
+        problem::{Problem, ProblemCode},
+    },
     store::error::{Constraint, StoreError},
 };
 
@@ -30,7 +33,7 @@ pub enum ServiceError {
     /// The database is away; the same call with the same key may succeed later.
     #[error("unavailable")]
     Unavailable,
-    /// A cursor of another tenant, filter or subscription, or no cursor at all.
+    /// A cursor of another list or stream, filter, order or tenant, or no cursor at all.
     #[error("invalid cursor")]
     CursorInvalid,
     /// The log no longer continues from the cursor.
@@ -86,6 +89,15 @@ impl From<Problem> for ServiceError {
 impl From<Vec<Problem>> for ServiceError {
     fn from(problems: Vec<Problem>) -> Self {
         Self::Refused(problems)
+    }
+}
+
+impl From<PageError> for ServiceError {
+    fn from(error: PageError) -> Self {
+        match error {
+            PageError::Size(problem) => problem.into(),
+            PageError::Cursor => Self::CursorInvalid,
+        }
     }
 }
 

@@ -12,10 +12,12 @@ pub mod campaigns;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod dashboard;
 pub mod documents;
 pub mod earnings;
 pub mod enrollments;
 pub mod error;
+pub mod events;
 pub mod feed;
 pub mod goals;
 pub mod holds;
@@ -31,7 +33,7 @@ pub mod users;
 
 use std::sync::Arc;
 
-use tributary_entity::{Instant, event};
+use tributary_entity::{Instant, ids::TenantId};
 
 pub use error::ServiceError;
 
@@ -40,7 +42,7 @@ use crate::{
     auth::{Passwords, Tokens, Viewer},
     bus::{EventBatch, EventBus},
     config::Settings,
-    domain::cursor::CursorKey,
+    domain::{cursor::CursorKey, event::Committed},
     limits::RateLimits,
     store::{database::Db, error::StoreError, scope::Tx},
 };
@@ -78,6 +80,7 @@ pub struct Services {
     pub passwords: Passwords,
     pub cursors: Arc<CursorKey>,
     pub feeds: feed::Feeds,
+    pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
 }
 
@@ -98,22 +101,23 @@ impl Services {
 
     /// Commits and tells what was logged.
     pub(crate) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
-        self.announce(tx.commit().await?);
+        self.announce(tx.scope().tenant_id(), tx.commit().await?);
         Ok(())
     }
 
-    /// Tells what a commit has logged: this node's credentials at once, and the bus.
-    fn announce(&self, events: Vec<event::Model>) {
-        self.access.heed(&events);
-        if let Some(batch) = EventBatch::of(events) {
+    /// Tells what a commit of a tenant did: this node's credentials at once, and the bus.
+    fn announce(&self, tenant_id: TenantId, committed: Committed) {
+        self.access.heed(&committed.events);
+        if let Some(batch) = EventBatch::of(tenant_id, committed) {
             self.bus.publish(batch);
         }
     }
 }
 
-/// Commits a transaction and hands its events to the bus.
+/// Commits a transaction and tells the bus what it did.
 pub(crate) async fn publish(bus: &dyn EventBus, tx: Tx) -> Result<(), StoreError> {
-    if let Some(batch) = EventBatch::of(tx.commit().await?) {
+    let tenant_id = tx.scope().tenant_id();
+    if let Some(batch) = EventBatch::of(tenant_id, tx.commit().await?) {
         bus.publish(batch);
     }
     Ok(())

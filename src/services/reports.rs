@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DurationRound, TimeDelta};
-
 use super::{ServiceError, Services};
 use crate::{
     auth::Viewer,
     domain::{
+        dashboard::Top,
         problem::{Problem, ProblemCode},
-        report::{Dimension, ReportRequest, ReportRow, Totals},
+        report::{self, Dimension, ReportRequest, ReportRow, RowKey, Totals},
     },
-    store::rollups,
+    store::{rollups, scope::Tx},
 };
 
 /// A report of what the viewer may see; rows in the order of its dimensions, at most [`ROWS_MAX`].
@@ -25,9 +24,18 @@ pub async fn report(
 ) -> Result<Vec<ReportRow>, ServiceError> {
     let request = request.check()?;
     let tx = services.snapshot(viewer).await?;
+    read(&tx, &request, None).await
+}
+
+/// The most rows of one report.
+pub const ROWS_MAX: usize = 10_000;
+
+/// The rows of a checked report, in the order of its dimensions; with `top`, at least its rows.
+pub(super) async fn read(tx: &Tx, request: &ReportRequest, top: Option<Top>) -> Result<Vec<ReportRow>, ServiceError> {
+    // The database has hours only: the best days are not among the best hours.
     let days = request.group_by.contains(&Dimension::Day) && !request.group_by.contains(&Dimension::Hour);
-    let read_max = if days { ROWS_MAX * 24 } else { ROWS_MAX };
-    let rows = rollups::report(&tx, &request, read_max + 1).await?;
+    let (top, read_max) = if days { (None, ROWS_MAX * 24) } else { (top, ROWS_MAX) };
+    let rows = rollups::report(tx, request, top, read_max + 1).await?;
     let read = rows.len();
     let rows = if days { by_day(rows)? } else { rows };
     if read > read_max || rows.len() > ROWS_MAX {
@@ -37,25 +45,13 @@ pub async fn report(
     Ok(rows)
 }
 
-/// The most rows of one report.
-pub const ROWS_MAX: usize = 10_000;
-
 /// Sums hours to days, UTC.
 fn by_day(rows: Vec<ReportRow>) -> Result<Vec<ReportRow>, ServiceError> {
-    let mut days: BTreeMap<_, Totals> = BTreeMap::new();
-    for row in rows {
-        let day = row.bucket_at.and_then(|at| at.duration_trunc(TimeDelta::days(1)).ok());
-        let sum = days.entry((day, row.campaign_id, row.affiliate_id, row.currency)).or_default();
-        *sum = sum.checked_add(&row.totals).ok_or(ServiceError::Internal("a total is out of range"))?;
+    let mut days: BTreeMap<RowKey, Totals> = BTreeMap::new();
+    for ReportRow { key, totals } in rows {
+        let bucket_at = key.bucket_at.map(report::day);
+        let sum = days.entry(RowKey { bucket_at, ..key }).or_default();
+        *sum = sum.checked_add(&totals).ok_or(ServiceError::Internal("a total is out of range"))?;
     }
-    Ok(days
-        .into_iter()
-        .map(|((bucket_at, campaign_id, affiliate_id, currency), totals)| ReportRow {
-            bucket_at,
-            campaign_id,
-            affiliate_id,
-            currency,
-            totals,
-        })
-        .collect())
+    Ok(days.into_iter().map(|(key, totals)| ReportRow { key, totals }).collect())
 }

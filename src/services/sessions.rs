@@ -12,8 +12,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tributary_entity::{
-    Instant, event,
-    ids::{SessionId, UserId},
+    Instant,
+    ids::{SessionId, TenantId, UserId},
     kinds::EventKind,
     session, user,
 };
@@ -27,7 +27,7 @@ use crate::{
         tokens::{Grant, Subject},
     },
     domain::{
-        event::NewEvent,
+        event::{Committed, NewEvent},
         problem::{Problem, ProblemCode},
         tenancy::TenantScope,
         tenant, text,
@@ -77,7 +77,7 @@ pub async fn login(services: &Services, client: &str, input: LoginInput) -> Resu
         let hit = services.limits.hit(&name, limit).await;
         hit.map_err(|retry_after| ServiceError::RateLimited { retry_after })?;
     }
-    Desk::of(services, &|events| services.announce(events)).login(input).await
+    Desk::of(services, &|tenant_id, committed| services.announce(tenant_id, committed)).login(input).await
 }
 
 /// Renews a session: answers new tokens and makes the presented one worthless.
@@ -85,7 +85,7 @@ pub async fn login(services: &Services, client: &str, input: LoginInput) -> Resu
 /// # Errors
 /// `INVALID_CREDENTIALS` for a token that is not (or no longer) good; the session ends when the token was used before.
 pub async fn refresh(services: &Services, refresh_token: &str) -> Result<SessionTokens, ServiceError> {
-    Desk::of(services, &|events| services.announce(events)).refresh(refresh_token).await
+    Desk::of(services, &|tenant_id, committed| services.announce(tenant_id, committed)).refresh(refresh_token).await
 }
 
 /// Ends the session of a refresh token, in whichever generation. Ending it again changes nothing.
@@ -93,8 +93,11 @@ pub async fn refresh(services: &Services, refresh_token: &str) -> Result<Session
 /// # Errors
 /// `INVALID_CREDENTIALS` for a text that is no refresh token of ours.
 pub async fn logout(services: &Services, refresh_token: &str) -> Result<(), ServiceError> {
-    Desk::of(services, &|events| services.announce(events)).logout(refresh_token).await
+    Desk::of(services, &|tenant_id, committed| services.announce(tenant_id, committed)).logout(refresh_token).await
 }
+
+/// Who is told what a commit of a tenant did.
+type Announce<'a> = &'a (dyn Fn(TenantId, Committed) + Sync);
 
 /// The part of the services that sessions need.
 struct Desk<'a> {
@@ -102,14 +105,14 @@ struct Desk<'a> {
     tokens: &'a Tokens,
     passwords: &'a Passwords,
     /// Told what was logged, once it is committed.
-    announce: &'a (dyn Fn(Vec<event::Model>) + Sync),
+    announce: Announce<'a>,
     now: Instant,
     access_token_secs: i64,
     refresh_token_secs: i64,
 }
 
 impl<'a> Desk<'a> {
-    fn of(services: &'a Services, announce: &'a (dyn Fn(Vec<event::Model>) + Sync)) -> Self {
+    fn of(services: &'a Services, announce: Announce<'a>) -> Self {
         Self {
             db: &services.db,
             tokens: &services.tokens,
@@ -220,7 +223,7 @@ impl<'a> Desk<'a> {
         sessions::revoke(&mut tx, row.id, self.now).await?;
         let ended = Ended { id: row.id, user_id: row.user_id };
         tx.record(NewEvent::new(EventKind::SessionEnded, row.id.uuid(), &ended, self.now));
-        (self.announce)(tx.commit().await?);
+        (self.announce)(tx.scope().tenant_id(), tx.commit().await?);
         Ok(())
     }
 
@@ -340,7 +343,7 @@ mod tests {
                 db: &self.db,
                 tokens: &self.tokens,
                 passwords: &self.passwords,
-                announce: &|_| {},
+                announce: &|_, _| {},
                 now: self.now + TimeDelta::seconds(secs),
                 access_token_secs: 900,
                 refresh_token_secs: 3_600,

@@ -1,13 +1,16 @@
 //! The event log: appended at commit with gap-free numbers, read by number.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{event, tenant_counter};
 
 use super::{
     error::StoreError,
     scope::{Tx, any_of},
 };
-use crate::domain::event::{Interest, NewEvent};
+use crate::domain::{
+    event::{Interest, NewEvent},
+    log::Stretch,
+};
 
 /// Numbers events and writes them. The last thing a transaction does: the counter row stays locked until the commit, so
 /// that the order of numbers is the order of commits and nobody ever sees a gap.
@@ -75,16 +78,41 @@ pub async fn list_of_interest(
     last: i64,
     limit: u64,
 ) -> Result<Vec<event::Model>, StoreError> {
-    let mut select = after(tx, seq, limit)
-        .filter(event::Column::Seq.lte(last))
-        .filter(event::Column::Kind.is_in(interest.kinds.iter().copied()));
+    let select = after(tx, seq, limit).filter(event::Column::Seq.lte(last)).filter(of_interest(interest));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// Up to `limit` events of a stretch that an interest covers and the scope's ring may see, from the stretch's begin, or
+/// from its end `backward`.
+///
+/// # Errors
+/// As the database answers.
+pub async fn list_within(
+    tx: &Tx,
+    stretch: Stretch,
+    interest: &Interest,
+    backward: bool,
+    limit: u64,
+) -> Result<Vec<event::Model>, StoreError> {
+    let direction = if backward { Order::Desc } else { Order::Asc };
+    let select = tx
+        .visible::<event::Entity>()
+        .filter(event::Column::Seq.between(stretch.first, stretch.last))
+        .filter(of_interest(interest))
+        .order_by(event::Column::Seq, direction);
+    Ok(select.limit(limit).all(tx.connection()).await?)
+}
+
+/// The conditions of [`Interest::covers`].
+fn of_interest(interest: &Interest) -> Condition {
+    let mut condition = any_of(event::Column::Kind, interest.kinds.iter().copied());
     if let Some(ids) = &interest.campaign_ids {
-        select = select.filter(any_of(event::Column::CampaignId, ids.iter().copied()));
+        condition = condition.add(any_of(event::Column::CampaignId, ids.iter().copied()));
     }
     if let Some(ids) = &interest.affiliate_ids {
-        select = select.filter(any_of(event::Column::AffiliateId, ids.iter().copied()));
+        condition = condition.add(any_of(event::Column::AffiliateId, ids.iter().copied()));
     }
-    Ok(select.all(tx.connection()).await?)
+    condition
 }
 
 fn after(tx: &Tx, seq: i64, limit: u64) -> Select<event::Entity> {

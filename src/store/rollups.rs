@@ -16,7 +16,8 @@ use super::{
     scope::Tx,
 };
 use crate::domain::{
-    report::{Dimension, ReportRequest, ReportRow, Totals},
+    dashboard::{Metric, Top},
+    report::{Dimension, ReportRequest, ReportRow, RowKey, Totals},
     tenancy::Ring,
 };
 
@@ -41,7 +42,7 @@ pub struct RollupKey {
 /// # Errors
 /// `Constraint::CounterRange` when one would leave its range; nothing is added then.
 pub async fn add(tx: &mut Tx, deltas: &BTreeMap<RollupKey, Totals>) -> Result<(), StoreError> {
-    let deltas: Vec<Delta> = deltas
+    let rows: Vec<Delta> = deltas
         .iter()
         .map(|(key, totals)| Delta {
             key: vec![key.bucket_at.into(), key.campaign_id.into(), key.affiliate_id.into(), key.currency.into()],
@@ -55,14 +56,22 @@ pub async fn add(tx: &mut Tx, deltas: &BTreeMap<RollupKey, Totals>) -> Result<()
             ],
         })
         .collect();
-    ROLLUPS.add(tx, &deltas).await
+    ROLLUPS.add(tx, &rows).await?;
+    tx.count(deltas.keys().map(|key| (key.campaign_id, key.affiliate_id)));
+    Ok(())
 }
 
-/// Up to `limit` rows of a report, of what the scope's ring may see. Days are summed by the caller from hours.
+/// Up to `limit` rows of a report, of what the scope's ring may see; with `top`, the best of each currency. Days are
+/// summed by the caller from hours.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn report(tx: &Tx, request: &ReportRequest, limit: usize) -> Result<Vec<ReportRow>, StoreError> {
+pub async fn report(
+    tx: &Tx,
+    request: &ReportRequest,
+    top: Option<Top>,
+    limit: usize,
+) -> Result<Vec<ReportRow>, StoreError> {
     let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), request.from.into(), request.until.into()];
     let mut conditions = String::new();
     let mut restrict = |column: &str, ids: Vec<Value>| {
@@ -101,20 +110,29 @@ pub async fn report(tx: &Tx, request: &ReportRequest, limit: usize) -> Result<Ve
     let sums: Vec<String> =
         ROLLUPS.counters.iter().map(|column| format!("{} AS {column}", dialect::sum(column))).collect();
     let columns = columns.join(", ");
-    let sql = format!(
+    let mut sql = format!(
         "SELECT {columns}, {} FROM rollup_hourly \
-         WHERE tenant_id = $1 AND bucket_at >= $2 AND bucket_at < $3{conditions} GROUP BY {columns} ORDER BY {columns} \
-         LIMIT {limit}",
+         WHERE tenant_id = $1 AND bucket_at >= $2 AND bucket_at < $3{conditions} GROUP BY {columns}",
         sums.join(", ")
     );
+    if let Some(Top { by, rows }) = top {
+        let by = counter(by);
+        sql = format!(
+            "SELECT * FROM (SELECT sums.*, ROW_NUMBER() OVER (PARTITION BY currency ORDER BY {by} DESC, {columns}) AS place \
+             FROM ({sql}) sums) ranked WHERE place <= {rows}"
+        );
+    }
+    sql = format!("{sql} ORDER BY {columns} LIMIT {limit}");
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     rows.iter()
         .map(|row| {
             Ok(ReportRow {
-                bucket_at: by_time.then(|| row.try_get("", "bucket_at")).transpose()?,
-                campaign_id: by_campaign.then(|| row.try_get("", "campaign_id")).transpose()?,
-                affiliate_id: by_affiliate.then(|| row.try_get("", "affiliate_id")).transpose()?,
-                currency: row.try_get("", "currency")?,
+                key: RowKey {
+                    bucket_at: by_time.then(|| row.try_get("", "bucket_at")).transpose()?,
+                    campaign_id: by_campaign.then(|| row.try_get("", "campaign_id")).transpose()?,
+                    affiliate_id: by_affiliate.then(|| row.try_get("", "affiliate_id")).transpose()?,
+                    currency: row.try_get("", "currency")?,
+                },
                 totals: Totals {
                     clicks_gross: row.try_get("", "clicks_gross")?,
                     clicks_unique: row.try_get("", "clicks_unique")?,
@@ -126,4 +144,14 @@ pub async fn report(tx: &Tx, request: &ReportRequest, limit: usize) -> Result<Ve
             })
         })
         .collect()
+}
+
+/// The column that a metric is the sum of.
+const fn counter(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Clicks => "clicks_unique",
+        Metric::Conversions => "conversions",
+        Metric::SaleAmount => "sale_minor",
+        Metric::Commission => "commission_minor",
+    }
 }

@@ -3,18 +3,20 @@
 //! Every find filters by the scope's tenant, every insert stamps it, and on PostgreSQL row-level security is told it as
 //! the first statement. Nobody outside `store` can make a query, because nobody holds a connection.
 
+use std::collections::BTreeSet;
+
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany,
     IntoActiveModel, Iterable, QueryFilter, Select, Statement, UpdateMany, Value,
 };
 use tributary_entity::{
-    event,
+    ids::{AffiliateId, CampaignId},
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
 use super::{dialect, error::StoreError, events};
 use crate::domain::{
-    event::NewEvent,
+    event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
 };
 
@@ -25,6 +27,8 @@ pub struct Tx {
     backend: DbBackend,
     /// Events of this transaction, numbered and written at commit: the counter row that numbers them is held shortest.
     pending: Vec<NewEvent>,
+    /// Whose hourly totals this transaction changes.
+    counted: BTreeSet<(CampaignId, AffiliateId)>,
 }
 
 impl Tx {
@@ -42,7 +46,7 @@ impl Tx {
                 ))
                 .await?;
         }
-        Ok(Self { inner, scope, backend, pending: Vec::new() })
+        Ok(Self { inner, scope, backend, pending: Vec::new(), counted: BTreeSet::new() })
     }
 
     /// Whose rows this transaction sees.
@@ -200,16 +204,21 @@ impl Tx {
         self.pending.push(event);
     }
 
-    /// Numbers and writes the recorded events and commits. Answers them as the log holds them.
+    /// Notes whose hourly totals change with this transaction.
+    pub(super) fn count(&mut self, owners: impl Iterator<Item = (CampaignId, AffiliateId)>) {
+        self.counted.extend(owners);
+    }
+
+    /// Numbers and writes the recorded events and commits.
     ///
     /// # Errors
     /// As the database answers; nothing of the transaction is kept then (or, when the connection broke at the very
     /// commit, its outcome is unknown, which idempotency keys resolve).
-    pub async fn commit(mut self) -> Result<Vec<event::Model>, StoreError> {
+    pub async fn commit(mut self) -> Result<Committed, StoreError> {
         let pending = std::mem::take(&mut self.pending);
-        let written = events::append(&mut self, pending).await?;
+        let events = events::append(&mut self, pending).await?;
         self.inner.commit().await?;
-        Ok(written)
+        Ok(Committed { events, counted: self.counted })
     }
 }
 

@@ -167,11 +167,11 @@ on_both! {
         for list in ["clicks", "campaigns", "commissions", "occurred"] {
             for (size, end) in [("first", "after"), ("last", "before")] {
                 let code = owner.error_code(QUERY, json!({ size: 1, end: cursor(list) })).await;
-                assert_eq!(code, "OUT_OF_RANGE", "{end} of {list}");
+                assert_eq!(code, "CURSOR_INVALID", "{end} of {list}");
             }
         }
         for nonsense in ["", "x", "ZZZZZZZZZZZZ"] {
-            assert_eq!(owner.error_code(QUERY, json!({ "first": 1, "after": nonsense })).await, "OUT_OF_RANGE");
+            assert_eq!(owner.error_code(QUERY, json!({ "first": 1, "after": nonsense })).await, "CURSOR_INVALID");
         }
     }
 

@@ -153,7 +153,7 @@ on_both! {
             for (direction, side) in [("first", "after"), ("last", "before")] {
                 for wrong in ["", "nonsense", "AAAA", "\\u0000"] {
                     let page = format!("{direction}: 1, {side}: \"{wrong}\"");
-                    assert_eq!(pages.code(&owner, &name, &field, &page).await, "OUT_OF_RANGE", "{name}({page})");
+                    assert_eq!(pages.code(&owner, &name, &field, &page).await, "CURSOR_INVALID", "{name}({page})");
                 }
                 let page = format!("{direction}: 1, {side}: {cursor}");
                 let answer = pages.read(&owner, &name, &field, &page).await;

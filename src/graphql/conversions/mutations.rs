@@ -186,7 +186,7 @@ impl ConversionMutation {
         #[graphql(desc = "The conversions.")] input: RecordConversionsInput,
     ) -> Result<RecordConversionsPayload> {
         let (services, viewer) = ctx.caller()?;
-        if let Some(problem) = Problem::batch_size(input.items.len(), BATCH_MAX) {
+        if let Some(problem) = Problem::batch_size(&["items"], input.items.len(), BATCH_MAX) {
             return Ok(RecordConversionsPayload { items: Vec::new(), user_errors: vec![problem.into()] });
         }
         let inputs = input.items.into_iter().map(RecordConversionInput::parse).collect();
@@ -229,7 +229,7 @@ async fn review(
         replayed: false,
         user_errors: problems.into_iter().map(Into::into).collect(),
     };
-    if let Some(problem) = Problem::batch_size(named.len(), BATCH_MAX) {
+    if let Some(problem) = Problem::batch_size(&["ids"], named.len(), BATCH_MAX) {
         return Ok(refused(vec![problem]));
     }
     let ids: Vec<ConversionId> = match named.iter().map(|id| ids::parse(&["ids"], id)).collect() {

@@ -37,6 +37,9 @@ pub(in crate::graphql) enum Class {
     Stream,
     /// Each answer is the whole state: the newest is enough.
     State,
+    /// Each answer changes what those before it told, and is made when the one before it was taken: for each client of
+    /// its own.
+    Changes,
 }
 
 /// What an opened field says of itself.

@@ -172,8 +172,7 @@ impl Running {
         viewer: &Viewer,
         key: &Key,
     ) -> Result<Self, Refusal> {
-        let nobody = Viewer { actor: Actor::System, expires_at: None, ..viewer.clone() };
-        let mut run = Run::open(schema, services, nobody, &key.document, Start::Tip, None).await?;
+        let mut run = Run::open(schema, services, nobody(viewer), &key.document, Start::Tip, None).await?;
         let source = run.source();
         let (class, epoch) = (source.class, source.places.epoch);
         let audience = Arc::new(Audience::new(source.begin));
@@ -181,6 +180,10 @@ impl Running {
         task.spawn({
             let (audience, services, meters) = (Arc::clone(&audience), services.clone(), Arc::clone(meters));
             async move {
+                if class == Class::Changes {
+                    // Each client has its own answers; what is shared behind them is kept here.
+                    std::future::pending::<()>().await;
+                }
                 while let Some(item) = run.next().await {
                     meters.executions.increment(1);
                     if let Some(at) = item.happened_at {
@@ -212,6 +215,11 @@ impl Running {
     }
 }
 
+/// A viewer with the same rights, nobody's person and without an end.
+pub(super) fn nobody(viewer: &Viewer) -> Viewer {
+    Viewer { actor: Actor::System, expires_at: None, ..viewer.clone() }
+}
+
 impl Audience {
     const fn new(seq: i64) -> Self {
         Self(Mutex::new(Seats { seq, ended: false, next_id: 0, taken: BTreeMap::new() }))
@@ -230,6 +238,7 @@ impl Audience {
             match class {
                 Class::Stream => drop(queue.push(Arc::clone(item))),
                 Class::State => conflated += u64::from(queue.replace(Arc::clone(item))),
+                Class::Changes => {}
             }
         }
         meters.deliveries.increment(seats.taken.len() as u64);

@@ -8,8 +8,10 @@
 //! - [`state`] for a *state*: first as it is, then the newest after changes that come close together. `read` reads the
 //!   whole state with its place in the log, `show` makes the answer. Each answer must be whole: whoever is slow gets
 //!   fewer of them.
+//! - [`changes`] for a state of many rows: first as it is, then what changed since the client's last answer. The answers
+//!   come from a service that gathers changes while the client is not ready, and shares what is costly by itself.
 //!
-//! Both take care of cursors, of going on after an outage, and of what the live machinery asks for (`LiveContext`).
+//! All take care of cursors, of going on after an outage, and of what the live machinery asks for (`LiveContext`).
 
 use std::{future::ready, time::Duration};
 
@@ -151,6 +153,38 @@ where
     }))
 }
 
+/// A field that tells of a state by its changes: `answers` begins with the whole state, which is of the place `at`.
+///
+/// # Errors
+/// `CURSOR_INVALID`; `CURSOR_EXPIRED` for a cursor of another history.
+pub(in crate::graphql) fn changes<C, T, S, W>(
+    ctx: &Context<'_>,
+    binding: Binding,
+    after: Option<Cursor>,
+    at: Position,
+    answers: S,
+    mut show: W,
+) -> Result<impl Stream<Item = Result<T>> + Send + 'static + use<C, T, S, W>>
+where
+    S: Stream<Item = std::result::Result<(Position, C), ServiceError>> + Send + 'static,
+    W: FnMut(C, Place<'_>) -> T + Send + 'static,
+{
+    let live = ctx.request().live.clone();
+    // Any place of this history: the client may know a later one by another node, at which nothing here changed.
+    begin(&binding, start(ctx, after), Position { seq: i64::MAX, ..at }).or_graphql()?;
+    let places = Places { binding, epoch: at.epoch };
+    if let Some(live) = &live {
+        live.opened(Source { class: Class::Changes, places: places.clone(), begin: at.seq });
+    }
+    Ok(answers.map(move |answer| match answer {
+        Ok((position, change)) => {
+            reached(live.as_deref(), position.seq, None);
+            Ok(show(change, Place { places: &places, seq: position.seq }))
+        }
+        Err(error) => Err(broke(live.as_deref(), error)),
+    }))
+}
+
 /// Follows a state.
 struct Watch<S, R> {
     services: Services,
@@ -208,12 +242,16 @@ async fn open(ctx: &Context<'_>, topic: Topic) -> Result<(Member, Places, i64)> 
     let Topic { binding, interest, after } = topic;
     let member = services.feeds.join(&viewer.scope, interest).await.or_graphql()?;
     let tip = member.tip();
-    let start = match ctx.request().live.as_deref().map(|live: &LiveContext| live.start.clone()) {
+    let seq = begin(&binding, start(ctx, after), tip).or_graphql()?;
+    Ok((member, Places { binding, epoch: tip.epoch }, seq))
+}
+
+/// Where the live machinery, or else the client, wants the field to begin.
+fn start(ctx: &Context<'_>, after: Option<Cursor>) -> Start {
+    match ctx.request().live.as_deref().map(|live: &LiveContext| live.start.clone()) {
         Some(start) => start,
         None => after.map_or(Start::Tip, |Cursor(text)| Start::Cursor(text)),
-    };
-    let seq = begin(&binding, start, tip).or_graphql()?;
-    Ok((member, Places { binding, epoch: tip.epoch }, seq))
+    }
 }
 
 fn begin(binding: &Binding, start: Start, tip: Position) -> std::result::Result<i64, ServiceError> {

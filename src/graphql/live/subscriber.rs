@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::{
     Delivery, Ended, Hub,
     context::{Class, Start},
-    group::{Key, Seat},
+    group::{Key, Seat, nobody},
     meters::{self, Present},
     run::{Item, Run, refused, server_error},
 };
@@ -54,7 +54,7 @@ pub struct Subscriber {
 enum State {
     /// On the way into a group again.
     Joining(BoxFuture<'static, Result<Joined, Refusal>>),
-    /// Reads up to the seat's place.
+    /// Reads up to the seat's place; changes, for ever.
     Reading(Box<Run>, Seat),
     /// Takes what the group publishes.
     Live(Seat),
@@ -164,7 +164,10 @@ async fn join(hub: &Arc<Hub>, viewer: &Viewer, key: &Arc<Key>, start: Start) -> 
     if seat.class == Class::Stream && matches!(start, Start::Tip) {
         return Ok(Joined { seat, run: None });
     }
-    let run = Run::open(&hub.schema, &hub.services, viewer.clone(), &key.document, start, Some(seat.seq)).await?;
+    // Changes build on each other: they stay an own execution's, to the end.
+    let until = (seat.class != Class::Changes).then_some(seat.seq);
+    // The end is the subscriber's to keep: under a renewed credential the execution goes on.
+    let run = Run::open(&hub.schema, &hub.services, nobody(viewer), &key.document, start, until).await?;
     Ok(Joined { seat, run: Some(Box::new(run)) })
 }
 

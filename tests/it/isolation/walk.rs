@@ -149,7 +149,7 @@ async fn read(
             None => sdl.selection(&node, DEPTH - 2, Some(closed)),
         };
         let selection = match field.is_connection() {
-            true => format!("totalCount edges {{ cursor node {{ {inner} }} }}"),
+            true => format!("{} edges {{ cursor node {{ {inner} }} }}", sdl.count_of(field)),
             false => inner,
         };
         let document = sdl.document("Query", field, args, &selection);

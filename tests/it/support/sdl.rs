@@ -28,6 +28,8 @@ pub struct Def {
     pub kind: Kind,
     pub description: Option<String>,
     pub implements: Vec<String>,
+    /// Of a union.
+    pub members: Vec<String>,
     pub fields: Vec<Field>,
 }
 
@@ -100,9 +102,11 @@ impl Sdl {
         self.get(name).is_none_or(|def| matches!(def.kind, Kind::Scalar | Kind::Enum))
     }
 
-    /// The types that implement an interface.
-    pub fn implementors(&self, interface: &str) -> Vec<&Def> {
-        self.types.values().filter(|def| def.implements.iter().any(|name| name == interface)).collect()
+    /// The types that implement an interface, or are in a union.
+    pub fn implementors(&self, name: &str) -> Vec<&Def> {
+        let members = self.get(name).map_or(&[][..], |def| &def.members);
+        let is_one = |def: &&Def| members.contains(&def.name) || def.implements.iter().any(|known| known == name);
+        self.types.values().filter(is_one).collect()
     }
 
     /// A document that calls a root field as `result` with every argument as a variable of its name.
@@ -158,13 +162,20 @@ impl Sdl {
         }
         if field.is_connection() {
             let below = self.selection(&self.node_of(field), depth.checked_sub(1)?, closed);
-            return Some(format!("{}(first: 20) {{ totalCount edges {{ node {{ {below} }} }} }}", field.name));
+            let count = self.count_of(field);
+            return Some(format!("{}(first: 20) {{ {count} edges {{ node {{ {below} }} }} }}", field.name));
         }
         if field.args.iter().any(Field::is_required) {
             return None;
         }
         let below = self.selection(field.named(), depth.checked_sub(1)?, closed);
         Some(format!("{} {{ {below} }}", field.name))
+    }
+
+    /// Selects a connection's count, where it has one.
+    pub fn count_of(&self, field: &Field) -> &'static str {
+        let has_count = self.fields(field.named()).iter().any(|field| field.name == "totalCount");
+        if has_count { "totalCount" } else { "" }
     }
 
     /// The type of a connection's nodes.
@@ -178,6 +189,7 @@ impl Sdl {
 
 impl Def {
     fn of(definition: TypeDefinition) -> Self {
+        let mut members = Vec::new();
         let (kind, implements, fields) = match definition.kind {
             TypeKind::Scalar => (Kind::Scalar, Vec::new(), Vec::new()),
             TypeKind::Object(ty) => (
@@ -188,7 +200,10 @@ impl Def {
             TypeKind::Interface(ty) => {
                 (Kind::Interface, Vec::new(), ty.fields.into_iter().map(|field| Field::of(field.node)).collect())
             }
-            TypeKind::Union(_) => (Kind::Union, Vec::new(), Vec::new()),
+            TypeKind::Union(ty) => {
+                members = ty.members.into_iter().map(|name| name.node.to_string()).collect();
+                (Kind::Union, Vec::new(), Vec::new())
+            }
             TypeKind::Enum(ty) => (
                 Kind::Enum,
                 Vec::new(),
@@ -212,6 +227,7 @@ impl Def {
             kind,
             description: definition.description.map(|text| text.node),
             implements,
+            members,
             fields,
         }
     }

@@ -159,6 +159,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Query.conversions", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.earnings", vec![json!({ "affiliateId": id("aff") })]),
+        ("Query.events", vec![json!({ "first": 20 })]),
         ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
         ("Query.link", by_id("lnk")),
@@ -238,7 +239,15 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             "Subscription.conversions",
             vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
         ),
+        (
+            "Subscription.dashboard",
+            input(json!({
+                "period": { "lastDays": 1 }, "groupBy": ["CAMPAIGN", "AFFILIATE"],
+                "campaignIds": [id("cmp")], "affiliateIds": [id("aff")],
+            })),
+        ),
         ("Subscription.earnings", vec![json!({ "affiliateId": id("aff") })]),
+        ("Subscription.events", vec![json!({})]),
     ])
 }
 
