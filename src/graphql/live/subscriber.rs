@@ -74,6 +74,8 @@ impl Subscriber {
     /// As the field's source.
     pub(super) async fn begin(hub: Arc<Hub>, viewer: Viewer, key: Arc<Key>, start: Start) -> Result<Self, Refusal> {
         let joined = join(&hub, &viewer, &key, start).await?;
+        // The group's: one copy of the document for all of its subscribers.
+        let key = Arc::clone(joined.seat.group.key());
         let position = joined.position();
         let expiry = expiry(&hub, &viewer);
         let present = Present::in_gauge(&hub.meters.subscribers);
