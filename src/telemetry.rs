@@ -7,6 +7,7 @@
 use std::{io::IsTerminal, sync::LazyLock, thread, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::error;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::LogFormat;
@@ -19,6 +20,8 @@ pub fn start(format: LogFormat) {
         fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)
     });
     let json = (format == LogFormat::Json).then(|| fmt::layer().json().with_writer(std::io::stderr));
+    // In the log, where the request's id is; and there once.
+    std::panic::set_hook(Box::new(|panic| error!(%panic, "panicked")));
     // Starting twice (tests) keeps the first.
     let _ = tracing_subscriber::registry().with(filter).with(text).with(json).try_init();
 }
