@@ -41,7 +41,8 @@ const BEHIND_MAX: Duration = Duration::from_mins(5);
 /// come for this client.
 pub struct Subscriber {
     hub: Arc<Hub>,
-    viewer: Viewer,
+    /// Apart: transports keep subscribers by the thousand, beside smaller things.
+    viewer: Box<Viewer>,
     key: Arc<Key>,
     state: State,
     /// The last answer that was given out.
@@ -74,11 +75,22 @@ impl Subscriber {
     /// As the field's source.
     pub(super) async fn begin(hub: Arc<Hub>, viewer: Viewer, key: Arc<Key>, start: Start) -> Result<Self, Refusal> {
         let joined = join(&hub, &viewer, &key, start).await?;
+        // The group's: one copy of the document for all of its subscribers.
+        let key = Arc::clone(joined.seat.group.key());
         let position = joined.position();
         let expiry = expiry(&hub, &viewer);
         let present = Present::in_gauge(&hub.meters.subscribers);
         let state = joined.into_state();
-        Ok(Self { hub, viewer, key, state, position, behind: Behind::default(), expiry, _present: present })
+        Ok(Self {
+            hub,
+            viewer: Box::new(viewer),
+            key,
+            state,
+            position,
+            behind: Behind::default(),
+            expiry,
+            _present: present,
+        })
     }
 
     /// Goes on where it is under other permissions of the same subject.
@@ -97,7 +109,7 @@ impl Subscriber {
             self.state = joined.into_state();
         }
         self.expiry = expiry(&self.hub, &viewer);
-        self.viewer = viewer;
+        *self.viewer = viewer;
         Ok(self)
     }
 
