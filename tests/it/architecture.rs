@@ -17,10 +17,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     // `ambient` for the ids of rows that the store makes itself: a new tenant, a missing account.
     ("store", &["ambient", "domain"]),
-    ("bus", &["domain"]),
-    ("limits", &[]),
-    ("auth", &["ambient", "domain", "store"]),
-    ("services", &["ambient", "config", "domain", "store", "bus", "limits", "auth"]),
+    ("redis_client", &[]),
+    ("bus", &["domain", "redis_client"]),
+    ("limits", &["redis_client"]),
+    // `config` for the identity providers, which are as the settings describe them.
+    ("auth", &["ambient", "config", "domain", "store"]),
+    ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
     // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
@@ -36,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
             "domain",
             "store",
+            "redis_client",
             "bus",
             "limits",
             "auth",

@@ -3,24 +3,31 @@
 
 mod support;
 
+mod access;
 mod accounts;
 mod architecture;
+mod budget;
 mod campaigns;
 mod cli;
 mod clicks;
 mod conversions;
 mod earnings_feed;
 mod faults;
+mod hostile;
 mod http;
+mod hub;
+mod identity;
 mod ingest;
 mod input;
 mod isolation;
 mod kills;
 mod ledger;
 mod lists;
+mod metrics;
 mod multipart;
 mod nodes;
 mod permissions;
+mod persisted;
 mod readme;
 mod resume;
 mod review;
@@ -29,4 +36,5 @@ mod schema;
 mod sockets;
 mod sse;
 mod subscriptions;
+mod timeouts;
 mod ws;

@@ -4,6 +4,7 @@ pub mod app;
 pub mod client;
 pub mod database;
 pub mod invariants;
+pub mod issuer;
 pub mod log;
 pub mod node;
 pub mod programme;
@@ -11,6 +12,7 @@ pub mod sdl;
 pub mod socket;
 pub mod stream;
 pub mod surface;
+pub mod tap;
 pub mod watcher;
 pub mod world;
 pub mod writer;
@@ -18,6 +20,7 @@ pub mod writer;
 pub use app::{Backend, TestApp};
 pub use client::Client;
 pub use programme::{Programme, Terms};
+pub use tap::Tap;
 pub use watcher::Watcher;
 
 /// A generator for tests that act at random. Its seed is printed, and taken from `TRIBUTARY_TEST_SEED` where that is set.

@@ -88,6 +88,12 @@ impl Node {
         self.child.id().expect("running")
     }
 
+    /// The most memory that it had; none where the system does not tell.
+    pub fn peak_memory_kb(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().trim_end_matches(" kB").parse().ok())
+    }
+
     /// Kills it without a word (SIGKILL).
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the node is killed");
