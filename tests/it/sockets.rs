@@ -256,7 +256,8 @@ async fn node_that_ends_says_so_first_postgres() {
 }
 
 async fn node_that_ends_answers_what_its_sockets_asked(backend: Backend) {
-    const LOG_INS: usize = 6;
+    // As many as are surely done in the ten seconds that a node takes to end, also where nothing is optimised.
+    const LOG_INS: usize = 2;
     let world = World::new(backend).await;
     let node = Node::start(&world.data).await;
     let mut socket = Socket::greeted(&node.url, Some(&world.token)).await;

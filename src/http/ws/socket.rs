@@ -30,8 +30,10 @@ use crate::{
 
 /// Operations of one socket.
 const OPERATIONS_MAX: usize = 50;
-/// How much is written before what comes in gets its turn.
+/// How much is written, and how long, before what comes in and what time brings get their turn: a client that reads one
+/// byte at a time must not outlive its credential.
 const WRITE_BYTES: usize = 64 * 1024;
+const WRITE_TIME: Duration = Duration::from_secs(1);
 /// How long a client may take to answer our good-bye.
 const GOOD_BYE: Duration = Duration::from_secs(2);
 
@@ -247,7 +249,7 @@ impl Socket {
     /// Writes what an operation says, and whatever else is ready.
     async fn deliver(&mut self, id: OperationId, output: Output) -> Flow {
         let mut said = Some((id, output));
-        let mut written = 0;
+        let (mut written, began) = (0, Instant::now());
         while let Some((id, output)) = said {
             let (message, end) = match output {
                 Output::Next(payload) => (protocol::next(&id, &payload), None),
@@ -266,7 +268,8 @@ impl Socket {
                     return ControlFlow::Break(End::Gone);
                 }
             }
-            said = if written < WRITE_BYTES { self.operations.ready().await } else { None };
+            let goes_on = written < WRITE_BYTES && began.elapsed() < WRITE_TIME;
+            said = if goes_on { self.operations.ready().await } else { None };
         }
         gone_if(self.stream.flush().await)
     }
