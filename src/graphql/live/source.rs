@@ -174,7 +174,7 @@ where
     begin(&binding, start(ctx, after), Position { seq: i64::MAX, ..at }).or_graphql()?;
     let places = Places { binding, epoch: at.epoch };
     if let Some(live) = &live {
-        live.opened(Source { class: Class::Changes, places: places.clone() }, at.seq);
+        live.opened(Source { class: Class::Changes, places: places.clone(), begin: at.seq });
     }
     Ok(answers.map(move |answer| match answer {
         Ok((position, change)) => {
