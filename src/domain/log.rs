@@ -89,7 +89,7 @@ mod tests {
     /// What the store would read of a log whose events `matching` are wanted.
     fn read(matching: &BTreeSet<i64>, stretch: Stretch, size: PageSize) -> Vec<event::Model> {
         let all = matching.iter().copied().filter(|seq| (stretch.first..=stretch.last).contains(seq));
-        let mut rows: Vec<_> = all.map(|seq| row(seq)).collect();
+        let mut rows: Vec<_> = all.map(row).collect();
         if size.backward {
             rows.reverse();
         }

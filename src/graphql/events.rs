@@ -84,7 +84,7 @@ event_types! {
 /// What the log keeps of a change.
 #[derive(Union)]
 pub(super) enum EventPayload {
-    Conversion(Conversion),
+    Conversion(Box<Conversion>),
     Campaign(Campaign),
     Affiliate(Affiliate),
     Enrollment(Enrollment),
@@ -135,11 +135,11 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
     let row = &event.row;
     Some(match row.kind {
         EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
-            EventPayload::Conversion(match &event.conversion {
+            EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
                 Some(view) => Conversion::of_event(view, view.snapshot.seen_by(ring)?),
                 None => read::<Snapshot>(row)?.seen_by(ring)?.into(),
-            })
+            }))
         }
         EventKind::EarningsReleased => {
             EventPayload::ReleasedEarnings(ReleasedEarnings { amount: read::<money::Money>(row)?.into() })
@@ -250,7 +250,6 @@ impl EventQuery {
     /// the permission to read what it is about; affiliates see changes of their own rows. To go on live, subscribe to
     /// `events` with the last `endCursor` as `after` and the same `types`.
     #[graphql(guard = "Authenticated")]
-    #[expect(clippy::too_many_arguments, reason = "the arguments of the field")]
     async fn events(
         &self,
         ctx: &Context<'_>,

@@ -36,7 +36,7 @@ pub async fn page(
     // A page's begin is handed back as `before`; behind the last event, it is the number of the next.
     let before = request.before.map(|position| feed::resume(preceding(position), tip)).transpose()?;
     let stretch = Stretch::of(tip.seq, after, before.map(|seq| seq + 1), request.size.backward);
-    let rows = events::list_within(&tx, stretch, &interest, request.size.backward, request.size.rows + 1).await?;
+    let rows = events::list_within(&tx, stretch, interest, request.size.backward, request.size.rows + 1).await?;
     Ok((LogPage::cut(rows, request.size, stretch, tip.seq), tip))
 }
 
