@@ -20,6 +20,7 @@ pub mod instant;
 pub mod ledger;
 pub mod link;
 pub mod page;
+pub mod payout;
 pub mod problem;
 pub mod report;
 pub mod rule;

@@ -32,6 +32,7 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod payouts;
 mod reports;
 mod rules;
 mod scalars;
@@ -58,6 +59,7 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    payouts::PayoutQuery,
     reports::ReportQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
@@ -77,6 +79,8 @@ pub struct Mutation(
     links::LinkMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
+    payouts::PayoutMutation,
+    viewer::TenantMutation,
 );
 
 /// The whole schema.
@@ -102,6 +106,8 @@ pub fn schema() -> ApiSchema {
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
+        .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
+        .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }

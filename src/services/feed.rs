@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
+use serde::de::DeserializeOwned;
 use tokio::{
     sync::broadcast,
     task::AbortHandle,
@@ -21,9 +22,13 @@ use tributary_entity::{
     affiliate, campaign, click, event, goal,
     ids::{AffiliateId, CampaignId, ClickId, GoalId, TenantId},
     kinds::EventKind,
+    payout,
 };
 
-use super::ServiceError;
+use super::{
+    ServiceError,
+    payouts::live::{self, PayoutView},
+};
 use crate::{
     bus::{EventBus, Message},
     domain::{conversion::Snapshot, cursor::Position, tenancy::TenantScope},
@@ -45,6 +50,8 @@ pub struct LiveEvent {
     pub row: event::Model,
     /// Set for conversion events.
     pub conversion: Option<Arc<ConversionView>>,
+    /// Set for payout events.
+    pub payout: Option<PayoutView>,
 }
 
 /// A conversion as it was at its event, with what a subscriber may ask about it: resolving needs no I/O.
@@ -195,17 +202,19 @@ async fn prepare(db: &Db, scope: &TenantScope, rows: Vec<event::Model>) -> Resul
         .map(|row| {
             let snapshot = match row.kind {
                 EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
-                    snapshot(&row)
+                    read(&row)
                 }
                 EventKind::EarningsReleased
                 | EventKind::CampaignChanged
                 | EventKind::AffiliateChanged
                 | EventKind::EnrollmentChanged
-                | EventKind::LinkChanged => None,
+                | EventKind::LinkChanged
+                | EventKind::PayoutChanged => None,
             };
             (row, snapshot)
         })
         .collect();
+    let mut payouts = payouts(db, scope, parsed.iter().map(|(row, _)| row)).await?;
     let snapshots: Vec<&Snapshot> = parsed.iter().filter_map(|(_, snapshot)| snapshot.as_ref()).collect();
     let relations = Arc::new(relations(db, scope, &snapshots).await?);
     Ok(parsed
@@ -213,14 +222,14 @@ async fn prepare(db: &Db, scope: &TenantScope, rows: Vec<event::Model>) -> Resul
         .map(|(row, snapshot)| {
             let conversion =
                 snapshot.map(|snapshot| Arc::new(ConversionView { snapshot, relations: Arc::clone(&relations) }));
-            Arc::new(LiveEvent { row, conversion })
+            Arc::new(LiveEvent { payout: payouts.remove(&row.seq), row, conversion })
         })
         .collect())
 }
 
-/// The conversion that an event tells of. One that cannot be read is a defect and is passed over, loudly: waiting for it
+/// The subject that an event tells of. One that cannot be read is a defect and is passed over, loudly: waiting for it
 /// would end the tenant's feed for ever, and so would an error, at which clients come back to the very same event.
-fn snapshot(row: &event::Model) -> Option<Snapshot> {
+fn read<T: DeserializeOwned>(row: &event::Model) -> Option<T> {
     serde_json::from_str(&row.payload)
         .inspect_err(|error| {
             tracing::error!(
@@ -229,6 +238,21 @@ fn snapshot(row: &event::Model) -> Option<Snapshot> {
             );
         })
         .ok()
+}
+
+/// The payouts that events tell of, by the events' numbers.
+async fn payouts<'a>(
+    db: &Db,
+    scope: &TenantScope,
+    rows: impl Iterator<Item = &'a event::Model>,
+) -> Result<HashMap<i64, PayoutView>, StoreError> {
+    let told = rows.filter(|row| row.kind == EventKind::PayoutChanged);
+    let (seqs, rows): (Vec<i64>, Vec<payout::Model>) = told.filter_map(|row| Some((row.seq, read(row)?))).unzip();
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let tx = db.snapshot(scope).await?;
+    Ok(seqs.into_iter().zip(live::views(&tx, rows).await?).collect())
 }
 
 async fn relations(db: &Db, scope: &TenantScope, snapshots: &[&Snapshot]) -> Result<Relations, StoreError> {

@@ -1,5 +1,6 @@
 //! Tenants.
 
+use sea_orm::sea_query::Expr;
 use tributary_entity::{tenant, tenant_counter};
 
 use super::{error::StoreError, scope::Tx};
@@ -21,4 +22,14 @@ pub async fn insert(tx: &mut Tx, row: tenant::Model) -> Result<(), StoreError> {
     let counter = tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0 };
     tx.insert::<tenant::Entity>(row).await?;
     tx.insert::<tenant_counter::Entity>(counter).await
+}
+
+/// Says whether payout batches want four eyes.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_payout_four_eyes(tx: &mut Tx, four_eyes: bool) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::PayoutFourEyes, Expr::value(four_eyes));
+    update.exec(tx.connection()).await?;
+    Ok(())
 }
