@@ -1,4 +1,4 @@
-//! What the log says of a change, before it has a number.
+//! What the log says of a change, before it has a number; and which changes somebody follows.
 
 use serde::Serialize;
 use tributary_entity::{
@@ -7,6 +7,8 @@ use tributary_entity::{
     kinds::EventKind,
 };
 use uuid::Uuid;
+
+use super::tenancy::Ring;
 
 /// A change to be appended to the tenant's log.
 #[derive(Clone, Debug)]
@@ -36,5 +38,40 @@ impl NewEvent {
     pub fn of_affiliate(mut self, id: Option<AffiliateId>) -> Self {
         self.affiliate_id = id;
         self
+    }
+}
+
+/// Which events somebody follows. All conditions must hold; whoever follows may be told of a few more and looks again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interest {
+    pub kinds: Vec<EventKind>,
+    /// Of one of these campaigns; none means any or no campaign.
+    pub campaign_ids: Option<Vec<CampaignId>>,
+    /// Of one of these affiliates; none means any or no affiliate.
+    pub affiliate_ids: Option<Vec<AffiliateId>>,
+}
+
+impl Interest {
+    /// In all events of these kinds.
+    pub fn in_kinds(kinds: &[EventKind]) -> Self {
+        Self { kinds: kinds.to_vec(), campaign_ids: None, affiliate_ids: None }
+    }
+
+    pub fn of_campaigns(mut self, ids: Option<Vec<CampaignId>>) -> Self {
+        self.campaign_ids = ids;
+        self
+    }
+
+    pub fn of_affiliates(mut self, ids: Option<Vec<AffiliateId>>) -> Self {
+        self.affiliate_ids = ids;
+        self
+    }
+
+    /// Leaves only what a ring may see of events that are an affiliate's own.
+    pub fn within(self, ring: Ring) -> Self {
+        match ring {
+            Ring::Tenant => self,
+            Ring::Affiliate(own) => self.of_affiliates(Some(vec![own])),
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! What each request carries into the resolvers: services, viewer, loaders.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, Guard, Result};
 
-use super::{error, loaders::Loaders};
+use super::{error, live::LiveContext, loaders::Loaders};
 use crate::{
     auth::{Permission, Viewer},
     services::{ServiceError, Services},
@@ -16,13 +18,20 @@ pub struct RequestContext {
     /// The address of the caller, for limits on log-in.
     pub client: String,
     loaders: Option<Loaders>,
+    /// Where a subscription's resolver and its transport's side meet.
+    pub(super) live: Option<Arc<LiveContext>>,
 }
 
 impl RequestContext {
     /// The data of a request by `viewer`.
     pub fn new(services: Services, viewer: Option<Viewer>, client: String) -> Self {
         let loaders = viewer.as_ref().map(|viewer| Loaders::new(&services, viewer));
-        Self { services, viewer, client, loaders }
+        Self { services, viewer, client, loaders, live: None }
+    }
+
+    /// The same for an execution of the live machinery.
+    pub(super) fn with_live(self, live: Arc<LiveContext>) -> Self {
+        Self { live: Some(live), ..self }
     }
 }
 

@@ -1,10 +1,13 @@
 //! The event log: appended at commit with gap-free numbers, read by number.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{event, tenant_counter};
 
-use super::{error::StoreError, scope::Tx};
-use crate::domain::event::NewEvent;
+use super::{
+    error::StoreError,
+    scope::{Tx, any_of},
+};
+use crate::domain::event::{Interest, NewEvent};
 
 /// Numbers events and writes them. The last thing a transaction does: the counter row stays locked until the commit, so
 /// that the order of numbers is the order of commits and nobody ever sees a gap.
@@ -58,11 +61,32 @@ pub async fn tip(tx: &Tx) -> Result<i64, StoreError> {
 /// # Errors
 /// As the database answers.
 pub async fn list_after(tx: &Tx, seq: i64, limit: u64) -> Result<Vec<event::Model>, StoreError> {
-    Ok(tx
-        .find::<event::Entity>()
-        .filter(event::Column::Seq.gt(seq))
-        .order_by_asc(event::Column::Seq)
-        .limit(limit)
-        .all(tx.connection())
-        .await?)
+    Ok(after(tx, seq, limit).all(tx.connection()).await?)
+}
+
+/// As [`list_after`], of what an interest covers and not beyond `last`: foreign events are passed over in the database.
+///
+/// # Errors
+/// As the database answers.
+pub async fn list_of_interest(
+    tx: &Tx,
+    interest: &Interest,
+    seq: i64,
+    last: i64,
+    limit: u64,
+) -> Result<Vec<event::Model>, StoreError> {
+    let mut select = after(tx, seq, limit)
+        .filter(event::Column::Seq.lte(last))
+        .filter(event::Column::Kind.is_in(interest.kinds.iter().copied()));
+    if let Some(ids) = &interest.campaign_ids {
+        select = select.filter(any_of(event::Column::CampaignId, ids.iter().copied()));
+    }
+    if let Some(ids) = &interest.affiliate_ids {
+        select = select.filter(any_of(event::Column::AffiliateId, ids.iter().copied()));
+    }
+    Ok(select.all(tx.connection()).await?)
+}
+
+fn after(tx: &Tx, seq: i64, limit: u64) -> Select<event::Entity> {
+    tx.find::<event::Entity>().filter(event::Column::Seq.gt(seq)).order_by_asc(event::Column::Seq).limit(limit)
 }

@@ -1,5 +1,8 @@
 //! Live subscriptions as a transport sees them: bytes to send, in order.
 
+mod context;
+pub(in crate::graphql) mod source;
+
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -8,6 +11,8 @@ use std::{
 use async_graphql::Response;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream::BoxStream};
+
+pub(in crate::graphql) use context::LiveContext;
 
 use super::execution::Refusal;
 use crate::auth::Viewer;

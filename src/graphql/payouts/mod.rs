@@ -1,6 +1,8 @@
-//! Payouts: what they are and which there are. Batches are in [`batches`], what moves them in [`mutations`].
+//! Payouts: what they are and which there are. Batches are in [`batches`], what moves them in [`mutations`], their
+//! stream in [`live`].
 
 mod batches;
+pub(in crate::graphql) mod live;
 mod mutations;
 
 use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
@@ -33,6 +35,8 @@ use crate::{
 pub(in crate::graphql) use batches::PayoutBatch;
 pub(in crate::graphql) use mutations::PayoutMutation;
 
+/// Names the stream that cursors are good for.
+const STREAM: &str = "payouts";
 /// Currencies of one filter: there are no more.
 const CURRENCIES_MAX: usize = 200;
 
@@ -280,7 +284,7 @@ impl PayoutQuery {
     ) -> Result<Cursor> {
         let (services, viewer) = ctx.caller()?;
         let filter = filter.unwrap_or_default().parse().or_graphql()?;
-        let binding = services.cursors.bind(&viewer.scope, "payouts", &filter);
+        let binding = services.cursors.bind(&viewer.scope, STREAM, &filter);
         let position = services::payouts::position(services, viewer).await.or_graphql()?;
         Ok(Cursor(binding.encode(&position)))
     }

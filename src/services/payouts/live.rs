@@ -9,11 +9,11 @@ use tributary_entity::{
 };
 
 use crate::{
-    domain::tenancy::Ring,
-    store::{affiliates, error::StoreError, payout_batches, scope::Tx},
+    domain::tenancy::{Ring, TenantScope},
+    store::{affiliates, database::Db, error::StoreError, payout_batches},
 };
 
-/// A payout as it was at its event; resolving needs no I/O.
+/// A payout as it was at its event; resolving needs no I/O once its relations are loaded.
 #[derive(Clone, Debug)]
 pub struct PayoutView {
     pub row: payout::Model,
@@ -23,6 +23,11 @@ pub struct PayoutView {
 }
 
 impl PayoutView {
+    /// Relations come with [`load_relations`].
+    pub(in crate::services) const fn new(row: payout::Model) -> Self {
+        Self { row, affiliate: None, batch: None }
+    }
+
     /// Whether a ring may see it: an affiliate its own.
     pub fn is_seen_by(&self, ring: Ring) -> bool {
         match ring {
@@ -32,34 +37,25 @@ impl PayoutView {
     }
 }
 
-/// The payouts of a batch of events with what they refer to, in one query per kind; in their order.
-///
-/// # Errors
-/// As the database answers.
-pub async fn views(tx: &Tx, rows: Vec<payout::Model>) -> Result<Vec<PayoutView>, StoreError> {
-    if rows.is_empty() {
-        return Ok(Vec::new());
+/// Loads what these payouts refer to, in one query per kind.
+pub(in crate::services) async fn load_relations(
+    db: &Db,
+    scope: &TenantScope,
+    views: Vec<&mut PayoutView>,
+) -> Result<(), StoreError> {
+    if views.is_empty() {
+        return Ok(());
     }
-    let affiliate_ids: BTreeSet<AffiliateId> = rows.iter().map(|row| row.affiliate_id).collect();
-    let batch_ids: BTreeSet<PayoutBatchId> = rows.iter().map(|row| row.batch_id).collect();
-    let affiliates: HashMap<AffiliateId, affiliate::Model> =
-        affiliates::get_many(tx, &affiliate_ids.into_iter().collect::<Vec<_>>())
-            .await?
-            .into_iter()
-            .map(|row| (row.id, row))
-            .collect();
-    let batches: HashMap<PayoutBatchId, payout_batch::Model> =
-        payout_batches::get_many(tx, &batch_ids.into_iter().collect::<Vec<_>>())
-            .await?
-            .into_iter()
-            .map(|row| (row.id, row))
-            .collect();
-    Ok(rows
-        .into_iter()
-        .map(|row| PayoutView {
-            affiliate: affiliates.get(&row.affiliate_id).cloned(),
-            batch: batches.get(&row.batch_id).cloned(),
-            row,
-        })
-        .collect())
+    let affiliate_ids: BTreeSet<AffiliateId> = views.iter().map(|view| view.row.affiliate_id).collect();
+    let batch_ids: BTreeSet<PayoutBatchId> = views.iter().map(|view| view.row.batch_id).collect();
+    let tx = db.snapshot(scope).await?;
+    let affiliates = affiliates::get_many(&tx, &affiliate_ids.into_iter().collect::<Vec<_>>()).await?;
+    let batches = payout_batches::get_many(&tx, &batch_ids.into_iter().collect::<Vec<_>>()).await?;
+    let affiliates: HashMap<AffiliateId, affiliate::Model> = affiliates.into_iter().map(|row| (row.id, row)).collect();
+    let batches: HashMap<PayoutBatchId, payout_batch::Model> = batches.into_iter().map(|row| (row.id, row)).collect();
+    for view in views {
+        view.affiliate = affiliates.get(&view.row.affiliate_id).cloned();
+        view.batch = batches.get(&view.row.batch_id).cloned();
+    }
+    Ok(())
 }
