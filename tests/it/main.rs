@@ -19,6 +19,8 @@ mod kills;
 mod ledger;
 mod lists;
 mod nodes;
+mod payout_feed;
+mod payouts;
 mod permissions;
 mod readme;
 mod resume;
