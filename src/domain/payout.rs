@@ -297,9 +297,13 @@ pub(in crate::domain) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::{testing::payout, *};
+    use crate::domain::ledger::{self, Code, Debts};
 
     fn in_state(status: PayoutStatus) -> payout::Model {
         payout::Model { status, ..payout(100) }
@@ -390,5 +394,39 @@ mod tests {
         assert_eq!(may_approve(&batch, "user:a", false), Ok(()));
         assert_eq!(may_approve(&batch, "user:b", true), Ok(()));
         assert_eq!(may_approve(&batch, "user:a", true).expect_err("refused").code, ProblemCode::SecondPersonNeeded);
+    }
+
+    proptest! {
+        /// Whatever is tried in whatever order: clearing holds what is under way, cash is short of what is paid, and the
+        /// affiliate has the rest, its debt first.
+        #[test]
+        fn every_walk_keeps_the_accounts(walk in prop::collection::vec(0..PayoutStatus::ALL.len(), 0..40), owed in 0i64..200) {
+            let mut row = payout(100);
+            let mut debts = Debts::from([((row.affiliate_id, row.currency), owed)]);
+            // Debit positive; what is not the affiliate's is the expense's.
+            let mut accounts = BTreeMap::from([(Code::AffiliateAvailable, -100), (Code::AffiliateReceivable, owed)]);
+            for to in walk.into_iter().map(|index| PayoutStatus::ALL[index]) {
+                let Ok(after) = Step::to(to).take(&row, Instant::default()) else { continue };
+                let journal = match posting(row.status, to) {
+                    None => None,
+                    Some(Posting::Initiated) => ledger::payout_initiated(&row).expect("balances"),
+                    Some(Posting::Settled) => ledger::payout_settled(&row).expect("balances"),
+                    Some(Posting::Failed) => ledger::payout_failed(&row, &mut debts).expect("balances"),
+                    Some(Posting::Returned) => ledger::payout_returned(&row, "R", &mut debts).expect("balances"),
+                };
+                for line in journal.iter().flat_map(ledger::Journal::lines) {
+                    *accounts.entry(line.account.code).or_default() += line.amount_minor;
+                }
+                row = after;
+                let balance = |code| accounts.get(&code).copied().unwrap_or_default();
+                let expected = if in_clearing(row.status) { -100 } else { 0 };
+                prop_assert_eq!(balance(Code::PayoutClearing), expected, "{}", row.status);
+                prop_assert_eq!(balance(Code::Cash), if row.status == Paid { -100 } else { 0 }, "{}", row.status);
+                prop_assert!(balance(Code::AffiliateAvailable) <= 0 && balance(Code::AffiliateReceivable) >= 0);
+                let theirs = balance(Code::AffiliateAvailable) + balance(Code::AffiliateReceivable);
+                let gone = balance(Code::PayoutClearing) + balance(Code::Cash);
+                prop_assert_eq!(theirs + gone, owed - 100);
+            }
+        }
     }
 }
