@@ -6,7 +6,7 @@ SHELL := bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint schema servers
+.PHONY: help demo test lint schema servers bench
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -40,3 +40,9 @@ schema: ## Write schema.graphql anew
 
 servers: ## Open a shell next to a private PostgreSQL and Redis
 	tests/with-servers bash
+
+# `BENCH=idle` or `BENCH="fanout --sockets 1000"` chooses another measurement.
+BENCH ?= fanout
+bench: ## Measure the program beside its floor
+	$(CARGO) build --release --locked --package tributary --package tributary-bench
+	target/release/tributary-bench $(BENCH)

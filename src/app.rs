@@ -26,6 +26,7 @@ use crate::{
         database::{Db, Location},
         error::StoreError,
     },
+    telemetry,
 };
 
 /// How long a node that ends waits for what is under way. Orchestrators kill after 30 seconds by default; a request
@@ -96,6 +97,7 @@ impl App {
     /// [`StartError`], in words an operator can act on.
     pub async fn open(settings: Settings, secret: SecretSource, leaves: Leaves) -> Result<Self, StartError> {
         settings.validate()?;
+        telemetry::start_metrics();
         choose_tls();
         let secret = signing_secret(&settings, secret)?;
         let file = settings.database_file();

@@ -1,7 +1,12 @@
-//! Logging: readable alone, with dotted fields; to standard error, so that a command's output stays its own.
+//! What operators see: the log, to standard error, so that a command's output stays its own; and metrics.
+//!
+//! # Adding a metric
+//! Call the `metrics` macros with a name that begins with `tributary_`, and explain the name here: a test demands it.
+//! No label whose values grow with the customers (tenant, user, document): each value is a series for ever.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, sync::LazyLock, thread, time::Duration};
 
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::LogFormat;
@@ -16,4 +21,73 @@ pub fn start(format: LogFormat) {
     let json = (format == LogFormat::Json).then(|| fmt::layer().json().with_writer(std::io::stderr));
     // Starting twice (tests) keeps the first.
     let _ = tracing_subscriber::registry().with(filter).with(text).with(json).try_init();
+}
+
+/// How often samples of histograms are folded, so that they do not pile up where nobody asks for them.
+const FOLD: Duration = Duration::from_secs(5);
+
+/// Of events on their way to a client.
+const LAG_SECONDS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+const COUNTERS: &[(&str, &str)] = &[
+    ("tributary_feed_events_total", "Events that the followers of the log went through."),
+    ("tributary_feed_events_handed_total", "Events handed to groups whose filter wants them, each group counted."),
+    ("tributary_feed_overflows_total", "Times a group fell behind the follower and read the log itself."),
+    ("tributary_feed_restarts_total", "Followers that panicked and began again."),
+    ("tributary_live_executions_total", "Answers made by executing a shared document, once per event and group."),
+    ("tributary_live_deliveries_total", "Answers put into subscribers' queues."),
+    ("tributary_live_conflated_total", "Values of state fields replaced by newer ones before they were sent."),
+    ("tributary_live_overflows_total", "Times a subscriber fell behind its group and read the log itself."),
+    ("tributary_live_closings_total", "Subscriptions that ended, by reason: left, too_slow, expired, failed."),
+];
+
+const GAUGES: &[(&str, &str)] = &[
+    ("tributary_live_groups", "Documents that are executed for at least one subscriber."),
+    ("tributary_live_subscribers", "Open subscriptions."),
+];
+
+const HISTOGRAMS: &[(&str, &str)] =
+    &[("tributary_live_lag_seconds", "From an event's recording to its answer for a group's subscribers.")];
+
+/// The process's metrics: there is one recorder for all nodes of a process (tests).
+static METRICS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Full("tributary_live_lag_seconds".to_owned()), LAG_SECONDS)
+        .expect("there are buckets")
+        .build_recorder();
+    let handle = recorder.handle();
+    // Fails where somebody else records already: then ours stays empty.
+    if metrics::set_global_recorder(recorder).is_ok() {
+        explain();
+        let handle = handle.clone();
+        thread::spawn(move || {
+            loop {
+                thread::sleep(FOLD);
+                handle.run_upkeep();
+            }
+        });
+    }
+    handle
+});
+
+fn explain() {
+    for (name, help) in COUNTERS {
+        metrics::describe_counter!(*name, *help);
+    }
+    for (name, help) in GAUGES {
+        metrics::describe_gauge!(*name, *help);
+    }
+    for (name, help) in HISTOGRAMS {
+        metrics::describe_histogram!(*name, metrics::Unit::Seconds, *help);
+    }
+}
+
+/// Begins to record metrics. What was counted before is lost.
+pub fn start_metrics() {
+    LazyLock::force(&METRICS);
+}
+
+/// All metrics, in Prometheus's text format.
+pub fn render_metrics() -> String {
+    METRICS.render()
 }

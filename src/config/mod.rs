@@ -50,6 +50,8 @@ pub struct Settings {
     pub ingest_batch_items: usize,
     /// The address that clients reach this server by, for printed links; by default made from `listen`.
     pub public_url: Option<String>,
+    /// What a scraper of `/metrics` has to send as bearer token; none: open in development, not there in production.
+    pub metrics_token: Option<String>,
     /// `text` or `json`.
     pub log_format: LogFormat,
 }
@@ -86,6 +88,7 @@ impl Default for Settings {
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
             public_url: None,
+            metrics_token: None,
             log_format: LogFormat::Text,
         }
     }
@@ -144,6 +147,9 @@ impl Settings {
         }
         if self.secret.as_deref().is_some_and(|secret| secret.len() < 32) {
             return invalid("TRIBUTARY_SECRET", "must have at least 32 characters");
+        }
+        if self.metrics_token.as_deref().is_some_and(|token| token.len() < 16) {
+            return invalid("TRIBUTARY_METRICS_TOKEN", "must have at least 16 characters");
         }
         if !(2..=200).contains(&self.database_connections) {
             return invalid("TRIBUTARY_DATABASE_CONNECTIONS", "from 2 to 200");

@@ -1,11 +1,14 @@
 //! One way from a request to its answer, for every transport: admitted first, then executed or subscribed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
-use futures_util::StreamExt;
 
-use super::{ApiSchema, context::RequestContext, live::Subscriber};
+use super::{
+    ApiSchema,
+    context::RequestContext,
+    live::{Hub, Subscriber},
+};
 use crate::{auth::Viewer, services::Services};
 
 /// Who sends a request, made by the transport.
@@ -23,6 +26,14 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// What the client is told; at least one.
     pub errors: Vec<ServerError>,
+}
+
+impl Refusal {
+    /// Whether the same may be granted a little later: the database is away.
+    pub(super) fn is_transient(&self) -> bool {
+        let code = |error: &ServerError| error.extensions.as_ref().and_then(|more| more.get("code").cloned());
+        self.errors.iter().any(|error| code(error) == Some("UNAVAILABLE".into()))
+    }
 }
 
 /// The family of a refusal; transports have a status or close code for each.
@@ -55,11 +66,13 @@ impl Admitted {
 pub struct Api {
     pub schema: ApiSchema,
     pub services: Services,
+    hub: Arc<Hub>,
 }
 
 impl Api {
-    pub const fn new(schema: ApiSchema, services: Services) -> Self {
-        Self { schema, services }
+    pub fn new(schema: ApiSchema, services: Services) -> Self {
+        let hub = Arc::new(Hub::new(schema.clone(), services.clone()));
+        Self { schema, services, hub }
     }
 
     /// Judges a request before anything of it runs.
@@ -92,9 +105,7 @@ impl Api {
     /// # Errors
     /// [`RefusalKind::Document`] and [`RefusalKind::Source`].
     pub async fn subscribe(&self, admitted: Admitted, last_cursor: Option<String>) -> Result<Subscriber, Refusal> {
-        let _ = last_cursor;
-        let context = self.context(admitted.caller);
-        Ok(Subscriber::new(self.schema.execute_stream(admitted.request.data(context)).boxed()))
+        self.hub.subscribe(admitted.request, admitted.caller, last_cursor).await
     }
 
     fn context(&self, caller: Caller) -> RequestContext {

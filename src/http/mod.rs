@@ -2,6 +2,7 @@
 
 mod graphql;
 mod health;
+mod metrics;
 mod request_id;
 pub mod sockets;
 mod ws;
@@ -30,6 +31,7 @@ pub fn router(api: Api, sockets: Sockets) -> Router {
         .route("/graphql", get(graphql::get).post(graphql::post))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(TraceLayer::new_for_http())
         .layer(middleware::from_fn(request_id::layer))

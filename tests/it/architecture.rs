@@ -23,12 +23,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("services", &["ambient", "config", "domain", "store", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
-    // The transports carry documents to the schema, and make a request's context.
-    ("http", &["ambient", "auth", "services", "graphql"]),
+    // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
+    ("http", &["ambient", "telemetry", "auth", "services", "graphql"]),
     // Jobs belong to no request, so their scopes come from the directory, and their work from the outbox: see STORE_OF_JOBS.
     ("jobs", &["domain", "store", "services"]),
     // Puts everything together.
-    ("app", &["ambient", "config", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"]),
+    ("app", &["ambient", "config", "telemetry", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"]),
     // Makes its tenant and token as the command line does; all the rest is done as a client of the public API.
     ("demo", &["ambient", "config", "auth", "services", "app"]),
     ("cli", &["config", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),

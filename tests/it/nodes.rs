@@ -228,6 +228,54 @@ async fn redis_comes_and_goes() {
     pair.stop().await;
 }
 
+/// Connects behind what was seen, to either node, reads a little, and hangs up.
+async fn come_and_go(watcher: &mut Watcher, owners: &[Client; 2], times: usize, rng: &mut StdRng) {
+    for _ in 0..times {
+        assert!(watcher.connect(&owners[rng.random_range(0..2)]).await, "both nodes are up");
+        for _ in 0..rng.random_range(0..20) {
+            watcher.read_within(Duration::from_millis(rng.random_range(1..100))).await;
+        }
+        watcher.disconnect();
+    }
+}
+
+/// A thousand reconnects of four subscribers, with Redis away for a minute among them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousand_reconnects_over_two_nodes_and_an_outage_lose_nothing() {
+    const OUTAGE: Duration = Duration::from_secs(60);
+    let mut rng = seeded();
+    let mut redis = Redis::absent().await;
+    redis.start().await;
+    let pair = Pair::start(World::with_redis(Backend::Postgres, Some(redis.url())).await).await;
+    let mut watchers = [pair.watchers().await, pair.watchers().await].into_iter().flatten().collect::<Vec<_>>();
+    let writing = pair.write(1, &mut rng);
+    let mut all_reconnect = async |times: usize| {
+        let goings = watchers.iter_mut().map(|watcher| {
+            let (owners, mut rng) = (&pair.owners, StdRng::seed_from_u64(rng.random()));
+            async move { come_and_go(watcher, owners, times, &mut rng).await }
+        });
+        futures_util::future::join_all(goings).await;
+    };
+
+    all_reconnect(75).await;
+    redis.kill().await;
+    let began = Instant::now();
+    all_reconnect(50).await;
+    while began.elapsed() < OUTAGE {
+        all_reconnect(5).await;
+    }
+    redis.start().await;
+    all_reconnect(125).await;
+
+    let writers = writing.end().await;
+    assert_eq!(writers.iter().map(Writer::unanswered).sum::<usize>(), 0, "ingest does not need Redis");
+    for watcher in &mut watchers {
+        assert!(watcher.connect(&pair.owners[0]).await);
+    }
+    assert_sees_all(&pair, &mut watchers).await;
+    pair.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_start_and_work_without_redis() {
     let mut redis = Redis::absent().await;

@@ -1,35 +1,53 @@
 //! Live subscriptions as a transport sees them: bytes to send, in order.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`source`] | what each subscription field is made of |
+//! | [`context`] | where resolver and machinery meet |
+//! | [`document`] | what a request shares with others, and what is its own |
+//! | [`run`] | one execution |
+//! | [`group`] | executions that are shared |
+//! | [`subscriber`] | one client's way through both |
 
-mod context;
+pub(in crate::graphql) mod context;
+mod document;
+mod group;
+mod meters;
+mod run;
 pub(in crate::graphql) mod source;
+mod subscriber;
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
-use async_graphql::Response;
+use async_graphql::{Request, Response};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt, stream::BoxStream};
 
 pub(in crate::graphql) use context::LiveContext;
+pub use subscriber::Subscriber;
 
-use super::execution::Refusal;
-use crate::auth::Viewer;
+use super::{
+    ApiSchema,
+    execution::{Caller, Refusal},
+};
+use crate::services::{ServiceError, Services};
+use context::Start;
+use document::Asked;
+use group::{Groups, Key};
+use meters::Meters;
 
 /// One answer of a subscription.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// The response as JSON: `{"data": ..}`. Shared by all who get the same.
     pub payload: Bytes,
-    /// The cursor behind this answer, for streams that can be resumed.
-    pub cursor: Option<String>,
+    /// The cursor behind this answer; none for an error that ends the subscription.
+    pub cursor: Option<Arc<str>>,
 }
 
 impl Delivery {
-    pub(super) fn of(response: &Response) -> Self {
+    fn of(response: &Response, cursor: Option<Arc<str>>) -> Self {
         let payload = serde_json::to_vec(response).expect("responses are plain data");
-        Self { payload: payload.into(), cursor: None }
+        Self { payload: payload.into(), cursor }
     }
 }
 
@@ -38,31 +56,38 @@ impl Delivery {
 pub enum Ended {
     /// The client fell too far behind the log; it may come back with its last cursor.
     TooSlow,
+    /// The credential has ended; the client may come back with another and its last cursor.
+    Expired,
 }
 
-/// One client's subscription: its answers in order, without gap or duplicate. Ends only when there is nothing more to
-/// come for this client.
-pub struct Subscriber(BoxStream<'static, Response>);
+/// What all subscriptions of a node share.
+pub(super) struct Hub {
+    schema: ApiSchema,
+    services: Services,
+    groups: Arc<Groups>,
+    meters: Arc<Meters>,
+}
 
-impl Subscriber {
-    pub(super) fn new(responses: BoxStream<'static, Response>) -> Self {
-        Self(responses)
+impl Hub {
+    pub fn new(schema: ApiSchema, services: Services) -> Self {
+        Self { schema, services, groups: Arc::default(), meters: Arc::default() }
     }
 
-    /// Goes on where it is under other permissions of the same subject.
+    /// Opens a subscription, behind `last_cursor` or else behind its own `after`.
     ///
     /// # Errors
-    /// When these do not permit it any more.
-    #[expect(clippy::unused_async, reason = "a source is opened anew")]
-    pub async fn continue_as(self, _viewer: Viewer) -> Result<Self, Refusal> {
-        Ok(self)
-    }
-}
-
-impl Stream for Subscriber {
-    type Item = Result<Delivery, Ended>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(cx).map(|response| response.as_ref().map(Delivery::of).map(Ok))
+    /// `RefusalKind::Document` and `RefusalKind::Source`.
+    pub async fn subscribe(
+        self: &Arc<Self>,
+        request: Request,
+        caller: Caller,
+        last_cursor: Option<String>,
+    ) -> Result<Subscriber, Refusal> {
+        let Asked { document, after } = Asked::of(request)?;
+        let viewer =
+            caller.viewer.ok_or_else(|| run::refused(Some(vec![run::server_error(ServiceError::Unauthenticated)])))?;
+        let start = last_cursor.or(after).map_or(Start::Tip, Start::Cursor);
+        let key = Arc::new(Key::of(&viewer, document));
+        Subscriber::begin(Arc::clone(self), viewer, key, start).await
     }
 }

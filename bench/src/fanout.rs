@@ -1,0 +1,186 @@
+//! Live deliveries: many sockets, a steady stream of events, every delivery counted.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use crate::{
+    BenchError,
+    api::{self, Api},
+    process,
+    server::{self, Server},
+    socket::{Latency, Log, Seen, Socket},
+    table::{self, FanoutLine},
+};
+
+#[derive(Args)]
+pub struct Options {
+    /// Subscribers, each on a socket of its own.
+    #[arg(long, default_value_t = 5_000)]
+    sockets: usize,
+    /// Events a second.
+    #[arg(long, default_value_t = 50)]
+    rate: usize,
+    /// Seconds of load.
+    #[arg(long, default_value_t = 10)]
+    secs: usize,
+    /// Numbers of different documents to measure, each on a server of its own.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100])]
+    documents: Vec<usize>,
+    /// Print JSON too.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Orders before the measured ones: they wake every path once.
+const WARM_UP: usize = 20;
+
+/// Measures the floor, then `tributary` with each number of documents, and prints the table.
+///
+/// # Errors
+/// When a server does not do its part.
+pub async fn run(options: &Options) -> Result<(), BenchError> {
+    let floor = server::floor().await?;
+    let mut lines = vec![measure("broadcast", &floor, options, 1).await?];
+    drop(floor);
+    for documents in &options.documents {
+        let server = server::tributary().await?;
+        lines.push(measure("tributary", &server, options, *documents).await?);
+    }
+    print!("{}", table::fanout(&lines));
+    if options.json {
+        println!("{}", serde_json::to_string(&lines).map_err(|error| BenchError::Failed(error.to_string()))?);
+    }
+    Ok(())
+}
+
+/// Where events come from: a conversion, or a frame handed to the floor.
+#[derive(Clone)]
+enum Source {
+    Conversions { api: Api, click: String },
+    Frames { http: reqwest::Client, url: String },
+}
+
+impl Source {
+    async fn of(server: &Server) -> Result<Self, BenchError> {
+        if server.token.is_empty() {
+            return Ok(Self::Frames { http: reqwest::Client::new(), url: format!("{}/publish", server.url) });
+        }
+        let api = Api::new(&server.url, &server.token);
+        let click = api.click().await?;
+        Ok(Self::Conversions { api, click })
+    }
+
+    async fn send(&self, order: usize) -> Result<(), BenchError> {
+        let order = format!("order-{order}");
+        match self {
+            Self::Conversions { api, click } => api.record(click, &order).await,
+            Self::Frames { http, url } => {
+                http.post(url).body(api::sample_frame(&order)).send().await?.error_for_status()?;
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn measure(
+    name: &'static str,
+    server: &Server,
+    options: &Options,
+    documents: usize,
+) -> Result<FanoutLine, BenchError> {
+    let source = Source::of(server).await?;
+    let measured = options.rate * options.secs;
+    let last = WARM_UP + measured - 1;
+    let log = Log::new(last + 1);
+    let before = process::resident(server.pid)?;
+    let mut readers = JoinSet::new();
+    for number in 0..options.sockets {
+        let socket = Socket::open(server, number % documents).await?;
+        readers.spawn(socket.read(Arc::clone(&log), WARM_UP, last));
+    }
+    sleep(Duration::from_secs(1)).await;
+    let open = process::resident(server.pid)?;
+    for order in 0..WARM_UP {
+        source.send(order).await?;
+    }
+    sleep(Duration::from_secs(1)).await;
+
+    let cpu = process::cpu(server.pid)?;
+    let start = Instant::now();
+    send(&source, &log, options, WARM_UP..=last).await?;
+    let wanted = measured * options.sockets;
+    let arrived = async {
+        while log.received.load(Relaxed) < wanted {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let _ = timeout(Duration::from_secs(30), arrived).await;
+    let elapsed = start.elapsed();
+    let cpu = process::cpu(server.pid)?.saturating_sub(cpu);
+    // Who has not seen the last order by now will not.
+    let seen = collect(readers).await;
+    let received: usize = seen.iter().map(|seen| seen.received).sum();
+    let latency = Latency::of(&seen)?;
+    let millis = |micros: u64| micros as f64 / 1_000.0;
+    Ok(FanoutLine {
+        server: name,
+        sockets: options.sockets,
+        documents,
+        events_per_second: measured as f64 / elapsed.as_secs_f64(),
+        deliveries_per_second: received as f64 / elapsed.as_secs_f64(),
+        lost: wanted - (received - seen.iter().map(|seen| seen.doubled).sum::<usize>()).min(wanted),
+        doubled: seen.iter().map(|seen| seen.doubled).sum(),
+        cpu_micros_per_delivery: cpu.as_secs_f64() * 1e6 / received.max(1) as f64,
+        from_answer_p50_ms: millis(latency.from_answer.value_at_quantile(0.5)),
+        from_answer_p99_ms: millis(latency.from_answer.value_at_quantile(0.99)),
+        from_answer_p999_ms: millis(latency.from_answer.value_at_quantile(0.999)),
+        from_send_p99_ms: millis(latency.from_send.value_at_quantile(0.99)),
+        resident_mib: process::resident(server.pid)? as f64 / 1024.0 / 1024.0,
+        kib_per_socket: open.saturating_sub(before) as f64 / 1024.0 / options.sockets as f64,
+    })
+}
+
+/// Open loop: orders leave by the clock, whether or not the earlier ones are answered.
+async fn send(
+    source: &Source,
+    log: &Arc<Log>,
+    options: &Options,
+    orders: std::ops::RangeInclusive<usize>,
+) -> Result<(), BenchError> {
+    let mut ticks = interval(Duration::from_secs_f64(1.0 / options.rate as f64));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut sending = JoinSet::new();
+    for order in orders {
+        ticks.tick().await;
+        let (source, log) = (source.clone(), Arc::clone(log));
+        sending.spawn(async move {
+            log.send(order);
+            let sent = source.send(order).await;
+            log.answer(order);
+            sent
+        });
+    }
+    while let Some(sent) = sending.join_next().await {
+        sent.map_err(|error| BenchError::Failed(error.to_string()))??;
+    }
+    Ok(())
+}
+
+async fn collect(mut readers: JoinSet<Seen>) -> Vec<Seen> {
+    let mut all = Vec::with_capacity(readers.len());
+    let reading = async {
+        while let Some(Ok(seen)) = readers.join_next().await {
+            all.push(seen);
+        }
+    };
+    let _ = timeout(Duration::from_secs(5), reading).await;
+    all
+}

@@ -1,0 +1,81 @@
+//! The floor: the least that a server can do to send the same bytes to everybody. A process of its own, on the same
+//! HTTP and WebSocket crates, without GraphQL, database, identity or resume.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    extract::{
+        State, WebSocketUpgrade,
+        ws::{Message, Utf8Bytes, WebSocket},
+    },
+    response::Response,
+    routing::{get, post},
+};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    net::TcpListener,
+    sync::broadcast::{self, error::RecvError},
+};
+
+use crate::BenchError;
+
+type Frames = broadcast::Sender<Utf8Bytes>;
+
+/// Serves until it is killed.
+///
+/// # Errors
+/// When no port is to be had.
+pub async fn serve() -> Result<(), BenchError> {
+    let frames: Frames = broadcast::channel(4_096).0;
+    let router = Router::new().route("/graphql", get(upgrade)).route("/publish", post(publish)).with_state(frames);
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    axum::serve(listener, router).await?;
+    Ok(())
+}
+
+async fn publish(State(frames): State<Frames>, body: String) {
+    // Nobody there is no fault.
+    let _ = frames.send(body.into());
+}
+
+async fn upgrade(State(frames): State<Frames>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .read_buffer_size(2_048)
+        .write_buffer_size(4_096)
+        .protocols(["graphql-transport-ws"])
+        .on_upgrade(move |socket| broadcast(socket, frames.subscribe()))
+}
+
+/// Sends every frame: all that are there, then one flush.
+async fn broadcast(socket: WebSocket, mut frames: broadcast::Receiver<Utf8Bytes>) {
+    let (mut sink, mut stream) = socket.split();
+    loop {
+        let frame = tokio::select! {
+            frame = frames.recv() => frame,
+            message = stream.next() => match message {
+                Some(Ok(_)) => continue,
+                _ => return,
+            },
+        };
+        let Some(mut frame) = taken(frame) else { return };
+        loop {
+            if sink.feed(Message::Text(frame)).await.is_err() {
+                return;
+            }
+            match frames.try_recv() {
+                Ok(next) => frame = next,
+                Err(_) => break,
+            }
+        }
+        if sink.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// A floor that loses frames would be no floor: it ends, and the client counts what is missing.
+fn taken(frame: Result<Utf8Bytes, RecvError>) -> Option<Utf8Bytes> {
+    frame.ok()
+}

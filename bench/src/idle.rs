@@ -1,0 +1,56 @@
+//! What a socket costs that waits.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::sleep;
+
+use crate::{
+    BenchError, process,
+    server::{self, Server},
+    socket::Socket,
+};
+
+#[derive(Args)]
+pub struct Options {
+    /// Sockets, each with one subscription.
+    #[arg(long, default_value_t = 10_000)]
+    sockets: usize,
+}
+
+/// Opens the sockets, lets them settle, and prints the growth of the server's memory.
+///
+/// # Errors
+/// When a socket is refused.
+pub async fn run(options: &Options) -> Result<(), BenchError> {
+    let server = server::tributary().await?;
+    // What the first sockets set up for all is not theirs.
+    let _warm = open(&server, 100, 1).await?;
+    sleep(Duration::from_secs(1)).await;
+    let before = process::resident(server.pid)?;
+    let held = open(&server, options.sockets, 1).await?;
+    sleep(Duration::from_secs(2)).await;
+    let cpu = process::cpu(server.pid)?;
+    let watched = Duration::from_secs(5);
+    sleep(watched).await;
+    let idle = process::cpu(server.pid)?.saturating_sub(cpu);
+    let after = process::resident(server.pid)?;
+    println!(
+        "{} idle sockets: {:.1} kiB each ({:.0} MiB resident), {:.1} % of one core",
+        held.len(),
+        after.saturating_sub(before) as f64 / 1024.0 / options.sockets as f64,
+        after as f64 / 1024.0 / 1024.0,
+        100.0 * idle.as_secs_f64() / watched.as_secs_f64(),
+    );
+    Ok(())
+}
+
+/// Opens sockets, a few at a time, each with a task that keeps it.
+async fn open(server: &Server, count: usize, documents: usize) -> Result<Vec<tokio::task::AbortHandle>, BenchError> {
+    let mut held = Vec::with_capacity(count);
+    for number in 0..count {
+        let socket = Socket::open(server, number % documents).await?;
+        held.push(tokio::spawn(socket.hold()).abort_handle());
+    }
+    Ok(held)
+}

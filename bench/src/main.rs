@@ -1,0 +1,65 @@
+//! The benchmark: private servers, load over real sockets, one table with the floor beside it.
+//!
+//! Every figure is a ratio of two measurements of one run on one machine: absolute numbers tell of the machine.
+//!
+//! # Adding a measurement
+//! A file with a function that drives a [`server::Server`], a subcommand here, a line in the table.
+
+mod api;
+mod fanout;
+mod floor;
+mod idle;
+mod process;
+mod server;
+mod socket;
+mod table;
+
+use clap::{Parser, Subcommand};
+
+/// Measures a release build of `tributary` that lies beside this program.
+#[derive(Parser)]
+#[command(version, about)]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Live deliveries: processor time for each, latency, loss; beside a bare WebSocket broadcast.
+    Fanout(fanout::Options),
+    /// Memory of sockets that wait, each with one subscription.
+    Idle(idle::Options),
+    /// The bare WebSocket broadcast itself; started by `fanout`.
+    #[command(hide = true)]
+    Floor,
+}
+
+/// Why a measurement did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Http(#[from] reqwest::Error),
+    #[error("{0}")]
+    Socket(Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<tokio_tungstenite::tungstenite::Error> for BenchError {
+    fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
+        Self::Socket(Box::new(error))
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    match Options::parse().command {
+        Command::Fanout(options) => fanout::run(&options).await?,
+        Command::Idle(options) => idle::run(&options).await?,
+        Command::Floor => floor::serve().await?,
+    }
+    Ok(())
+}
