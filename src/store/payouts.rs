@@ -125,7 +125,7 @@ pub async fn payable(
         "SELECT account.affiliate_id AS affiliate_id, balance.amount_minor AS amount FROM account \
          JOIN balance ON balance.tenant_id = account.tenant_id AND balance.account_id = account.id \
          WHERE account.tenant_id = $1 AND account.code = $2 AND account.currency = $3 AND balance.amount_minor >= $4 \
-         {narrowed} ORDER BY account.affiliate_id LIMIT {limit}"
+         AND account.affiliate_id IS NOT NULL{narrowed} ORDER BY account.affiliate_id LIMIT {limit}"
     );
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     rows.iter().map(|row| Ok((row.try_get("", "affiliate_id")?, row.try_get("", "amount")?))).collect()

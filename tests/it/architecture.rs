@@ -28,7 +28,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Jobs belong to no request, so their scopes come from the directory, and their work from the outbox: see STORE_OF_JOBS.
     ("jobs", &["domain", "store", "services"]),
     // Puts everything together.
-    ("app", &["ambient", "config", "telemetry", "domain", "store", "bus", "limits", "auth", "services", "graphql", "http", "jobs"]),
+    (
+        "app",
+        &[
+            "ambient",
+            "config",
+            "telemetry",
+            "domain",
+            "store",
+            "bus",
+            "limits",
+            "auth",
+            "services",
+            "graphql",
+            "http",
+            "jobs",
+        ],
+    ),
     // Makes its tenant and token as the command line does; all the rest is done as a client of the public API.
     ("demo", &["ambient", "config", "auth", "services", "app"]),
     ("cli", &["config", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),

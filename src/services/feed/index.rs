@@ -158,7 +158,7 @@ mod tests {
             payload: "{}".to_owned(),
             recorded_at: Instant::default(),
         };
-        Arc::new(LiveEvent { row, conversion: None })
+        Arc::new(LiveEvent { row, conversion: None, payout: None })
     }
 
     fn kinds() -> impl Strategy<Value = EventKind> {
@@ -221,7 +221,7 @@ mod tests {
         let (late, handed) = index.enter(interest);
         assert_eq!(handed, 8);
         index.hand_out(&event(9, EventKind::LinkChanged, None, None));
-        let mut read = |slot: &Slot| match slot.queue.pop().now_or_never() {
+        let read = |slot: &Slot| match slot.queue.pop().now_or_never() {
             Some(Popped::Item(event)) => event.row.seq,
             other => panic!("an event, not {other:?}"),
         };

@@ -91,47 +91,44 @@ async fn write(
     let (before, after): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
     payouts::update_many(tx, &after).await?;
     let history = before.iter().zip(&after).map(|(before, after)| payout_history::Model {
-        tenant_id: after.tenant_id,
-        payout_id: after.id,
-        version: after.version,
         from_status: Some(before.status),
-        to_status: after.status,
-        reason: step.reason.clone(),
-        reference: step.reference.clone(),
         journal_id: journals.get(&after.id).copied(),
-        actor: viewer.actor.to_string(),
-        recorded_at: after.updated_at,
+        ..history_row(viewer, step, after)
     });
     payouts::insert_history(tx, history.collect()).await?;
-    for row in &after {
-        tx.record(event(row));
-    }
+    tell(tx, &after);
     Ok(())
 }
 
 /// Writes the first step of inserted payouts: history, events.
 async fn write_drafts(tx: &mut Tx, viewer: &Viewer, rows: &[payout::Model]) -> Result<(), StoreError> {
-    let history = rows.iter().map(|row| payout_history::Model {
-        tenant_id: row.tenant_id,
-        payout_id: row.id,
-        version: row.version,
-        from_status: None,
-        to_status: PayoutStatus::Draft,
-        reason: None,
-        reference: None,
-        journal_id: None,
-        actor: viewer.actor.to_string(),
-        recorded_at: row.created_at,
-    });
-    payouts::insert_history(tx, history.collect()).await?;
-    for row in rows {
-        tx.record(event(row));
-    }
+    let step = Step::to(PayoutStatus::Draft);
+    payouts::insert_history(tx, rows.iter().map(|row| history_row(viewer, &step, row)).collect()).await?;
+    tell(tx, rows);
     Ok(())
 }
 
-fn event(row: &payout::Model) -> NewEvent {
-    NewEvent::new(EventKind::PayoutChanged, row.id.uuid(), row, row.updated_at).of_affiliate(Some(row.affiliate_id))
+/// A step that came from nowhere and posted nothing.
+fn history_row(viewer: &Viewer, step: &Step, after: &payout::Model) -> payout_history::Model {
+    payout_history::Model {
+        tenant_id: after.tenant_id,
+        payout_id: after.id,
+        version: after.version,
+        from_status: None,
+        to_status: after.status,
+        reason: step.reason.clone(),
+        reference: step.reference.clone(),
+        journal_id: None,
+        actor: viewer.actor.to_string(),
+        recorded_at: after.updated_at,
+    }
+}
+
+fn tell(tx: &mut Tx, rows: &[payout::Model]) {
+    for row in rows {
+        let event = NewEvent::new(EventKind::PayoutChanged, row.id.uuid(), row, row.updated_at);
+        tx.record(event.of_affiliate(Some(row.affiliate_id)));
+    }
 }
 
 /// The payouts with these ids that the viewer may see.
