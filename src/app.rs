@@ -18,7 +18,7 @@ use crate::{
     config::{ConfigError, Settings},
     domain::cursor::CursorKey,
     graphql::{self, ApiSchema, execution::Api},
-    http::{self, sockets::Sockets},
+    http::{self, Pace, sockets::Sockets},
     jobs,
     limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
     services::{Services, access::Access, feed::Feeds, ingest::Lanes},
@@ -64,11 +64,12 @@ fn cause(error: &StoreError) -> String {
 pub struct Leaves {
     pub clock: Arc<dyn Clock>,
     pub passwords: Passwords,
+    pub pace: Pace,
 }
 
 impl Default for Leaves {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock), passwords: Passwords::default() }
+        Self { clock: Arc::new(SystemClock), passwords: Passwords::default(), pace: Pace::default() }
     }
 }
 
@@ -88,6 +89,7 @@ pub enum SecretSource {
 pub struct App {
     pub services: Services,
     pub schema: ApiSchema,
+    pace: Pace,
 }
 
 impl App {
@@ -131,7 +133,7 @@ impl App {
             bus,
             limits,
         };
-        Ok(Self { services, schema: graphql::schema() })
+        Ok(Self { services, schema: graphql::schema(), pace: leaves.pace })
     }
 
     /// Opens the port that the settings name.
@@ -143,8 +145,8 @@ impl App {
         TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
     }
 
-    /// Serves requests and runs jobs until `shutdown` ends; then answers what is under way, for so long as [`DRAIN`]
-    /// allows, and closes the sockets.
+    /// Serves requests and runs jobs until `shutdown` ends. Then says so at `/readyz`, for as long as the settings want;
+    /// answers what is under way, for so long as [`DRAIN`] allows, and closes the sockets.
     ///
     /// # Errors
     /// When the port fails.
@@ -154,14 +156,17 @@ impl App {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
         let jobs = jobs::start(self.services.clone());
-        let sockets = Sockets::default();
-        let router = http::router(Api::new(self.schema, self.services.clone()), sockets.clone());
+        let sockets = Sockets::new(&self.services);
+        let notice = Duration::from_secs(self.services.settings.drain_notice_secs);
         let ends = sockets.clone();
-        let serving = axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(async move {
-                shutdown.await;
-                ends.end();
-            });
+        let shutdown = async move {
+            shutdown.await;
+            ends.announce_end();
+            sleep(notice).await;
+            ends.end();
+        };
+        let api = Api::new(self.schema, self.services.clone());
+        let serving = http::serve(listener, api, sockets.clone(), self.pace, shutdown);
         let drained = async {
             let served = serving.await;
             sockets.end();

@@ -5,12 +5,15 @@
 //!   refuses to start without a signing secret. The embedded default makes its own and keeps it beside the data.
 //! - An unknown name in the file or under `TRIBUTARY_` is an error: a misspelt setting must not be a silent default.
 
+mod list;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// The settings file that is read when it exists and `TRIBUTARY_CONFIG` names no other.
@@ -52,6 +55,20 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// What a scraper of `/metrics` has to send as bearer token; none: open in development, not there in production.
     pub metrics_token: Option<String>,
+    /// Origins of web pages, besides our own, that may use the API: `https://app.example.com`.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub allowed_origins: Vec<String>,
+    /// Networks of proxies whose `X-Forwarded-For` is believed: `10.0.0.0/8`.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// Open sockets and streams of one user or key, per node.
+    pub sockets_per_user: usize,
+    /// Open sockets and streams of one tenant, per node.
+    pub sockets_per_tenant: usize,
+    /// How long a socket or stream may stand before its client has to come back.
+    pub connection_max_secs: u64,
+    /// How long a node that ends says so at `/readyz` before it closes anything.
+    pub drain_notice_secs: u64,
     /// `text` or `json`.
     pub log_format: LogFormat,
 }
@@ -89,6 +106,12 @@ impl Default for Settings {
             ingest_batch_items: 1_000,
             public_url: None,
             metrics_token: None,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            sockets_per_user: 1_000,
+            sockets_per_tenant: 20_000,
+            connection_max_secs: 4 * 3_600,
+            drain_notice_secs: 0,
             log_format: LogFormat::Text,
         }
     }
@@ -169,6 +192,24 @@ impl Settings {
         if self.ingest_queue_items < 1_000 {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
         }
+        if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
+            return invalid(
+                "TRIBUTARY_ALLOWED_ORIGINS",
+                "must be origins: http:// or https://, a host, nothing behind",
+            );
+        }
+        if self.sockets_per_user == 0 {
+            return invalid("TRIBUTARY_SOCKETS_PER_USER", "at least 1");
+        }
+        if self.sockets_per_tenant == 0 {
+            return invalid("TRIBUTARY_SOCKETS_PER_TENANT", "at least 1");
+        }
+        if !(60..=30 * 86_400).contains(&self.connection_max_secs) {
+            return invalid("TRIBUTARY_CONNECTION_MAX_SECS", "from a minute to 30 days");
+        }
+        if self.drain_notice_secs > 300 {
+            return invalid("TRIBUTARY_DRAIN_NOTICE_SECS", "at most 300");
+        }
         Ok(())
     }
 
@@ -191,9 +232,37 @@ impl Settings {
     }
 }
 
+/// As browsers write it: scheme and host, perhaps a port.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    host.is_some_and(|host| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_come_with_commas_and_as_lists() {
+        let read = |toml: &str| {
+            Settings::from_figment(Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(toml)))
+        };
+        let proxies: Vec<IpNet> =
+            ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|net| net.parse().expect("good")).into();
+        let inline = read("trusted_proxies = \"10.0.0.0/8, 192.0.2.7,fd00::/8\"").expect("good");
+        assert_eq!(inline.trusted_proxies, proxies);
+        let list = read("trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.7\", \"fd00::/8\"]").expect("good");
+        assert_eq!(list.trusted_proxies, proxies);
+        assert!(read("trusted_proxies = \"\"").expect("good").trusted_proxies.is_empty());
+        assert!(read("trusted_proxies = \"somewhere\"").is_err());
+        let origins = read("allowed_origins = \"https://a.test,http://localhost:3000\"").expect("good").allowed_origins;
+        assert_eq!(origins, ["https://a.test", "http://localhost:3000"]);
+        for origin in ["*", "a.test", "https://", "https://a.test/", "https://a.test/x", "null"] {
+            assert!(read(&format!("allowed_origins = [\"{origin}\"]")).is_err(), "{origin}");
+        }
+    }
 
     #[test]
     fn defaults_are_valid_and_not_production() {

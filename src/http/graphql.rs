@@ -1,31 +1,44 @@
-//! GraphQL over HTTP: POST with JSON, GET for queries, GraphiQL for people in development.
+//! GraphQL over HTTP: POST with JSON, GET for queries, answers whole or in parts; GraphiQL for people in development.
 //!
 //! # Decisions
 //! - Our own thin handler: the stock one takes mutations by GET and bodies of other media types, which a foreign page
 //!   can send without asking (CSRF), and answers errors in plain text.
 //! - `application/graphql-response+json` gets 400 for a document that was not executed; `application/json`, which older
 //!   clients ask for, gets 200, as the specification says.
+//! - A client that names both a whole type and a stream gets its queries and mutations whole and its subscriptions
+//!   streamed: what several clients send with everything.
 
-use std::net::SocketAddr;
-
-use async_graphql::{Response as GraphqlResponse, ServerError, http::GraphiQLSource, parser::types::OperationType};
+use async_graphql::{
+    Request as GraphqlRequest, Response as GraphqlResponse, http::GraphiQLSource, parser::types::OperationType,
+};
 use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::{ConnectInfo, FromRequestParts, Query, Request, State, WebSocketUpgrade, rejection::BytesRejection},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    Extension,
+    body::Body,
+    extract::{ConnectInfo, FromRequestParts, Request, State, WebSocketUpgrade},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{Html, IntoResponse, Redirect, Response},
 };
-use serde_json::json;
 
-use super::{Edge, request_id::RequestId, ws};
+use super::{
+    Edge,
+    accept::{Accept, Media, Streaming},
+    body,
+    errors::{self, Rejection},
+    headers,
+    listener::Peer,
+    multipart,
+    parameters::Parameters,
+    request_id::RequestId,
+    sse, stream,
+    tenure::Tenure,
+    ws,
+};
 use crate::{
     auth::AuthError,
-    graphql::{error, execution::Caller},
-    services::ServiceError,
+    graphql::execution::{Admitted, Caller, Refusal, RefusalKind},
 };
 
-const GRAPHQL_RESPONSE: &str = "application/graphql-response+json";
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Takes people to GraphiQL.
 pub(super) async fn front() -> Redirect {
@@ -35,174 +48,196 @@ pub(super) async fn front() -> Redirect {
 /// A document by POST.
 pub(super) async fn post(
     State(edge): State<Edge>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Extension(id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Response {
-    if !is_json(&headers) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", "send application/json", &id);
+    let (parts, body) = request.into_parts();
+    let exchange = match Exchange::begin(&edge, peer, &parts, &id) {
+        Ok(exchange) => exchange,
+        Err(rejection) => return rejection.into_response(&id),
+    };
+    match of_post(&parts.headers, body).await {
+        Ok(request) => exchange.answer(request).await,
+        Err(rejection) => rejection.into_response(&id),
     }
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            return refuse(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "the body is too large", &id);
-        }
-        Err(_) => return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "the body could not be read", &id),
-    };
-    let request: async_graphql::Request = match serde_json::from_slice::<async_graphql::Request>(&body) {
-        Ok(request) if request.query.is_empty() => {
-            return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "the member `query` is needed", &id);
-        }
-        Ok(request) => request,
-        Err(error) => {
-            return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", &format!("not a GraphQL request: {error}"), &id);
-        }
-    };
-    execute(&edge, client, &headers, &id, request, Method::Post).await
 }
 
 /// A query by GET, a WebSocket, or GraphiQL.
 pub(super) async fn get(
     State(edge): State<Edge>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     Extension(id): Extension<RequestId>,
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    if parts.headers.contains_key(header::UPGRADE) {
-        return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-            Ok(upgrade) => ws::upgrade(edge, client, &parts.headers, upgrade),
-            Err(rejection) => rejection.into_response(),
-        };
+    if asks_for_socket(&parts.headers) {
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
+        let client = edge.client(peer, &parts.headers);
+        return ws::upgrade(edge, client, &parts.headers, upgrade, id);
     }
-    if parts.uri.query().is_none() && wants_html(&parts) && !edge.api.services.settings.is_production() {
-        // What is in its headers pane goes with queries as headers, and with subscriptions as `connection_init` payload.
-        let page = GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").title("Tributary");
-        return Html(page.finish()).into_response();
+    let accept = Accept::of(&parts.headers);
+    if parts.uri.query().is_none() && accept.names_html() && !edge.api.services.settings.is_production() {
+        return graphiql();
     }
-    let document: Document = match Query::try_from_uri(&parts.uri) {
-        Ok(Query(document)) => document,
-        Err(_) => return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "the parameter `query` is needed", &id),
+    let exchange = match Exchange::begin(&edge, peer, &parts, &id) {
+        Ok(exchange) => exchange,
+        Err(rejection) => return rejection.into_response(&id),
     };
-    let mut request = async_graphql::Request::new(document.query);
-    if let Some(name) = document.operation_name {
-        request = request.operation_name(name);
-    }
-    if let Some(variables) = document.variables {
-        match serde_json::from_str(&variables) {
-            Ok(variables) => request = request.variables(async_graphql::Variables::from_json(variables)),
-            Err(_) => return refuse(StatusCode::BAD_REQUEST, "BAD_REQUEST", "`variables` is not JSON", &id),
-        }
-    }
-    execute(&edge, client, &parts.headers, &id, request, Method::Get).await
-}
-
-/// The parameters of a GET.
-#[derive(serde::Deserialize)]
-struct Document {
-    query: String,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Method {
-    Get,
-    Post,
-}
-
-async fn execute(
-    edge: &Edge,
-    client: SocketAddr,
-    headers: &HeaderMap,
-    id: &RequestId,
-    request: async_graphql::Request,
-    method: Method,
-) -> Response {
-    let authorization = match headers.get(header::AUTHORIZATION).map(HeaderValue::to_str).transpose() {
-        Ok(value) => value,
-        Err(_) => return unauthenticated(AuthError::Invalid, id),
-    };
-    let viewer = match edge.api.services.access.authenticate(authorization).await {
-        Ok(viewer) => viewer,
-        Err(error) => return unauthenticated(error, id),
-    };
-    let caller = Caller { viewer, client: client.ip().to_string() };
-    let mut response = match edge.api.admit(request, caller).await {
-        Ok(admitted) if method == Method::Get && admitted.operation() != OperationType::Query => {
-            let mut response = refuse(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
-                "GET is for queries; send mutations by POST",
-                id,
-            );
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-            return response;
-        }
-        Ok(admitted) => edge.api.execute(admitted).await,
-        Err(refusal) => GraphqlResponse::from_errors(refusal.errors),
-    };
-    for error in &mut response.errors {
-        name_request(error, id);
-    }
-    answer(headers, response)
-}
-
-/// Puts the request's id into an error, so that a caller can name it.
-fn name_request(error: &mut ServerError, id: &RequestId) {
-    let extensions = error.extensions.get_or_insert_default();
-    extensions.set("requestId", id.0.clone());
-    if extensions.get("code").is_none() {
-        // What has no code of ours comes from parsing and validation.
-        extensions.set("code", "GRAPHQL_VALIDATION_FAILED");
+    let request =
+        Parameters::of_uri(&parts.uri).and_then(|parameters| parameters.into_request().map_err(Rejection::bad_request));
+    match request {
+        Ok(request) => exchange.answer(request).await,
+        Err(rejection) => rejection.into_response(&id),
     }
 }
 
-fn answer(headers: &HeaderMap, response: GraphqlResponse) -> Response {
-    let modern = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains(GRAPHQL_RESPONSE));
-    let not_executed =
-        response.data == async_graphql::Value::Null && response.errors.iter().all(|error| error.path.is_empty());
-    let status = if modern && response.is_err() && not_executed { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let media_type = if modern { GRAPHQL_RESPONSE } else { "application/json" };
-    let mut http = (status, Json(&response)).into_response();
-    http.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-    http.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    http
+fn asks_for_socket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn unauthenticated(auth: AuthError, id: &RequestId) -> Response {
-    let status = match &auth {
-        AuthError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
-        AuthError::Invalid | AuthError::Expired => StatusCode::UNAUTHORIZED,
-    };
-    let mut error = error::to_graphql(ServiceError::from(auth)).into_server_error(async_graphql::Pos::default());
-    error.locations.clear();
-    name_request(&mut error, id);
-    (status, Json(json!({ "errors": [error] }))).into_response()
+fn graphiql() -> Response {
+    // What is in its headers pane goes with queries as headers, and with subscriptions as `connection_init` payload.
+    let page = GraphiQLSource::build().endpoint("/graphql").subscription_endpoint("/graphql").title("Tributary");
+    ([(header::CONTENT_SECURITY_POLICY, headers::GRAPHIQL_POLICY)], Html(page.finish())).into_response()
 }
 
-fn refuse(status: StatusCode, code: &str, message: &str, id: &RequestId) -> Response {
-    let extensions = json!({ "code": code, "requestId": id.0 });
-    (status, Json(json!({ "errors": [{ "message": message, "extensions": extensions }] }))).into_response()
+async fn of_post(headers: &HeaderMap, body: Body) -> Result<GraphqlRequest, Rejection> {
+    if !is_json(headers) {
+        let message = "send application/json, in UTF-8 and not compressed";
+        return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE", message)
+            .with(HeaderName::from_static("accept-post"), HeaderValue::from_static("application/json")));
+    }
+    let body = body::read(headers, body).await?;
+    Parameters::of_body(&body)?.into_request().map_err(Rejection::bad_request)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let Some(content_type) = text(header::CONTENT_TYPE) else { return false };
+    let mut parts = content_type.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|media_type| media_type.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    let is_plain = text(header::CONTENT_ENCODING).is_none_or(|coding| coding.eq_ignore_ascii_case("identity"));
+    is_json && is_utf8 && is_plain
 }
 
-fn wants_html(parts: &Parts) -> bool {
-    parts
-        .headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"))
+/// A request on its way to its answer.
+struct Exchange<'a> {
+    edge: &'a Edge,
+    peer: Peer,
+    parts: &'a Parts,
+    id: &'a RequestId,
+    whole: Option<Media>,
+    streaming: Option<Streaming>,
+}
+
+impl<'a> Exchange<'a> {
+    /// Settles what the client can be answered in.
+    fn begin(edge: &'a Edge, peer: Peer, parts: &'a Parts, id: &'a RequestId) -> Result<Self, Rejection> {
+        let accept = Accept::of(&parts.headers);
+        let exchange = Self { edge, peer, parts, id, whole: accept.whole(), streaming: accept.streaming() };
+        if exchange.whole.is_none() && exchange.streaming.is_none() { Err(not_acceptable()) } else { Ok(exchange) }
+    }
+
+    async fn answer(self, request: GraphqlRequest) -> Response {
+        let headers = &self.parts.headers;
+        let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::to_str).transpose();
+        let authenticated = match authorization {
+            Ok(authorization) => self.edge.api.services.access.authenticate(authorization).await,
+            Err(_) => Err(AuthError::Invalid),
+        };
+        let viewer = match authenticated {
+            Ok(viewer) => viewer,
+            Err(error) => return errors::unauthenticated(error, self.id),
+        };
+        let client = self.edge.client(self.peer, headers);
+        let caller = Caller { viewer: viewer.clone(), client: client.to_string() };
+        let admitted = match self.edge.api.admit(request, caller).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        if let Err(rejection) = self.permit(admitted.operation()) {
+            return rejection.into_response(self.id);
+        }
+        if admitted.operation() != OperationType::Subscription {
+            return self.respond(self.edge.api.execute(admitted).await);
+        }
+        let mut tenure = Tenure::begin(self.edge.clone(), client);
+        if let Err(full) = tenure.settle(viewer) {
+            return Rejection::new(StatusCode::TOO_MANY_REQUESTS, "CONNECTION_LIMIT", full.reason())
+                .with(header::RETRY_AFTER, HeaderValue::from_static("10"))
+                .into_response(self.id);
+        }
+        self.subscribe(admitted, tenure).await
+    }
+
+    /// Whether an operation may come by this method, and can be answered in what the client takes.
+    fn permit(&self, operation: OperationType) -> Result<(), Rejection> {
+        let by_get = self.parts.method != axum::http::Method::POST;
+        match operation {
+            OperationType::Mutation if by_get => {
+                Err(Rejection::method_not_allowed("GET is for queries; send mutations by POST", "POST"))
+            }
+            OperationType::Subscription if self.streaming.is_none() && by_get => {
+                Err(Rejection::method_not_allowed("GET is for queries, and for subscriptions as event streams", "POST"))
+            }
+            OperationType::Subscription if self.streaming.is_none() => Err(not_acceptable()),
+            OperationType::Subscription if self.edge.sockets.is_draining() => Err(Rejection::draining()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn subscribe(self, admitted: Admitted, tenure: Tenure) -> Response {
+        let last = self.parts.headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok());
+        let last = last.filter(|cursor| !cursor.is_empty()).map(str::to_owned);
+        let subscriber = match self.edge.api.subscribe(admitted, last).await {
+            Ok(subscriber) => subscriber,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let (heartbeat, id) = (self.edge.pace.heartbeat, self.id.clone());
+        match self.streaming {
+            Some(Streaming::Multipart) => stream::live::<multipart::Parts>(subscriber, tenure, heartbeat, id),
+            _ => stream::live::<sse::Events>(subscriber, tenure, heartbeat, id),
+        }
+    }
+
+    /// Answers what was executed, or found not to be worth it.
+    fn respond(&self, response: GraphqlResponse) -> Response {
+        let is_request_error = errors::is_request_error(&response);
+        let status = |media| match media {
+            Media::GraphqlResponse if is_request_error => StatusCode::BAD_REQUEST,
+            _ => StatusCode::OK,
+        };
+        self.send(response, status)
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        let mut response =
+            self.send(GraphqlResponse::from_errors(refusal.errors), |media| errors::status_of(refusal.kind, media));
+        if let RefusalKind::RateLimited { retry_after } = refusal.kind {
+            response.headers_mut().insert(header::RETRY_AFTER, errors::retry_after(retry_after));
+        }
+        response
+    }
+
+    /// Sends an answer whole, or as the only part where the client takes nothing else: it looks for errors there, and
+    /// would take another type for a broken connection.
+    fn send(&self, response: GraphqlResponse, status: impl Fn(Media) -> StatusCode) -> Response {
+        let json = errors::to_json(response, self.id);
+        let media = self.whole.unwrap_or(Media::Json);
+        match (self.whole, self.streaming, status(media)) {
+            (None, Some(Streaming::Multipart), StatusCode::OK) => stream::single::<multipart::Parts>(json.into()),
+            (None, Some(Streaming::Events), StatusCode::OK) => stream::single::<sse::Events>(json.into()),
+            (_, _, status) => (status, [(header::CONTENT_TYPE, media.content_type())], json).into_response(),
+        }
+    }
+}
+
+fn not_acceptable() -> Rejection {
+    let message = "answers are application/graphql-response+json or application/json; those of subscriptions \
+                   text/event-stream or multipart/mixed;subscriptionSpec=1.0, or come on a WebSocket";
+    Rejection::new(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE", message)
 }

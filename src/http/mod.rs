@@ -1,38 +1,135 @@
-//! The HTTP edge: routes, limits, request ids. Thin: everything behind `/graphql` is the schema's.
+//! The HTTP edge: routes, limits, request ids, and the transports. Thin: everything behind `/graphql` is the schema's.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `graphql` | a document by POST or GET, answered whole or in parts |
+//! | `accept`, `parameters`, `body` | what a request wants, asks and carries |
+//! | `ws` | GraphQL over WebSocket |
+//! | `stream`, `sse`, `multipart` | answers in parts over HTTP |
+//! | `tenure`, `sockets` | connections that stay: what happens to them over time, how many there are, how they end |
+//! | `origin`, `headers`, `client`, `listener` | pages, browsers, proxies and peers |
+//! | `errors`, `request_id` | what is said when nothing else is |
 
+mod accept;
+mod body;
+mod client;
+mod errors;
 mod graphql;
+mod headers;
 mod health;
+mod listener;
 mod metrics;
+mod multipart;
+mod origin;
+mod parameters;
 mod request_id;
 pub mod sockets;
+mod sse;
+mod stream;
+mod tenure;
 mod ws;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use std::{io, net::IpAddr, ops::Deref, sync::Arc, time::Duration};
+
+use axum::{Router, http::HeaderMap, middleware, routing::get};
+use listener::{Edgewise, Peer};
+use origin::Origins;
 use sockets::Sockets;
-use tower_http::trace::TraceLayer;
+use tokio::net::TcpListener;
+use tower_http::{
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate},
+    },
+    trace::TraceLayer,
+};
 
 use crate::graphql::execution::Api;
 
-/// The largest request body: a full batch of conversions with every label is about half of it.
-const BODY_MAX_BYTES: usize = 8 * 1024 * 1024;
-
-/// What handlers share.
-#[derive(Clone)]
-struct Edge {
-    api: Api,
-    sockets: Sockets,
+/// How patient the edge is. Tests are less.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Until a socket has to greet.
+    pub greeting: Duration,
+    /// Without a word from a socket until it is asked for one; after two more in silence it is gone.
+    pub ping: Duration,
+    /// Between signs of life of a stream over HTTP.
+    pub heartbeat: Duration,
+    /// Until a write has to get on.
+    pub stall: Duration,
 }
 
-/// All routes of a node.
-pub fn router(api: Api, sockets: Sockets) -> Router {
-    let edge = Edge { api, sockets };
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            greeting: Duration::from_secs(10),
+            ping: Duration::from_secs(25),
+            heartbeat: Duration::from_secs(12),
+            stall: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What handlers share; cheap to clone.
+#[derive(Clone)]
+struct Edge(Arc<Shared>);
+
+struct Shared {
+    api: Api,
+    sockets: Sockets,
+    origins: Origins,
+    pace: Pace,
+}
+
+impl Deref for Edge {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Edge {
+    /// The address of a request's client.
+    fn client(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        client::address(peer.0.ip(), headers, &self.api.services.settings.trusted_proxies)
+    }
+}
+
+/// Serves all routes of a node, until `shutdown` ends and what is under way is answered.
+///
+/// # Errors
+/// When the port fails.
+pub async fn serve(
+    listener: TcpListener,
+    api: Api,
+    sockets: Sockets,
+    pace: Pace,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = Edgewise { listener, stall: pace.stall };
+    let service = router(api, sockets, pace).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
+    let origins = Origins::new(&api.services);
+    let cors = origins.cors();
+    let edge = Edge(Arc::new(Shared { api, sockets, origins, pace }));
+    // What comes in parts must not wait in a compressor for more.
+    let whole = DefaultPredicate::new().and(NotForContentType::const_new("multipart/mixed"));
     Router::new()
         .route("/", get(graphql::front))
         .route("/graphql", get(graphql::get).post(graphql::post))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
-        .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
+        .fallback(errors::not_found)
+        .method_not_allowed_fallback(errors::method_not_allowed)
+        .layer(CompressionLayer::new().gzip(true).compress_when(whole))
+        .layer(cors)
+        .layer(middleware::from_fn_with_state(edge.clone(), headers::layer))
+        .layer(middleware::from_fn(errors::catch_panics))
         .layer(TraceLayer::new_for_http())
         .layer(middleware::from_fn(request_id::layer))
         .with_state(edge)

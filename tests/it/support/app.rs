@@ -14,6 +14,7 @@ use tributary::{
     },
     config::Settings,
     domain::tenancy::TenantScope,
+    http::Pace,
     services::{Services, holds, tenants::NewTenant},
 };
 use tributary_entity::{
@@ -83,7 +84,8 @@ impl TestApp {
         }
         change(&mut settings);
         let clock = ShiftedClock::default();
-        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial) };
+        let leaves =
+            Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace: Pace::default() };
         let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
         let services = app.services.clone();
         let listener = app.listen().await.expect("a port");
