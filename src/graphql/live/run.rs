@@ -97,11 +97,6 @@ impl Run {
     pub fn source(&self) -> &Source {
         self.live.source().expect("set before `open` returns")
     }
-
-    /// Where it is.
-    pub fn seq(&self) -> Option<i64> {
-        self.live.seq()
-    }
 }
 
 impl Stream for Run {
@@ -120,10 +115,12 @@ impl Stream for Run {
     }
 }
 
-/// A refusal of the source, with the reasons it gave.
+/// A refusal with the reasons that the schema gave: those of a source have codes, those of a document do not.
 pub(super) fn refused(errors: Option<Vec<ServerError>>) -> Refusal {
     let errors = errors.unwrap_or_else(|| vec![server_error(ServiceError::Internal("a source opened without a word"))]);
-    Refusal { kind: RefusalKind::Source, errors }
+    let is_coded = |error: &ServerError| error.extensions.as_ref().is_some_and(|more| more.get("code").is_some());
+    let kind = if errors.iter().any(is_coded) { RefusalKind::Source } else { RefusalKind::Document };
+    Refusal { kind, errors }
 }
 
 /// An error that belongs to no place in the document.

@@ -27,9 +27,12 @@ use super::{
     meters::{self, Present},
     run::{Item, Run, refused, server_error},
 };
-use crate::{auth::Viewer, domain::cursor::Position, graphql::execution::Refusal, services::ServiceError};
-
-use crate::services::feed::queue::Popped;
+use crate::{
+    auth::Viewer,
+    domain::cursor::Position,
+    graphql::execution::Refusal,
+    services::{ServiceError, feed::queue::Popped},
+};
 
 /// How long a client may be without once having taken all that there is for it.
 const BEHIND_MAX: Duration = Duration::from_mins(5);
@@ -43,8 +46,7 @@ pub struct Subscriber {
     state: State,
     /// The last answer that was given out.
     position: Position,
-    /// Since when it has not been level with its group.
-    behind: Option<Instant>,
+    behind: Behind,
     expiry: Option<Pin<Box<Sleep>>>,
     _present: Present,
 }
@@ -76,7 +78,7 @@ impl Subscriber {
         let expiry = expiry(&hub, &viewer);
         let present = Present::in_gauge(&hub.meters.subscribers);
         let state = joined.into_state();
-        Ok(Self { hub, viewer, key, state, position, behind: None, expiry, _present: present })
+        Ok(Self { hub, viewer, key, state, position, behind: Behind::default(), expiry, _present: present })
     }
 
     /// Goes on where it is under other permissions of the same subject.
@@ -102,8 +104,14 @@ impl Subscriber {
     fn rejoin(&mut self) {
         let (hub, viewer, key) = (Arc::clone(&self.hub), self.viewer.clone(), Arc::clone(&self.key));
         let start = Start::At(self.position);
+        // Kept for this long, so that its only subscriber comes back to the same group.
+        let group = match &self.state {
+            State::Live(seat) => Some(Arc::clone(&seat.group)),
+            State::Joining(_) | State::Reading(..) | State::Over => None,
+        };
         self.state = State::Joining(
             async move {
+                let _group = group;
                 // Nothing is refused for want of a database to one who was let in before.
                 let attempt = || async {
                     match join(&hub, &viewer, &key, start.clone()).await {
@@ -129,9 +137,23 @@ impl Subscriber {
         }
         item.delivery.clone()
     }
+}
 
-    fn is_too_slow(&self) -> bool {
-        self.behind.is_some_and(|since| since.elapsed() > BEHIND_MAX)
+/// Since when a client has not been level with its group, once it fell behind.
+#[derive(Default)]
+struct Behind(Option<Instant>);
+
+impl Behind {
+    fn fell_behind(&mut self) {
+        self.0.get_or_insert_with(Instant::now);
+    }
+
+    const fn is_level(&mut self) {
+        self.0 = None;
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.0.is_some_and(|since| since.elapsed() > BEHIND_MAX)
     }
 }
 
@@ -152,9 +174,10 @@ fn expiry(hub: &Hub, viewer: &Viewer) -> Option<Pin<Box<Sleep>>> {
 }
 
 impl Joined {
+    /// Behind what the client gets everything. The first answer may be in hand already, and is not given out yet.
     fn position(&self) -> Position {
-        match &self.run {
-            Some(run) => Position { epoch: run.source().places.epoch, seq: run.seq().unwrap_or(self.seat.seq) },
+        match self.run.as_ref().map(|run| run.source()) {
+            Some(source) => Position { epoch: source.places.epoch, seq: source.begin },
             None => Position { epoch: self.seat.epoch, seq: self.seat.seq },
         }
     }
@@ -180,7 +203,7 @@ impl Stream for Subscriber {
             return Poll::Ready(Some(Err(Ended::Expired)));
         }
         loop {
-            if this.is_too_slow() {
+            if this.behind.is_too_long() {
                 this.end("too_slow");
                 return Poll::Ready(Some(Err(Ended::TooSlow)));
             }
@@ -194,7 +217,10 @@ impl Stream for Subscriber {
                     }
                 },
                 State::Reading(run, _) => match ready!(run.poll_next_unpin(cx)) {
-                    Some(item) => return Poll::Ready(Some(Ok(this.give(&item)))),
+                    Some(item) => {
+                        this.hub.meters.deliveries.increment(1);
+                        return Poll::Ready(Some(Ok(this.give(&item))));
+                    }
                     None => {
                         if let State::Reading(_, seat) = std::mem::replace(&mut this.state, State::Over) {
                             this.position.seq = this.position.seq.max(seat.seq);
@@ -204,7 +230,7 @@ impl Stream for Subscriber {
                 },
                 State::Live(seat) => match seat.queue.poll_pop(cx) {
                     Poll::Pending => {
-                        this.behind = None;
+                        this.behind.is_level();
                         return Poll::Pending;
                     }
                     Poll::Ready(Popped::Item(item)) => {
@@ -214,7 +240,7 @@ impl Stream for Subscriber {
                     }
                     Poll::Ready(Popped::Overflow) => {
                         this.hub.meters.overflows.increment(1);
-                        this.behind.get_or_insert_with(Instant::now);
+                        this.behind.fell_behind();
                         this.rejoin();
                     }
                     Poll::Ready(Popped::Closed) => this.rejoin(),
@@ -229,5 +255,27 @@ impl Drop for Subscriber {
         if !matches!(self.state, State::Over) {
             meters::closed("left");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn client_is_too_slow_when_it_was_not_once_level_in_time() {
+        let mut behind = Behind::default();
+        advance(BEHIND_MAX * 2).await;
+        assert!(!behind.is_too_long());
+        behind.fell_behind();
+        advance(BEHIND_MAX / 2).await;
+        behind.fell_behind();
+        assert!(!behind.is_too_long());
+        advance(BEHIND_MAX / 2 + Duration::from_secs(1)).await;
+        assert!(behind.is_too_long());
+        behind.is_level();
+        assert!(!behind.is_too_long());
     }
 }

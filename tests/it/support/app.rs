@@ -14,6 +14,7 @@ use tributary::{
     },
     config::Settings,
     domain::tenancy::TenantScope,
+    graphql::execution::Api,
     http::Pace,
     services::{Services, holds, tenants::NewTenant},
 };
@@ -42,6 +43,8 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct TestApp {
     pub backend: Backend,
     pub services: Services,
+    /// What the transports stand on, with groups of its own.
+    pub api: Api,
     pub clock: ShiftedClock,
     pub url: String,
     pub settings: Settings,
@@ -67,9 +70,27 @@ pub async fn run_with(backend: Backend, change: impl FnOnce(&mut Settings), body
     app.finish().await;
 }
 
+/// As [`run`], with another tuning.
+pub async fn run_tuned(backend: Backend, tune: impl FnOnce(&mut Tuning), body: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start_tuned(backend, tune).await;
+    body(&app).await;
+    app.finish().await;
+}
+
+/// What a test may change of a node before it starts.
+pub struct Tuning {
+    pub settings: Settings,
+    pub pace: Pace,
+}
+
 impl TestApp {
     /// Starts with changed settings.
     pub async fn start_with(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_tuned(backend, |tuning| change(&mut tuning.settings)).await
+    }
+
+    /// Starts with another tuning.
+    pub async fn start_tuned(backend: Backend, tune: impl FnOnce(&mut Tuning)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut settings = Settings {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -82,12 +103,14 @@ impl TestApp {
             settings.database_url = Some(database::new_postgres().await);
             settings.redis_url = Some(database::new_redis().await);
         }
-        change(&mut settings);
+        let mut tuning = Tuning { settings, pace: Pace::default() };
+        tune(&mut tuning);
+        let Tuning { settings, pace } = tuning;
         let clock = ShiftedClock::default();
-        let leaves =
-            Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace: Pace::default() };
+        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace };
         let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
         let services = app.services.clone();
+        let api = Api::new(app.schema.clone(), services.clone());
         let listener = app.listen().await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -106,6 +129,7 @@ impl TestApp {
         Self {
             backend,
             services,
+            api,
             clock,
             url,
             settings,
