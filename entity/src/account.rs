@@ -5,6 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{
     Instant,
     ids::{AccountId, AffiliateId, TenantId},
+    kinds::PayoutMethod,
     money::Currency,
 };
 
@@ -18,8 +19,10 @@ table! {
         id: AccountId,
         /// From the chart in `domain::ledger`.
         code: i32,
-        /// The owner of an affiliate's account; none means the tenant.
+        /// The owner of an affiliate's account.
         affiliate_id: Option<AffiliateId>,
+        /// The owner of a processor's account; without either owner it is the tenant's.
+        processor: Option<PayoutMethod>,
         currency: Currency,
         created_at: Instant,
     }

@@ -131,6 +131,8 @@ typed_ids! {
     CommissionId = "com";
     /// One payment to one affiliate in one currency.
     PayoutId = "pay";
+    /// Payouts that are decided on together.
+    PayoutBatchId = "pbt";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

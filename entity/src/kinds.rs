@@ -234,6 +234,49 @@ text_enums! {
     JournalKind {
         ConversionApproved = "CONVERSION_APPROVED",
         HoldReleased = "HOLD_RELEASED",
+        PayoutInitiated = "PAYOUT_INITIATED",
+        PayoutSettled = "PAYOUT_SETTLED",
+        /// Failed, or cancelled after it was initiated.
+        PayoutFailed = "PAYOUT_FAILED",
+        PayoutReturned = "PAYOUT_RETURNED",
+    }
+
+    PayoutBatchStatus {
+        /// A preview: whom to pay, and how much.
+        Draft = "DRAFT",
+        Approved = "APPROVED",
+        /// Its payouts are under way, each with a state of its own.
+        Submitted = "SUBMITTED",
+    }
+
+    PayoutStatus {
+        Draft = "DRAFT",
+        Approved = "APPROVED",
+        /// Taken from the affiliate's balance and handed to the processor, or to a person.
+        Submitted = "SUBMITTED",
+        /// The processor has it.
+        InTransit = "IN_TRANSIT",
+        /// The processor did not answer: it may or may not have been paid.
+        Unknown = "UNKNOWN",
+        Paid = "PAID",
+        Failed = "FAILED",
+        Cancelled = "CANCELLED",
+        /// Was paid and came back.
+        Returned = "RETURNED",
+    }
+
+    /// By which processor a payout is made.
+    PayoutMethod {
+        /// A person pays, and marks it as paid.
+        Manual = "MANUAL",
+    }
+
+    /// Why a batch passed an affiliate over.
+    PayoutSkipReason {
+        /// Another payout in this currency is not finished.
+        OpenPayout = "OPEN_PAYOUT",
+        /// Named, but the balance is below the batch's minimum.
+        BelowMinimum = "BELOW_MINIMUM",
     }
 
     /// Which precedence level chose the rule.
@@ -260,6 +303,8 @@ text_enums! {
         SessionEnded = "SESSION_ENDED",
         /// Suspended or resumed.
         TenantChanged = "TENANT_CHANGED",
+        /// A payout was drafted or moved to another state.
+        PayoutChanged = "PAYOUT_CHANGED",
     }
 
     /// What the outbox asks to be done.

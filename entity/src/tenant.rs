@@ -19,6 +19,8 @@ table! {
         /// Which history the event log continues; changes when an older backup is restored, so that old cursors are refused.
         epoch: Uuid,
         status: TenantStatus,
+        /// Whether a payout batch must be approved by another than its author.
+        payout_four_eyes: bool,
         created_at: Instant,
     }
 }

@@ -21,6 +21,7 @@ mod m20261120_2_programme;
 mod m20261120_3_tracking;
 mod m20261120_4_ledger;
 mod m20261120_5_rollups;
+mod m20261120_6_payouts;
 pub mod protect;
 
 /// All steps in order.
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_3_tracking::Migration),
             Box::new(m20261120_4_ledger::Migration),
             Box::new(m20261120_5_rollups::Migration),
+            Box::new(m20261120_6_payouts::Migration),
         ]
     }
 }

@@ -21,6 +21,8 @@ macro_rules! permissions {
 
 permissions! {
     ReadTenant,
+    /// The tenant's settings.
+    ManageTenant,
     ReadUsers,
     ManageUsers,
     ManageApiKeys,
@@ -41,6 +43,10 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    ReadPayouts,
+    /// Draft and submit payout batches, see them, and tell what became of their payouts.
+    ManagePayouts,
+    ApprovePayouts,
     /// What only affiliates do: apply to a campaign in their own name.
     ActAsAffiliate,
 }
@@ -72,9 +78,10 @@ impl PermissionSet {
 }
 
 use Permission::{
-    ActAsAffiliate, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageLinks, ManageUsers, ReadAffiliates,
-    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadReports,
-    ReadRules, ReadTenant, ReadUsers, RecordClicks, RecordConversions, ReviewConversions,
+    ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageLinks, ManagePayouts,
+    ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions,
+    ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, RecordClicks,
+    RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -91,11 +98,14 @@ const READ: PermissionSet = PermissionSet::of(&[
 ]);
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
+/// No key opens these: what leaves the house is decided by people.
+const PAY: PermissionSet = PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
     match role {
-        Role::Owner | Role::Admin => READ.union(MANAGE).union(RECORD).union(PermissionSet::of(&[
+        Role::Owner | Role::Admin => READ.union(MANAGE).union(RECORD).union(PAY).union(PermissionSet::of(&[
+            ManageTenant,
             ReadUsers,
             ManageUsers,
             ManageApiKeys,
@@ -103,7 +113,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadLedger,
         ])),
         Role::Manager => READ.union(MANAGE).union(RECORD).union(PermissionSet::of(&[ReadUsers, ReviewConversions])),
-        Role::Finance => READ.union(PermissionSet::of(&[ReviewConversions, ReadLedger])),
+        Role::Finance => READ.union(PAY).union(PermissionSet::of(&[ReviewConversions, ReadLedger])),
         Role::Analyst => READ,
         // The widest a key can be; each key narrows it by its scopes.
         Role::Integration => {
@@ -119,6 +129,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadCommissions,
             ReadEarnings,
             ReadReports,
+            ReadPayouts,
             ActAsAffiliate,
         ]),
     }
@@ -159,9 +170,18 @@ mod tests {
 
     #[test]
     fn affiliates_hold_nothing_that_names_others_or_moves_money() {
-        for permission in
-            [ReadUsers, ManageUsers, ManageApiKeys, ReadRules, RecordConversions, ReviewConversions, ReadLedger]
-        {
+        for permission in [
+            ManageTenant,
+            ReadUsers,
+            ManageUsers,
+            ManageApiKeys,
+            ReadRules,
+            RecordConversions,
+            ReviewConversions,
+            ReadLedger,
+            ManagePayouts,
+            ApprovePayouts,
+        ] {
             assert!(!of_role(Role::Affiliate).contains(permission), "{permission:?}");
         }
     }

@@ -40,12 +40,20 @@ pub fn optional(field: &[&str], at: Option<Instant>) -> Result<Option<Instant>, 
 ///
 /// # Errors
 /// As [`checked`], and `TIME_IN_FUTURE` further ahead than clocks differ.
-pub fn occurred_at(at: Option<Instant>, now: Instant) -> Result<Option<Instant>, Problem> {
-    let at = optional(&["occurredAt"], at)?;
+pub fn past(field: &[&str], at: Option<Instant>, now: Instant) -> Result<Option<Instant>, Problem> {
+    let at = optional(field, at)?;
     if at.is_some_and(|at| at > now + CLOCK_SKEW) {
-        return Err(Problem::new(ProblemCode::TimeInFuture, &["occurredAt"], "this instant lies in the future"));
+        return Err(Problem::new(ProblemCode::TimeInFuture, field, "this instant lies in the future"));
     }
     Ok(at)
+}
+
+/// As [`past`], for when a customer acted.
+///
+/// # Errors
+/// As [`past`].
+pub fn occurred_at(at: Option<Instant>, now: Instant) -> Result<Option<Instant>, Problem> {
+    past(&["occurredAt"], at, now)
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use tributary_entity::{
     ids::{AccountId, AffiliateId, ConversionId, TenantId},
-    kinds::JournalKind,
+    kinds::{JournalKind, PayoutMethod},
     money::{Currency, Money},
+    payout,
 };
 use uuid::Uuid;
 
@@ -13,12 +14,16 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i32)]
 pub enum Code {
+    /// Cash at a processor. Dr.
+    Cash = 1000,
     /// Clawback debt of an affiliate. Dr.
     AffiliateReceivable = 1200,
     /// Earned and in the hold period. Cr.
     AffiliatePending = 2000,
     /// Earned and payable; never below zero. Cr.
     AffiliateAvailable = 2010,
+    /// Payouts under way: zero once each is final. Cr.
+    PayoutClearing = 2020,
     /// What the tenant spends on commissions. Dr.
     CommissionExpense = 5000,
 }
@@ -32,8 +37,14 @@ pub enum Side {
 
 impl Code {
     /// The whole chart.
-    pub const ALL: &'static [Self] =
-        &[Self::AffiliateReceivable, Self::AffiliatePending, Self::AffiliateAvailable, Self::CommissionExpense];
+    pub const ALL: &'static [Self] = &[
+        Self::Cash,
+        Self::AffiliateReceivable,
+        Self::AffiliatePending,
+        Self::AffiliateAvailable,
+        Self::PayoutClearing,
+        Self::CommissionExpense,
+    ];
 
     /// The number the database and the API show.
     pub const fn number(self) -> i32 {
@@ -47,17 +58,19 @@ impl Code {
 
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Cash => "cash at processor",
             Self::AffiliateReceivable => "affiliate receivable",
             Self::AffiliatePending => "affiliate pending",
             Self::AffiliateAvailable => "affiliate available",
+            Self::PayoutClearing => "payout clearing",
             Self::CommissionExpense => "commission expense",
         }
     }
 
     pub const fn side(self) -> Side {
         match self {
-            Self::AffiliateReceivable | Self::CommissionExpense => Side::Debit,
-            Self::AffiliatePending | Self::AffiliateAvailable => Side::Credit,
+            Self::Cash | Self::AffiliateReceivable | Self::CommissionExpense => Side::Debit,
+            Self::AffiliatePending | Self::AffiliateAvailable | Self::PayoutClearing => Side::Credit,
         }
     }
 
@@ -67,27 +80,42 @@ impl Code {
     }
 }
 
+/// Whose an account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Owner {
+    Tenant,
+    Affiliate(AffiliateId),
+    Processor(PayoutMethod),
+}
+
 /// What makes an account: its id follows from it, so that posting needs no look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountKey {
     pub code: Code,
-    /// The owner of an affiliate's account; none for the tenant's.
-    pub affiliate_id: Option<AffiliateId>,
+    pub owner: Owner,
     pub currency: Currency,
 }
 
 impl AccountKey {
     pub const fn of_affiliate(code: Code, affiliate_id: AffiliateId, currency: Currency) -> Self {
-        Self { code, affiliate_id: Some(affiliate_id), currency }
+        Self { code, owner: Owner::Affiliate(affiliate_id), currency }
     }
 
     pub const fn of_tenant(code: Code, currency: Currency) -> Self {
-        Self { code, affiliate_id: None, currency }
+        Self { code, owner: Owner::Tenant, currency }
+    }
+
+    pub const fn of_processor(code: Code, processor: PayoutMethod, currency: Currency) -> Self {
+        Self { code, owner: Owner::Processor(processor), currency }
     }
 
     /// A name-based UUID (version 5) in the tenant's namespace.
     pub fn id(&self, tenant_id: TenantId) -> AccountId {
-        let owner = self.affiliate_id.map(|id| id.to_string()).unwrap_or_default();
+        let owner = match self.owner {
+            Owner::Tenant => String::new(),
+            Owner::Affiliate(id) => id.to_string(),
+            Owner::Processor(processor) => processor.to_string(),
+        };
         let name = format!("{}/{owner}/{}", self.code.number(), self.currency);
         AccountId::from_uuid(Uuid::new_v5(&tenant_id.uuid(), name.as_bytes()))
     }
@@ -196,8 +224,20 @@ pub fn conversion_approved(
     Journal::new(JournalKind::ConversionApproved, conversion_id.to_string(), Some(conversion_id), lines)
 }
 
-/// Debts of affiliates (account 1200) that releases pay off as they go.
+/// Debts of affiliates (account 1200) that credits to them pay off as they go.
 pub type Debts = BTreeMap<(AffiliateId, Currency), i64>;
+
+/// Credits an affiliate: 1200 up to the debt, the rest 2010. `debts` is reduced by what was paid off.
+fn credit_affiliate(affiliate_id: AffiliateId, money: Money, debts: &mut Debts) -> [Line; 2] {
+    let account = |code| AccountKey::of_affiliate(code, affiliate_id, money.currency);
+    let debt = debts.entry((affiliate_id, money.currency)).or_default();
+    let netted = money.amount_minor.min(*debt);
+    *debt -= netted;
+    [
+        Line { account: account(Code::AffiliateReceivable), amount_minor: -netted },
+        Line { account: account(Code::AffiliateAvailable), amount_minor: netted - money.amount_minor },
+    ]
+}
 
 /// Hold released: Dr 2000, Cr 1200 up to the debt, the rest 2010. `debts` is reduced by what was paid off.
 ///
@@ -211,18 +251,72 @@ pub fn hold_released(
     let lines = commissions
         .iter()
         .flat_map(|(affiliate_id, money)| {
-            let account = |code| AccountKey::of_affiliate(code, *affiliate_id, money.currency);
-            let debt = debts.entry((*affiliate_id, money.currency)).or_default();
-            let netted = money.amount_minor.min(*debt);
-            *debt -= netted;
-            [
-                Line { account: account(Code::AffiliatePending), amount_minor: money.amount_minor },
-                Line { account: account(Code::AffiliateReceivable), amount_minor: -netted },
-                Line { account: account(Code::AffiliateAvailable), amount_minor: netted - money.amount_minor },
-            ]
+            let pending = AccountKey::of_affiliate(Code::AffiliatePending, *affiliate_id, money.currency);
+            let [debt, available] = credit_affiliate(*affiliate_id, *money, debts);
+            [Line { account: pending, amount_minor: money.amount_minor }, debt, available]
         })
         .collect();
     Journal::new(JournalKind::HoldReleased, conversion_id.to_string(), Some(conversion_id), lines)
+}
+
+/// A payout's line on an account of its processor: debit positive.
+const fn on_processor(code: Code, payout: &payout::Model, amount_minor: i64) -> Line {
+    Line { account: AccountKey::of_processor(code, payout.method, payout.currency), amount_minor }
+}
+
+/// Payout initiated: Dr 2010, Cr 2020.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn payout_initiated(payout: &payout::Model) -> Result<Option<Journal>, Unbalanced> {
+    let available = AccountKey::of_affiliate(Code::AffiliateAvailable, payout.affiliate_id, payout.currency);
+    let lines = vec![
+        Line { account: available, amount_minor: payout.gross_minor },
+        on_processor(Code::PayoutClearing, payout, -payout.gross_minor),
+    ];
+    Journal::new(JournalKind::PayoutInitiated, payout.id.to_string(), None, lines)
+}
+
+/// Payout settled: Dr 2020, Cr 1000.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn payout_settled(payout: &payout::Model) -> Result<Option<Journal>, Unbalanced> {
+    let lines = vec![
+        on_processor(Code::PayoutClearing, payout, payout.gross_minor),
+        on_processor(Code::Cash, payout, -payout.gross_minor),
+    ];
+    Journal::new(JournalKind::PayoutSettled, format!("{}:settle", payout.id), None, lines)
+}
+
+/// Payout failed, or cancelled after it was initiated: Dr 2020, Cr 1200 up to the debt, the rest 2010.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn payout_failed(payout: &payout::Model, debts: &mut Debts) -> Result<Option<Journal>, Unbalanced> {
+    let from = on_processor(Code::PayoutClearing, payout, payout.gross_minor);
+    let lines = given_back(from, payout, debts);
+    Journal::new(JournalKind::PayoutFailed, format!("{}:fail", payout.id), None, lines)
+}
+
+/// Payout returned after settling: Dr 1000, Cr 1200 up to the debt, the rest 2010. `reference` is the return's.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn payout_returned(
+    payout: &payout::Model,
+    reference: &str,
+    debts: &mut Debts,
+) -> Result<Option<Journal>, Unbalanced> {
+    let from = on_processor(Code::Cash, payout, payout.gross_minor);
+    let lines = given_back(from, payout, debts);
+    Journal::new(JournalKind::PayoutReturned, format!("{}:return:{reference}", payout.id), None, lines)
+}
+
+fn given_back(from: Line, payout: &payout::Model, debts: &mut Debts) -> Vec<Line> {
+    let [debt, available] =
+        credit_affiliate(payout.affiliate_id, Money::new(payout.gross_minor, payout.currency), debts);
+    vec![from, debt, available]
 }
 
 #[cfg(test)]
@@ -230,6 +324,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::payout::testing::payout;
 
     fn usd(amount_minor: i64) -> Money {
         Money::new(amount_minor, "USD".parse().expect("known"))
@@ -266,6 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn payout_goes_through_clearing_to_cash() {
+        let payout = payout(100);
+        let posted = |journal: Result<Option<Journal>, Unbalanced>| {
+            let journal = journal.expect("balances").expect("lines");
+            (journal.business_key().trim_start_matches(&payout.id.to_string()).to_owned(), amounts(&journal))
+        };
+        let owing = |debt| Debts::from([((affiliate(1), usd(0).currency), debt)]);
+        assert_eq!(posted(payout_initiated(&payout)), (String::new(), vec![(2010, 100), (2020, -100)]));
+        assert_eq!(posted(payout_settled(&payout)), (":settle".to_owned(), vec![(2020, 100), (1000, -100)]));
+        let failed = posted(payout_failed(&payout, &mut owing(30)));
+        assert_eq!(failed, (":fail".to_owned(), vec![(2020, 100), (1200, -30), (2010, -70)]));
+        let returned = posted(payout_returned(&payout, "R1", &mut owing(100)));
+        assert_eq!(returned, (":return:R1".to_owned(), vec![(1000, 100), (1200, -100)]));
+        let returned = posted(payout_returned(&payout, "R1", &mut Debts::new()));
+        assert_eq!(returned.1, [(1000, 100), (2010, -100)]);
+    }
+
+    #[test]
     fn nothing_earned_is_nothing_to_post() {
         assert_eq!(conversion_approved(conversion(), &[(affiliate(1), usd(0))]), Ok(None));
         assert_eq!(conversion_approved(conversion(), &[]), Ok(None));
@@ -296,6 +409,8 @@ mod tests {
             AccountKey::of_affiliate(Code::AffiliatePending, affiliate(1), usd).id(tenant(1)),
             AccountKey::of_affiliate(Code::AffiliatePending, affiliate(2), usd).id(tenant(1)),
             AccountKey::of_affiliate(Code::AffiliateAvailable, affiliate(1), usd).id(tenant(1)),
+            AccountKey::of_processor(Code::PayoutClearing, PayoutMethod::Manual, usd).id(tenant(1)),
+            AccountKey::of_processor(Code::Cash, PayoutMethod::Manual, usd).id(tenant(1)),
         ];
         let distinct: std::collections::HashSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), keys.len());

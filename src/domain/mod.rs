@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod link;
 pub mod log;
 pub mod page;
+pub mod payout;
 pub mod problem;
 pub mod report;
 pub mod rule;

@@ -34,6 +34,8 @@ pub enum ProblemCode {
     AlreadyExists,
     /// The object's state does not allow it.
     InvalidTransition,
+    /// Another person than the one who asks has to do it.
+    SecondPersonNeeded,
     /// The idempotency key was used before with another input.
     IdempotencyConflict,
     /// Tenant, address or password is wrong; deliberately not told which.

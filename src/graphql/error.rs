@@ -41,6 +41,8 @@ pub(super) enum UserErrorCode {
     AlreadyExists,
     /// The object's state does not allow it.
     InvalidTransition,
+    /// The author of a payout batch cannot approve it: another person has to.
+    SecondPersonNeeded,
     /// The idempotency key was used before with another input.
     IdempotencyConflict,
     /// Tenant, address or password is wrong.

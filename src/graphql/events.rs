@@ -12,9 +12,11 @@ use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, campaign, enrollment, event,
-    ids::{AffiliateId, ApiKeyId, CampaignId, ConversionId, EnrollmentId, LinkId, SessionId, TenantId, UserId},
+    ids::{
+        AffiliateId, ApiKeyId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId, SessionId, TenantId, UserId,
+    },
     kinds::EventKind,
-    link, money,
+    link, money, payout,
 };
 use uuid::Uuid;
 
@@ -27,6 +29,7 @@ use super::{
     error::{self, IntoGraphql},
     links::Link,
     live::source::{self, Topic},
+    payouts::Payout,
     scalars::{Cursor, Money},
 };
 use crate::{
@@ -79,6 +82,8 @@ event_types! {
     SessionEnded, ReadUsers, SessionId;
     /// The tenant was suspended or resumed. Affiliates are not told.
     TenantChanged, ReadTenant, TenantId;
+    /// A payout was drafted or moved to another state.
+    PayoutChanged, ReadPayouts, PayoutId;
 }
 
 /// What the log keeps of a change.
@@ -89,6 +94,7 @@ pub(super) enum EventPayload {
     Affiliate(Affiliate),
     Enrollment(Enrollment),
     Link(Link),
+    Payout(Payout),
     ReleasedEarnings(ReleasedEarnings),
 }
 
@@ -141,6 +147,11 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
                 None => read::<Snapshot>(row)?.seen_by(ring)?.into(),
             }))
         }
+        EventKind::PayoutChanged => EventPayload::Payout(match &event.payout {
+            // From the feed, with its relations; whose it is was seen to by the interest.
+            Some(view) => view.into(),
+            None => read::<payout::Model>(row)?.into(),
+        }),
         EventKind::EarningsReleased => {
             EventPayload::ReleasedEarnings(ReleasedEarnings { amount: read::<money::Money>(row)?.into() })
         }
@@ -271,7 +282,7 @@ impl EventQuery {
         let cursor = |seq| binding.encode(&Position { seq, ..tip });
         let edges = page.rows.into_iter().map(|row| {
             let cursor = Cursor(cursor(row.seq));
-            EventEdge(Event::of(&LiveEvent { row, conversion: None }, viewer.scope.ring(), cursor))
+            EventEdge(Event::of(&LiveEvent { row, conversion: None, payout: None }, viewer.scope.ring(), cursor))
         });
         Ok(EventConnection {
             edges: edges.collect(),

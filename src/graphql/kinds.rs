@@ -255,4 +255,66 @@ pub(super) enum JournalKind {
     ConversionApproved,
     /// The hold is over: pending to available, debts netted first.
     HoldReleased,
+    /// A payout was submitted: available to clearing.
+    PayoutInitiated,
+    /// A payout was paid: clearing to cash.
+    PayoutSettled,
+    /// A payout failed, or was cancelled after it was submitted: clearing back to available, debts netted first.
+    PayoutFailed,
+    /// A paid payout came back: cash back to available, debts netted first.
+    PayoutReturned,
+}
+
+/// Where a payout batch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutBatchStatus")]
+pub(super) enum PayoutBatchStatus {
+    /// A preview: whom to pay, and how much. No money has moved.
+    Draft,
+    /// Approved, not yet submitted. No money has moved.
+    Approved,
+    /// Under way; each payout has its own state.
+    Submitted,
+}
+
+/// Where a payout stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutStatus")]
+pub(super) enum PayoutStatus {
+    /// Drafted. No money has moved.
+    Draft,
+    /// Approved with its batch. No money has moved.
+    Approved,
+    /// Taken from the affiliate's available balance; waits for the processor, or for a person to pay it.
+    Submitted,
+    /// The processor has it.
+    InTransit,
+    /// The processor did not answer: it may or may not have been paid.
+    Unknown,
+    /// Paid.
+    Paid,
+    /// Not paid; the money is the affiliate's again.
+    Failed,
+    /// Given up before it was paid; the money is the affiliate's again.
+    Cancelled,
+    /// Was paid and came back; the money is the affiliate's again.
+    Returned,
+}
+
+/// By which processor a payout is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutMethod")]
+pub(super) enum PayoutMethod {
+    /// A person pays, and marks it as paid.
+    Manual,
+}
+
+/// Why a batch passed an affiliate over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutSkipReason")]
+pub(super) enum PayoutSkipReason {
+    /// Another payout in this currency is not finished.
+    OpenPayout,
+    /// Named, but its available balance is below the batch's minimum.
+    BelowMinimum,
 }

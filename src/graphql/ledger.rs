@@ -12,7 +12,7 @@ use super::{
     conversions::Conversion,
     error::IntoGraphql,
     ids,
-    kinds::JournalKind,
+    kinds::{JournalKind, PayoutMethod},
     scalars::{CurrencyCode, Money},
 };
 use crate::{
@@ -136,7 +136,12 @@ impl LedgerAccount {
         self.0.currency.into()
     }
 
-    /// The owner; null for the tenant's accounts.
+    /// The processor that it is kept for; null for accounts of the tenant and of affiliates.
+    async fn processor(&self) -> Option<PayoutMethod> {
+        self.0.processor.map(Into::into)
+    }
+
+    /// The affiliate that owns it; null for accounts of the tenant and of processors.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.affiliate_id else { return Ok(None) };

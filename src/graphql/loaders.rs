@@ -15,14 +15,14 @@ use tributary_entity::{
     affiliate, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
     ids::{
         AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId,
-        JournalId, LinkId,
+        JournalId, LinkId, PayoutBatchId, PayoutId,
     },
-    link,
+    link, payout, payout_batch,
 };
 
 use crate::{
     auth::Viewer,
-    domain::rule::Rule,
+    domain::{payout::StatusTotal, rule::Rule},
     services::{self, ServiceError, Services, ledger::PostedJournal},
 };
 
@@ -128,6 +128,15 @@ loaders! {
     };
     journal, JournalById: JournalId => PostedJournal = async |services, viewer, ids| {
         by_key(services::ledger::get_many(services, viewer, ids).await, |journal| journal.head.id)
+    };
+    payout, PayoutById: PayoutId => payout::Model = async |services, viewer, ids| {
+        by_key(services::payouts::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    payout_batch, PayoutBatchById: PayoutBatchId => payout_batch::Model = async |services, viewer, ids| {
+        by_key(services::payouts::batches::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    totals_of_payout_batch, TotalsOfPayoutBatch: PayoutBatchId => Vec<StatusTotal> = async |services, viewer, ids| {
+        grouped(services::payouts::batches::totals(services, viewer, ids).await, |total| total.batch_id)
     };
     commissions_of_conversion, CommissionsOfConversion: ConversionId => Vec<commission::Model> =
         async |services, viewer, ids| {

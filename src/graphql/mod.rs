@@ -35,6 +35,7 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod payouts;
 mod persisted;
 mod reports;
 mod rules;
@@ -63,6 +64,7 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    payouts::PayoutQuery,
     reports::ReportQuery,
     events::EventQuery,
     users::UserQuery,
@@ -83,6 +85,8 @@ pub struct Mutation(
     links::LinkMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
+    payouts::PayoutMutation,
+    viewer::TenantMutation,
 );
 
 /// Watch.
@@ -114,6 +118,8 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
+        .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
+        .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }

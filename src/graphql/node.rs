@@ -7,7 +7,7 @@ use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
     AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId,
+    LinkId, PayoutBatchId, PayoutId,
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     ids,
     ledger::Journal,
     links::Link,
+    payouts::{Payout, PayoutBatch},
     rules::CommissionRule,
 };
 use crate::{
@@ -76,6 +77,8 @@ nodes! {
     Conversion, ConversionId, ReadConversions, conversion;
     Commission, CommissionId, ReadCommissions, commission;
     Journal, JournalId, ReadLedger, journal;
+    Payout, PayoutId, ReadPayouts, payout;
+    PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
 }
 
 #[derive(Default)]

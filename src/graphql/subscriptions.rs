@@ -13,6 +13,7 @@ use super::{
     error::IntoGraphql,
     ids,
     live::source::{self, Topic},
+    payouts::{self, PayoutFilterInput, live::PayoutEvent},
     scalars::Cursor,
 };
 use crate::{
@@ -33,6 +34,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::EarningsReleased,
+    EventKind::PayoutChanged,
 ];
 
 /// What happened to a conversion.
@@ -131,5 +133,19 @@ impl FeedSubscription {
             Earnings::of(&services, &viewer, snapshot)
         })
         .await
+    }
+
+    /// New and changed payouts that the viewer may see, each change once, in the order of their commit. Without `after`,
+    /// from now on; with it, everything since.
+    #[graphql(guard = "Needs(Permission::ReadPayouts)")]
+    async fn payouts(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The last event that you have; null begins now.")] after: Option<Cursor>,
+        #[graphql(desc = "Which payouts. A cursor is good for the filter it came with.")] filter: Option<
+            PayoutFilterInput,
+        >,
+    ) -> Result<impl Stream<Item = Result<PayoutEvent>> + use<>> {
+        payouts::live::stream(ctx, after, filter).await
     }
 }

@@ -1,6 +1,6 @@
 //! The viewer: who the caller is, of which tenant, with which rights.
 
-use async_graphql::{Context, Description, Enum, ID, Object, Result, SimpleObject};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::tenant;
 
 use super::{
@@ -46,9 +46,20 @@ impl Tenant {
         &self.0.time_zone
     }
 
+    /// Whether a payout batch must be approved by another than its author.
+    async fn payout_four_eyes(&self) -> bool {
+        self.0.payout_four_eyes
+    }
+
     /// When it was made.
     async fn created_at(&self) -> tributary_entity::Instant {
         self.0.created_at
+    }
+}
+
+impl From<tenant::Model> for Tenant {
+    fn from(row: tenant::Model) -> Self {
+        Self(row)
     }
 }
 
@@ -58,6 +69,8 @@ impl Tenant {
 pub(super) enum Permission {
     /// Read the tenant's settings.
     ReadTenant,
+    /// Change the tenant's settings.
+    ManageTenant,
     /// List users.
     ReadUsers,
     /// Make and disable users, give roles.
@@ -96,6 +109,12 @@ pub(super) enum Permission {
     ReadReports,
     /// Read journals, accounts and the trial balance.
     ReadLedger,
+    /// Read payouts.
+    ReadPayouts,
+    /// Draft and submit payout batches, read them, and tell what became of their payouts.
+    ManagePayouts,
+    /// Approve payout batches.
+    ApprovePayouts,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }
@@ -179,5 +198,40 @@ impl ViewerQuery {
     async fn tenant(&self, ctx: &Context<'_>) -> Result<Tenant> {
         let (services, viewer) = ctx.caller()?;
         services::tenants::get(services, viewer).await.or_graphql().map(Tenant)
+    }
+}
+
+/// Changes to the tenant's settings. A field that is absent stays as it is.
+#[derive(Clone, InputObject)]
+pub(super) struct UpdateTenantInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Whether a payout batch must be approved by another than its author.
+    payout_four_eyes: Option<bool>,
+}
+
+payload! {
+    /// The changed tenant.
+    UpdateTenantPayload {
+        /// Null when the change was refused.
+        tenant: Tenant
+    }
+}
+
+#[derive(Default)]
+pub(super) struct TenantMutation;
+
+#[Object]
+impl TenantMutation {
+    /// Changes the tenant's settings.
+    #[graphql(guard = "Needs(auth::Permission::ManageTenant)")]
+    async fn update_tenant(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The changes.")] input: UpdateTenantInput,
+    ) -> Result<UpdateTenantPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let key = input.idempotency_key.as_deref();
+        UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, input.payout_four_eyes).await)
     }
 }

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DurationRound, TimeDelta};
 use tributary_entity::{
     Instant, commission,
-    ids::{AccountId, AffiliateId, CommissionId, ConversionId, OutboxId},
+    ids::{AffiliateId, CommissionId, ConversionId, OutboxId},
     kinds::{EventKind, OutboxKind},
     money::{Currency, Money},
 };
 
-use super::{ServiceError, Services, ledger::post, publish};
+use super::{
+    ServiceError, Services,
+    ledger::{debts, post},
+    publish,
+};
 use crate::{
     ambient,
-    domain::{
-        event::NewEvent,
-        ledger::{self, AccountKey, Code, Debts},
-        tenancy::TenantScope,
-    },
-    store::{balances, commissions, error::StoreError, outbox, scope::Tx},
+    domain::{event::NewEvent, ledger, tenancy::TenantScope},
+    store::{commissions, error::StoreError, outbox, scope::Tx},
 };
 
 /// Commissions released in one transaction, about: those of a conversion stay together.
@@ -86,18 +86,4 @@ async fn release(tx: &mut Tx, due: &[commission::Model], now: Instant) -> Result
         tx.record(event.of_affiliate(Some(affiliate_id)));
     }
     Ok(())
-}
-
-/// What these affiliates owe, locked.
-async fn debts(tx: &Tx, owners: impl Iterator<Item = &(AffiliateId, Currency)>) -> Result<Debts, StoreError> {
-    let tenant_id = tx.scope().tenant_id();
-    let accounts: BTreeMap<AccountId, (AffiliateId, Currency)> = owners
-        .map(|(affiliate_id, currency)| {
-            let key = AccountKey::of_affiliate(Code::AffiliateReceivable, *affiliate_id, *currency);
-            (key.id(tenant_id), (*affiliate_id, *currency))
-        })
-        .collect();
-    let ids: Vec<AccountId> = accounts.keys().copied().collect();
-    let balances = balances::lock_many(tx, &ids).await?;
-    Ok(balances.into_iter().filter_map(|(id, amount)| accounts.get(&id).map(|owner| (*owner, amount))).collect())
 }

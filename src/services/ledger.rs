@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_entity::{
     Instant, account, entry,
-    ids::{AccountId, JournalId},
+    ids::{AccountId, AffiliateId, JournalId},
     journal,
+    money::Currency,
 };
 
 use super::{ServiceError, Services};
@@ -13,7 +14,7 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
-        ledger::{AccountKey, CodeTotal, Journal, JournalFilter, Side},
+        ledger::{AccountKey, Code, CodeTotal, Debts, Journal, JournalFilter, Side},
         page::{Page, PageRequest},
     },
     store::{
@@ -24,14 +25,14 @@ use crate::{
     },
 };
 
-/// Posts journals: accounts made as needed, entries appended, guarded balances moved.
+/// Posts journals: accounts made as needed, entries appended, guarded balances moved. Answers their ids, in order.
 ///
 /// # Errors
 /// `Constraint::JournalBusinessKey` when one was posted before; `Constraint::CounterRange` when a guarded balance would
 /// fall below zero. Nothing is posted then.
-pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<(), StoreError> {
+pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<Vec<JournalId>, StoreError> {
     if journals.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let lines = || journals.iter().flat_map(Journal::lines);
     let accounts: BTreeSet<AccountKey> = lines().map(|line| line.account).collect();
@@ -50,7 +51,26 @@ pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<(),
         let sum = deltas.entry(line.account.id(tenant_id)).or_default();
         *sum = sum.checked_add(grown).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     }
-    balances::add(tx, &deltas).await
+    balances::add(tx, &deltas).await?;
+    Ok(numbered.into_iter().map(|(id, _)| id).collect())
+}
+
+/// What these affiliates owe, locked. Before anything else of theirs is: whoever credits affiliates takes the locks in
+/// this order.
+///
+/// # Errors
+/// As the database answers.
+pub async fn debts(tx: &Tx, owners: impl Iterator<Item = &(AffiliateId, Currency)>) -> Result<Debts, StoreError> {
+    let tenant_id = tx.scope().tenant_id();
+    let accounts: BTreeMap<AccountId, (AffiliateId, Currency)> = owners
+        .map(|(affiliate_id, currency)| {
+            let key = AccountKey::of_affiliate(Code::AffiliateReceivable, *affiliate_id, *currency);
+            (key.id(tenant_id), (*affiliate_id, *currency))
+        })
+        .collect();
+    let ids: Vec<AccountId> = accounts.keys().copied().collect();
+    let balances = balances::lock_many(tx, &ids).await?;
+    Ok(balances.into_iter().filter_map(|(id, amount)| accounts.get(&id).map(|owner| (*owner, amount))).collect())
 }
 
 /// A journal with its lines and their accounts.

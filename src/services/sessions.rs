@@ -317,6 +317,7 @@ mod tests {
                 time_zone: "UTC".to_owned(),
                 epoch: ambient::new_uuid(),
                 status: TenantStatus::Active,
+                payout_four_eyes: false,
                 created_at: now,
             };
             let owner = user::Model {

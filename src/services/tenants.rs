@@ -14,7 +14,7 @@ use tributary_entity::{
     tenant, user,
 };
 
-use super::{ServiceError, Services};
+use super::{Outcome, ServiceError, Services, idempotency};
 use crate::{
     ambient,
     auth::Viewer,
@@ -69,6 +69,7 @@ pub async fn create(services: &Services, input: NewTenant) -> Result<(tenant::Mo
         time_zone: "UTC".to_owned(),
         epoch: uuid::Builder::from_random_bytes(ambient::random_bytes()).into_uuid(),
         status: TenantStatus::Active,
+        payout_four_eyes: false,
         created_at: now,
     };
     let row = user::Model {
@@ -141,4 +142,28 @@ pub async fn get_by_slug(
 pub async fn get(services: &Services, viewer: &Viewer) -> Result<tenant::Model, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     Ok(tenants::get(&tx).await?)
+}
+
+/// Says whether the viewer's tenant wants payout batches approved by another than their author; none leaves it as it is.
+///
+/// # Errors
+/// `IDEMPOTENCY_CONFLICT`; as the database answers.
+pub async fn update(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    payout_four_eyes: Option<bool>,
+) -> Result<Outcome<tenant::Model>, ServiceError> {
+    let id = viewer.scope.tenant_id().uuid();
+    let mut tx = services.begin(viewer).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "updateTenant", &payout_four_eyes, id).await?;
+    if claimed.is_some() {
+        return Ok(Outcome::replayed(tenants::get(&tx).await?));
+    }
+    if let Some(four_eyes) = payout_four_eyes {
+        tenants::set_payout_four_eyes(&mut tx, four_eyes).await?;
+    }
+    let row = tenants::get(&tx).await?;
+    services.commit(tx).await?;
+    Ok(Outcome::done(row))
 }

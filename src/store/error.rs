@@ -16,6 +16,10 @@ pub enum Constraint {
     ConversionOrder,
     ConversionClick,
     JournalBusinessKey,
+    /// The affiliate has another open payout in the currency.
+    PayoutOpen,
+    /// The payout was repeated before.
+    PayoutRetry,
     /// A counter would leave its range: a balance below zero, a sum past the end of `bigint`.
     CounterRange,
 }
@@ -48,6 +52,8 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "conversion.tenant_id, conversion.goal_id, conversion.unique_click_id",
     ),
     (Constraint::JournalBusinessKey, "journal_business_key", "journal.tenant_id, journal.kind, journal.business_key"),
+    (Constraint::PayoutOpen, "payout_open_key", "payout.tenant_id, payout.affiliate_id, payout.currency"),
+    (Constraint::PayoutRetry, "payout_retry_key", "payout.tenant_id, payout.retry_of"),
 ];
 
 /// Columns whose CHECK is a range that running totals may leave.

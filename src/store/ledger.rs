@@ -16,7 +16,7 @@ use super::{
     scope::{Tx, any_of},
 };
 use crate::domain::{
-    ledger::{AccountKey, Code, CodeTotal, Journal, JournalFilter},
+    ledger::{AccountKey, Code, CodeTotal, Journal, JournalFilter, Owner},
     page::{Page, PageRequest},
 };
 
@@ -28,13 +28,21 @@ pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Inst
     let tenant_id = tx.scope().tenant_id();
     let mut rows: Vec<account::Model> = keys
         .iter()
-        .map(|key| account::Model {
-            tenant_id,
-            id: key.id(tenant_id),
-            code: key.code.number(),
-            affiliate_id: key.affiliate_id,
-            currency: key.currency,
-            created_at: now,
+        .map(|key| {
+            let (affiliate_id, processor) = match key.owner {
+                Owner::Tenant => (None, None),
+                Owner::Affiliate(id) => (Some(id), None),
+                Owner::Processor(processor) => (None, Some(processor)),
+            };
+            account::Model {
+                tenant_id,
+                id: key.id(tenant_id),
+                code: key.code.number(),
+                affiliate_id,
+                processor,
+                currency: key.currency,
+                created_at: now,
+            }
         })
         .collect();
     // Two transactions that make the same accounts must wait for each other in one order.

@@ -24,6 +24,8 @@ pub mod ledger;
 pub mod links;
 pub mod outbox;
 pub mod page;
+pub mod payout_batches;
+pub mod payouts;
 pub mod rollups;
 pub mod rules;
 pub mod scope;

@@ -109,7 +109,8 @@ impl Tx {
         self.insert_ignoring::<E>(rows, None).await.map(drop)
     }
 
-    /// As [`Tx::insert_all`]; rows that run into the named conflict columns are passed over. Answers how many went in.
+    /// As [`Tx::insert_all`]; rows that run into the key of these columns are passed over, into any
+    /// key where none are named. Answers how many went in.
     #[expect(clippy::disallowed_methods, reason = "the one home of inserts: the tenant is stamped here")]
     pub(super) async fn insert_ignoring<E>(
         &mut self,

@@ -36,3 +36,13 @@ pub async fn update_status(tx: &mut Tx, status: TenantStatus) -> Result<bool, St
         .col_expr(tenant::Column::Status, Expr::value(status));
     Ok(update.exec(tx.connection()).await?.rows_affected == 1)
 }
+
+/// Says whether payout batches want four eyes.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_payout_four_eyes(tx: &mut Tx, four_eyes: bool) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::PayoutFourEyes, Expr::value(four_eyes));
+    update.exec(tx.connection()).await?;
+    Ok(())
+}

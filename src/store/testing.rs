@@ -54,6 +54,7 @@ impl TestDb {
             time_zone: "UTC".to_owned(),
             epoch: ambient::new_uuid(),
             status: TenantStatus::Active,
+            payout_four_eyes: false,
             created_at: Instant::default(),
         };
         tenants::insert(&mut tx, row).await.expect("inserts");

@@ -28,6 +28,8 @@ mod lists;
 mod metrics;
 mod multipart;
 mod nodes;
+mod payout_feed;
+mod payouts;
 mod permissions;
 mod persisted;
 mod readme;

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use serde::de::DeserializeOwned;
 use tributary_entity::{
     affiliate, campaign, click, event, goal,
     ids::{AffiliateId, CampaignId, ClickId, GoalId},
@@ -13,6 +14,7 @@ use tributary_entity::{
 
 use crate::{
     domain::{conversion::Snapshot, tenancy::TenantScope},
+    services::payouts::live::{self, PayoutView},
     store::{affiliates, campaigns, clicks, database::Db, error::StoreError, goals},
 };
 
@@ -22,15 +24,19 @@ pub struct LiveEvent {
     pub row: event::Model,
     /// Set for conversion events.
     pub conversion: Option<ConversionView>,
+    /// Set for payout events.
+    pub payout: Option<PayoutView>,
 }
 
 impl LiveEvent {
     /// The payload read; relations come with [`load_relations`].
     pub(super) fn read(row: event::Model) -> Self {
-        let snapshot = match row.kind {
+        let (mut conversion, mut payout) = (None, None);
+        match row.kind {
             EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
-                snapshot(&row)
+                conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
+            EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
             EventKind::EarningsReleased
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
@@ -39,10 +45,9 @@ impl LiveEvent {
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
             | EventKind::SessionEnded
-            | EventKind::TenantChanged => None,
-        };
-        let conversion = snapshot.map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
-        Self { row, conversion }
+            | EventKind::TenantChanged => {}
+        }
+        Self { row, conversion, payout }
     }
 
     /// Whom it concerns: the affiliate whose event it is, and everybody who has a commission from it.
@@ -75,7 +80,13 @@ pub(super) async fn load_relations<'a>(
     scope: &TenantScope,
     events: impl Iterator<Item = &'a mut LiveEvent>,
 ) -> Result<(), StoreError> {
-    let views: Vec<&mut ConversionView> = events.filter_map(|event| event.conversion.as_mut()).collect();
+    let mut views: Vec<&mut ConversionView> = Vec::new();
+    let mut payouts: Vec<&mut PayoutView> = Vec::new();
+    for event in events {
+        views.extend(event.conversion.as_mut());
+        payouts.extend(event.payout.as_mut());
+    }
+    live::load_relations(db, scope, payouts).await?;
     let snapshots: Vec<&Snapshot> = views.iter().map(|view| &view.snapshot).collect();
     let relations = Arc::new(relations(db, scope, &snapshots).await?);
     for view in views {
@@ -84,9 +95,9 @@ pub(super) async fn load_relations<'a>(
     Ok(())
 }
 
-/// The conversion that an event tells of. One that cannot be read is a defect and is passed over, loudly: waiting for it
+/// The object that an event tells of, as it was. One that cannot be read is a defect and is passed over, loudly: waiting for it
 /// would end the tenant's feed for ever, and so would an error, at which clients come back to the very same event.
-fn snapshot(row: &event::Model) -> Option<Snapshot> {
+fn subject<T: DeserializeOwned>(row: &event::Model) -> Option<T> {
     serde_json::from_str(&row.payload)
         .inspect_err(|error| {
             tracing::error!(

@@ -158,7 +158,7 @@ mod tests {
             payload: "{}".to_owned(),
             recorded_at: Instant::default(),
         };
-        Arc::new(LiveEvent { row, conversion: None })
+        Arc::new(LiveEvent { row, conversion: None, payout: None })
     }
 
     fn kinds() -> impl Strategy<Value = EventKind> {

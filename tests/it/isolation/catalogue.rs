@@ -20,6 +20,8 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "entry",
     "event",
     "journal",
+    "payout_history",
+    "payout_skip",
 ];
 /// Kept by the migration tool, not ours; `row_security` shows that the application cannot touch it.
 pub(super) const MIGRATIONS: &str = "seaql_migrations";

@@ -8,8 +8,9 @@ use tributary_entity::ids::TenantId;
 
 use super::catalogue::{APPEND_ONLY, MIGRATIONS, tables, texts};
 use crate::support::{
-    Backend, TestApp,
+    Backend, Programme, Terms, TestApp,
     app::{self, PASSWORD},
+    programme::sale,
     surface::World,
 };
 
@@ -64,6 +65,10 @@ async fn seed(app: &TestApp) {
         app.anonymous().done("login", login, "").await;
         let goal = serde_json::json!({ "idempotencyKey": "again", "name": "Boots", "email": "boots@partner.example" });
         client.done("createAffiliate", goal, "").await;
+        // Work that is not due.
+        let programme = Programme::build(&client, &Terms::default()).await;
+        let click = programme.click(&client).await;
+        client.done("recordConversion", sale(&click, &click, "1.00"), "").await;
     }
 }
 

@@ -40,7 +40,7 @@ on_both! {
         let sdl = Sdl::of_this_build();
         let seen_by = async |world: &World| everything(&sdl, &app.affiliate(&world.ids["aff"]), world).await;
         let (of_ada, of_bob) = (seen_by(&ada).await, seen_by(&bob).await);
-        for prefix in ["cmp", "gol", "aff", "enr", "lnk", "clk", "cnv", "com"] {
+        for prefix in ["cmp", "gol", "aff", "enr", "lnk", "clk", "cnv", "com", "pay"] {
             assert!(of_ada.ids.contains(&ada.ids[prefix]), "the walk reaches {prefix}");
         }
         let common: BTreeSet<String> = of_ada.ids.intersection(&of_bob.ids).cloned().collect();

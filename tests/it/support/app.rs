@@ -13,9 +13,10 @@ use tributary::{
         tokens::{Grant, Subject},
     },
     config::Settings,
+    domain::tenancy::TenantScope,
     graphql::execution::Api,
     http::Pace,
-    services::{Services, tenants::NewTenant},
+    services::{Services, holds, tenants::NewTenant},
 };
 use tributary_entity::{
     ids::{AffiliateId, TenantId},
@@ -208,6 +209,14 @@ impl TestApp {
     /// Runs the jobs that are due by the app's clock.
     pub async fn run_jobs(&self) {
         tributary::jobs::outbox::run_due(&self.services).await.expect("jobs run");
+    }
+
+    /// Makes payable what is payable by the app's clock.
+    pub async fn release_holds(&self) {
+        for tenant_id in [self.home, self.away] {
+            let released = holds::release_due(&self.services, &TenantScope::tenant(tenant_id)).await;
+            released.expect("holds are released");
+        }
     }
 
     /// Waits until a query's number is `expected`: for what happens beside requests.

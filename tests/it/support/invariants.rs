@@ -92,4 +92,70 @@ pub async fn check(auditor: &Auditor) {
          HAVING SUM(share_millionths) <> 1000000",
     )
     .await;
+    empty(
+        "affiliates with something available and a debt",
+        "SELECT a.affiliate_id FROM account a JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
+         WHERE a.code IN (1200, 2010) AND b.amount_minor > 0 GROUP BY a.tenant_id, a.affiliate_id, a.currency \
+         HAVING COUNT(*) > 1",
+    )
+    .await;
+    payouts(&empty).await;
+}
+
+/// A payout's journals are those that its history names.
+async fn payouts(empty: &impl AsyncFn(&str, &str)) {
+    let posted = |kind: &str| {
+        format!(
+            "(SELECT COALESCE(SUM(ABS(e.amount_minor)), 0) FROM payout_history h \
+             JOIN journal j ON j.tenant_id = h.tenant_id AND j.id = h.journal_id \
+             JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+             JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+             WHERE h.tenant_id = p.tenant_id AND h.payout_id = p.id AND j.kind = '{kind}' AND a.code = 2020)"
+        )
+    };
+    let (initiated, settled, failed) = (posted("PAYOUT_INITIATED"), posted("PAYOUT_SETTLED"), posted("PAYOUT_FAILED"));
+    empty(
+        "payouts of which initiated is not settled, failed and open",
+        &format!(
+            "SELECT p.id FROM payout p WHERE {initiated} <> {settled} + {failed} + \
+             CASE WHEN p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN') THEN p.gross_minor ELSE 0 END"
+        ),
+    )
+    .await;
+    empty(
+        "payouts whose journals are not what their state says",
+        &format!(
+            "SELECT p.id FROM payout p WHERE {initiated} <> CASE WHEN p.submitted_at IS NULL THEN 0 ELSE p.gross_minor END \
+             OR {settled} <> CASE WHEN p.status IN ('PAID', 'RETURNED') THEN p.gross_minor ELSE 0 END"
+        ),
+    )
+    .await;
+    empty(
+        "clearing accounts that are not the sum of the open payouts",
+        "SELECT c.tenant_id FROM (SELECT a.tenant_id, a.currency, -SUM(e.amount_minor) AS cleared FROM account a \
+         JOIN entry e ON e.tenant_id = a.tenant_id AND e.account_id = a.id WHERE a.code = 2020 \
+         GROUP BY a.tenant_id, a.currency) c \
+         WHERE c.cleared <> (SELECT COALESCE(SUM(p.gross_minor), 0) FROM payout p WHERE p.tenant_id = c.tenant_id \
+         AND p.currency = c.currency AND p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN'))",
+    )
+    .await;
+    empty(
+        "payout journals that no step of a payout names",
+        "SELECT j.id FROM journal j WHERE j.kind LIKE 'PAYOUT%' AND NOT EXISTS (SELECT 1 FROM payout_history h \
+         WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
+    )
+    .await;
+    empty(
+        "payouts whose history does not end where they stand, or whose steps were not told",
+        "SELECT p.id FROM payout p WHERE NOT EXISTS (SELECT 1 FROM payout_history h WHERE h.tenant_id = p.tenant_id \
+         AND h.payout_id = p.id AND h.version = p.version AND h.to_status = p.status) \
+         OR p.version <> (SELECT COUNT(*) FROM event e WHERE e.tenant_id = p.tenant_id AND e.subject_id = p.id)",
+    )
+    .await;
+    empty(
+        "affiliates with two open payouts in a currency",
+        "SELECT affiliate_id FROM payout WHERE status NOT IN ('PAID', 'FAILED', 'CANCELLED', 'RETURNED') \
+         GROUP BY tenant_id, affiliate_id, currency HAVING COUNT(*) > 1",
+    )
+    .await;
 }

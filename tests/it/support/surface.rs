@@ -27,7 +27,7 @@ pub struct World {
 impl World {
     /// Makes objects of every kind as the owner of a tenant: approved and waiting conversions, a user, a key.
     pub async fn seed(app: &TestApp, owner: &Client) -> Self {
-        let programme = Programme::build(owner, &Terms::default()).await;
+        let programme = Programme::build(owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
         let waiting = Programme::build(owner, &Terms::manual()).await;
         let click = programme.click(owner).await;
         let sale = |click: &str| programme::sale(click, &uuid::Uuid::new_v4().to_string(), "100.00");
@@ -58,6 +58,12 @@ impl World {
         let key = json!({ "name": "shop", "scopes": ["READ"] });
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
         let free_click = programme.click(owner).await;
+        app.release_holds().await;
+        let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
+        let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
+        let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
+        // Passed over: the first is open.
+        owner.done("createPayoutBatch", batch, "").await;
         Self {
             ids: BTreeMap::from([
                 ("cmp", programme.campaign),
@@ -71,6 +77,8 @@ impl World {
                 ("com", text(&found["commissions"]["edges"][0]["node"]["id"])),
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
+                ("pbt", programme::id(&drafted, "payoutBatch")),
+                ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("usr", user),
                 ("key", key),
             ]),
@@ -166,6 +174,11 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.links", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.node", NODES.iter().flat_map(|prefix| by_id(prefix)).collect()),
         ("Query.nodes", NODES.iter().map(|prefix| json!({ "ids": [id(prefix)] })).collect()),
+        ("Query.payout", by_id("pay")),
+        ("Query.payoutBatch", by_id("pbt")),
+        ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
+        ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
+        ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
         ("Query.tenant", vec![json!({})]),
         ("Query.trialBalance", vec![json!({})]),
@@ -180,9 +193,11 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.approveAffiliate", named("aff")),
         ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.approveEnrollment", named("enr")),
+        ("Mutation.approvePayoutBatch", named("pbt")),
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveGoal", named("gol")),
+        ("Mutation.cancelPayout", named("pay")),
         // A wrong one: the right one would end the session of who calls.
         ("Mutation.changePassword", input(json!({ "currentPassword": "not it", "newPassword": "another long one" }))),
         ("Mutation.createAffiliate", input(json!({ "name": "$UNIQUE", "email": "$UNIQUE@new.example" }))),
@@ -203,6 +218,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
+        ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
         (
             "Mutation.createUser",
             input(json!({
@@ -216,6 +232,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
         ("Mutation.logout", input(json!({ "refreshToken": "none" }))),
+        ("Mutation.markPayoutFailed", input(json!({ "id": id("pay"), "reason": "$UNIQUE" }))),
+        ("Mutation.markPayoutPaid", input(json!({ "id": id("pay"), "reference": "$UNIQUE" }))),
+        ("Mutation.markPayoutReturned", input(json!({ "id": id("pay"), "reference": "$UNIQUE", "reason": "$UNIQUE" }))),
         ("Mutation.pauseCampaign", named("cmp")),
         ("Mutation.recordClick", input(click.clone())),
         ("Mutation.recordClicks", input(json!({ "items": [click] }))),
@@ -225,8 +244,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectAffiliate", named("aff")),
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
+        ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
+        ("Mutation.submitPayoutBatch", named("pbt")),
         ("Mutation.suspendAffiliate", named("aff")),
         ("Mutation.suspendEnrollment", named("enr")),
         ("Mutation.updateAffiliate", input(json!({ "id": id("aff"), "company": "Ltd" }))),
@@ -235,6 +256,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
+        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false }))),
         (
             "Subscription.conversions",
             vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
@@ -248,8 +270,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Subscription.earnings", vec![json!({ "affiliateId": id("aff") })]),
         ("Subscription.events", vec![json!({})]),
+        ("Subscription.payouts", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
     ])
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn"];
+pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt"];

@@ -1,0 +1,44 @@
+//! Payouts: payments to affiliates.
+
+use sea_orm::entity::prelude::*;
+
+use crate::{
+    Instant,
+    ids::{AffiliateId, PayoutBatchId, PayoutId, TenantId},
+    kinds::{PayoutMethod, PayoutStatus},
+    money::Currency,
+};
+
+table! {
+    /// One payment to one affiliate in one currency. Whom and how much never changes; its state does, with history.
+    "payout" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        tenant_id: TenantId,
+        #[sea_orm(primary_key, auto_increment = false)]
+        id: PayoutId,
+        batch_id: PayoutBatchId,
+        affiliate_id: AffiliateId,
+        currency: Currency,
+        /// What leaves the affiliate's balance.
+        gross_minor: i64,
+        method: PayoutMethod,
+        status: PayoutStatus,
+        /// The payment's name at the bank or processor, once it is paid.
+        reference: Option<String>,
+        /// Why it failed, was cancelled or came back.
+        reason: Option<String>,
+        /// The failed or returned payout that this one repeats.
+        retry_of: Option<PayoutId>,
+        /// Grows by one with each change; names the row of `payout_history`.
+        version: i32,
+        created_at: Instant,
+        approved_at: Option<Instant>,
+        submitted_at: Option<Instant>,
+        paid_at: Option<Instant>,
+        /// When it failed, was cancelled or came back.
+        closed_at: Option<Instant>,
+        updated_at: Instant,
+    }
+    id PayoutId;
+    affiliate AffiliateId;
+}

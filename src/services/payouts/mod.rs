@@ -1,0 +1,193 @@
+//! Payouts: one payment moved from state to state, and lists. Batches are in [`batches`].
+//!
+//! Every step is one transaction: the state, the journal, the history row that names the journal, and the event.
+//!
+//! # Decisions
+//! - The intent is committed, with its journal, before anybody is asked to pay: a payment that is asked for twice is asked
+//!   for under the payout's id, which stays.
+
+pub mod batches;
+pub mod live;
+
+use std::collections::BTreeMap;
+
+use tributary_entity::{
+    ids::{JournalId, PayoutId},
+    kinds::{EventKind, PayoutStatus},
+    payout, payout_history,
+};
+
+use super::{
+    Outcome, ServiceError, Services, feed, idempotency,
+    ledger::{debts, post},
+};
+use crate::{
+    auth::Viewer,
+    domain::{
+        cursor::Position,
+        event::NewEvent,
+        ledger::{self, Journal},
+        page::{Page, PageRequest},
+        payout::{self as rules, PayoutFilter, Posting, Step},
+    },
+    store::{error::StoreError, payouts, scope::Tx},
+};
+
+/// Moves a payout to another state.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_TRANSITION`; `IDEMPOTENCY_CONFLICT`.
+pub async fn take(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    id: PayoutId,
+    step: Step,
+) -> Result<Outcome<payout::Model>, ServiceError> {
+    let mut tx = services.begin(viewer).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "movePayout", &(id, &step), id.uuid()).await?;
+    if claimed.is_some() {
+        return Ok(Outcome::replayed(existing(&tx, id).await?));
+    }
+    let before = payouts::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    let now = services.now();
+    let after = step.take(&before, now)?;
+    let journal = journal(&tx, &before, &step).await?;
+    let posted = post(&mut tx, journal.as_slice(), now).await?;
+    let journals = posted.into_iter().map(|journal| (id, journal)).collect();
+    write(&mut tx, viewer, &step, vec![(before, after.clone())], &journals).await?;
+    services.commit(tx).await?;
+    Ok(Outcome::done(after))
+}
+
+async fn existing(tx: &Tx, id: PayoutId) -> Result<payout::Model, ServiceError> {
+    payouts::get_many(tx, &[id]).await?.pop().ok_or_else(|| ServiceError::not_found(&["id"]))
+}
+
+/// The journal of a step. Locks what the affiliate owes, where the step gives money back.
+async fn journal(tx: &Tx, before: &payout::Model, step: &Step) -> Result<Option<Journal>, StoreError> {
+    let Some(posting) = rules::posting(before.status, step.to) else { return Ok(None) };
+    let owner = (before.affiliate_id, before.currency);
+    let journal = match posting {
+        Posting::Initiated => ledger::payout_initiated(before),
+        Posting::Settled => ledger::payout_settled(before),
+        Posting::Failed => ledger::payout_failed(before, &mut debts(tx, [&owner].into_iter()).await?),
+        Posting::Returned => {
+            let reference = step.reference.as_deref().unwrap_or_default();
+            ledger::payout_returned(before, reference, &mut debts(tx, [&owner].into_iter()).await?)
+        }
+    };
+    journal.map_err(|error| StoreError::inconsistent("journal", error))
+}
+
+/// Writes what a step made of locked payouts: rows, history, events.
+async fn write(
+    tx: &mut Tx,
+    viewer: &Viewer,
+    step: &Step,
+    changed: Vec<(payout::Model, payout::Model)>,
+    journals: &BTreeMap<PayoutId, JournalId>,
+) -> Result<(), StoreError> {
+    let (before, after): (Vec<_>, Vec<_>) = changed.into_iter().unzip();
+    payouts::update_many(tx, &after).await?;
+    let history = before.iter().zip(&after).map(|(before, after)| payout_history::Model {
+        from_status: Some(before.status),
+        journal_id: journals.get(&after.id).copied(),
+        ..history_row(viewer, step, after)
+    });
+    payouts::insert_history(tx, history.collect()).await?;
+    tell(tx, &after);
+    Ok(())
+}
+
+/// Writes the first step of inserted payouts: history, events.
+async fn write_drafts(tx: &mut Tx, viewer: &Viewer, rows: &[payout::Model]) -> Result<(), StoreError> {
+    let step = Step::to(PayoutStatus::Draft);
+    payouts::insert_history(tx, rows.iter().map(|row| history_row(viewer, &step, row)).collect()).await?;
+    tell(tx, rows);
+    Ok(())
+}
+
+/// A step that came from nowhere and posted nothing.
+fn history_row(viewer: &Viewer, step: &Step, after: &payout::Model) -> payout_history::Model {
+    payout_history::Model {
+        tenant_id: after.tenant_id,
+        payout_id: after.id,
+        version: after.version,
+        from_status: None,
+        to_status: after.status,
+        reason: step.reason.clone(),
+        reference: step.reference.clone(),
+        journal_id: None,
+        actor: viewer.actor.to_string(),
+        recorded_at: after.updated_at,
+    }
+}
+
+fn tell(tx: &mut Tx, rows: &[payout::Model]) {
+    for row in rows {
+        let event = NewEvent::new(EventKind::PayoutChanged, row.id.uuid(), row, row.updated_at);
+        tx.record(event.of_affiliate(Some(row.affiliate_id)));
+    }
+}
+
+/// The payouts with these ids that the viewer may see.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get_many(
+    services: &Services,
+    viewer: &Viewer,
+    ids: &[PayoutId],
+) -> Result<Vec<payout::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(payouts::get_many(&tx, ids).await?)
+}
+
+/// A page of the payouts that the viewer may see.
+///
+/// # Errors
+/// As the database answers.
+pub async fn list(
+    services: &Services,
+    viewer: &Viewer,
+    filter: &PayoutFilter,
+    request: &PageRequest,
+) -> Result<Page<payout::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(payouts::list(&tx, filter, request).await?)
+}
+
+/// How many payouts a list has.
+///
+/// # Errors
+/// As the database answers.
+pub async fn count(services: &Services, viewer: &Viewer, filter: &PayoutFilter) -> Result<i64, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(payouts::count(&tx, filter).await?)
+}
+
+/// The steps of a payout's life, oldest first; empty for one that the viewer may not see.
+///
+/// # Errors
+/// As the database answers.
+pub async fn history(
+    services: &Services,
+    viewer: &Viewer,
+    id: PayoutId,
+) -> Result<Vec<payout_history::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    if payouts::get_many(&tx, &[id]).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(payouts::history(&tx, id).await?)
+}
+
+/// The place in the event log now: a stream that begins there misses nothing that a later list holds.
+///
+/// # Errors
+/// As the database answers.
+pub async fn position(services: &Services, viewer: &Viewer) -> Result<Position, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(feed::position(&tx).await?)
+}
