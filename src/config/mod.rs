@@ -302,10 +302,8 @@ mod tests {
     #[test]
     fn lists_come_with_commas_and_as_lists() {
         let read = |toml: &str| {
-            Settings::from_figment(
-                Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(toml)),
-                None,
-            )
+            let defaults = Figment::from(Serialized::defaults(Settings::default()));
+            Settings::from_figment(defaults.merge(Toml::string(toml)), None)
         };
         let proxies: Vec<IpNet> =
             ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"].map(|net| net.parse().expect("good")).into();

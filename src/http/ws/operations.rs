@@ -43,14 +43,14 @@ pub(super) enum Output {
 /// What became of work that was waited for.
 enum Outcome {
     Answered(Vec<u8>),
-    Subscribed(Subscriber),
+    Subscribed(Box<Subscriber>),
     Refused(Vec<u8>),
 }
 
 enum Work {
     /// A query or mutation, or a subscription that is being opened.
     Pending(BoxFuture<'static, Outcome>),
-    Live(Subscriber),
+    Live(Box<Subscriber>),
 }
 
 struct Operation {
@@ -110,7 +110,7 @@ impl Operations {
         self.generation += 1;
         let list = std::mem::take(&mut self.list).into_iter().map(|operation| match operation.work {
             Work::Live(subscriber) => Operation {
-                work: Work::Pending(continue_as(subscriber, viewer.clone(), self.id.clone())),
+                work: Work::Pending(continue_as(*subscriber, viewer.clone(), self.id.clone())),
                 generation: self.generation,
                 ..operation
             },
@@ -173,7 +173,7 @@ impl Operation {
                         // Opened by what the viewer might do before.
                         Some(viewer) if self.generation != generation => {
                             self.generation = generation;
-                            Work::Pending(continue_as(subscriber, viewer.clone(), id.clone()))
+                            Work::Pending(continue_as(*subscriber, viewer.clone(), id.clone()))
                         }
                         _ => Work::Live(subscriber),
                     },
@@ -197,7 +197,7 @@ async fn run(api: Api, request: Request, caller: Caller, id: RequestId) -> Outco
 async fn attempt(api: Api, request: Request, caller: Caller, id: &RequestId) -> Result<Outcome, Refusal> {
     let admitted = api.admit(request, caller).await?;
     if admitted.operation() == OperationType::Subscription {
-        return api.subscribe(admitted, None).await.map(Outcome::Subscribed);
+        return api.subscribe(admitted, None).await.map(|subscriber| Outcome::Subscribed(Box::new(subscriber)));
     }
     let mut response = api.execute(admitted).await;
     if errors::is_request_error(&response) {
@@ -209,7 +209,7 @@ async fn attempt(api: Api, request: Request, caller: Caller, id: &RequestId) -> 
 
 fn continue_as(subscriber: Subscriber, viewer: Viewer, id: RequestId) -> BoxFuture<'static, Outcome> {
     let continued = subscriber.continue_as(viewer);
-    async move { continued.await.map_or_else(|refusal| refused(refusal, &id), Outcome::Subscribed) }.boxed()
+    async move { continued.await.map_or_else(|refusal| refused(refusal, &id), |live| Outcome::Subscribed(Box::new(live))) }.boxed()
 }
 
 fn refused(mut refusal: Refusal, id: &RequestId) -> Outcome {
