@@ -8,6 +8,7 @@ mod architecture;
 mod campaigns;
 mod cli;
 mod clicks;
+mod clients;
 mod conversions;
 mod earnings_feed;
 mod faults;
