@@ -73,9 +73,9 @@ await step('a refused document and a missing token are told as such', async () =
     within('a failure', new Promise<any>((resolve) =>
       client.subscribe({ query }, { next: resolve, error: resolve, complete: () => resolve('completed') }),
     ));
-  match(JSON.stringify(await failure(client, 'subscription { nothing }')), /GRAPHQL_VALIDATION_FAILED|400/);
+  match(JSON.stringify(await failure(client, 'subscription { nothing }')), /Unknown field/);
   const anonymous = createClient({ url: endpoint, retryAttempts: 0 });
-  match(JSON.stringify(await failure(anonymous, CONVERSIONS)), /UNAUTHENTICATED|401/);
+  match(JSON.stringify(await failure(anonymous, CONVERSIONS)), /UNAUTHENTICATED/);
   client.dispose();
   anonymous.dispose();
 });
