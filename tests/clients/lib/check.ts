@@ -42,11 +42,20 @@ export class Inbox<T> {
     for (const waiting of this.#waiting.splice(0)) waiting.fail(error);
   }
 
-  next(what = 'the next message'): Promise<T> {
+  async next(what = 'the next message', ms = PATIENCE_MS): Promise<T> {
     const item = this.#items.shift();
-    if (item !== undefined) return Promise.resolve(item);
-    if (this.#failure) return Promise.reject(this.#failure.error);
-    return within(what, new Promise<T>((take, fail) => this.#waiting.push({ take, fail })));
+    if (item !== undefined) return item;
+    if (this.#failure) throw this.#failure.error;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const waiting = { take: resolve, fail: reject };
+    this.#waiting.push(waiting);
+    try {
+      return await within(what, promise, ms);
+    } finally {
+      // Who waits no longer takes nothing from those that do.
+      const place = this.#waiting.indexOf(waiting);
+      if (place >= 0) this.#waiting.splice(place, 1);
+    }
   }
 
   /** Whether nothing waits to be read. */
