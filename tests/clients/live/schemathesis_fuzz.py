@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings, strategies
 
 URL = os.environ["TRIBUTARY_TEST_URL"]
 EXAMPLES = 300
-TIME_LIMIT_SECS = 45
+TIME_LIMIT_SECS = 30
 SEED = int(os.environ.get("TRIBUTARY_TEST_SEED") or random.SystemRandom().randrange(2**32))
 
 
