@@ -29,7 +29,8 @@ fn folder() -> PathBuf {
 /// A program of a language that `tests/clients/setup` has installed.
 fn program(name: &str) -> Command {
     let folder = folder();
-    let interpreter = if Path::new(name).extension().is_some_and(|extension| extension == "py") { "python" } else { "node" };
+    let interpreter =
+        if Path::new(name).extension().is_some_and(|extension| extension == "py") { "python" } else { "node" };
     let interpreter = folder.join(".venv/bin").join(interpreter);
     assert!(
         interpreter.exists() && folder.join("node_modules/installed").exists(),
