@@ -1,6 +1,7 @@
 //! The composition root: settings in, a running node out. Tests use it as it is and swap only the leaves.
 
 use std::{
+    collections::HashMap,
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -20,8 +21,21 @@ use crate::{
     graphql::{self, ApiSchema, execution::Api},
     http::{self, Pace, sockets::Sockets},
     jobs,
-    limits::{RateLimits, memory::MemoryLimits, redis::RedisLimits},
-    services::{Services, access::Access, feed::Feeds, ingest::Lanes},
+    limits::{
+        RateLimits,
+        budget::{Budgets, memory::MemoryBudgets, redis::RedisBudgets},
+        memory::MemoryLimits,
+        redis::RedisLimits,
+    },
+    redis_client::RedisClient,
+    services::{
+        Services,
+        access::Access,
+        budgets::Spending,
+        documents::{self, Documents, TrustError},
+        feed::Feeds,
+        ingest::Lanes,
+    },
     store::{
         database::{Db, Location},
         error::StoreError,
@@ -46,6 +60,8 @@ pub enum StartError {
     SecretMissing,
     #[error("{path}: {error}")]
     File { path: PathBuf, error: std::io::Error },
+    #[error("TRIBUTARY_TRUSTED_DOCUMENTS, {path}: {error}")]
+    TrustedDocuments { path: PathBuf, error: TrustError },
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("the database cannot be used: {0}{cause}", cause = cause(.0))]
@@ -115,25 +131,27 @@ impl App {
             }
         };
         let db = Db::open(&location).await?;
-        let (bus, limits): (Arc<dyn EventBus>, Arc<dyn RateLimits>) = match &settings.redis_url {
-            Some(url) => (Arc::new(RedisBus::start(url)?), Arc::new(RedisLimits::new(url)?)),
-            None => (Arc::new(MemoryBus::default()), Arc::new(MemoryLimits::default())),
-        };
+        let trusted = trusted_documents(&settings)?;
+        let shared = Shared::open(&settings, trusted)?;
+        let settings = Arc::new(settings);
         let tokens = Arc::new(Tokens::new(&secret, &settings.issuer));
         let services = Services {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::clone(&leaves.clock)),
-            lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&bus), &settings),
-            feeds: Feeds::new(db.clone(), Arc::clone(&bus)),
+            lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
+            feeds: Feeds::new(db.clone(), Arc::clone(&shared.bus)),
             cursors: Arc::new(CursorKey::new(&secret)),
             tokens,
             passwords: leaves.passwords,
             clock: leaves.clock,
-            settings: Arc::new(settings),
+            spending: Spending::new(shared.budgets, Arc::clone(&settings)),
+            documents: shared.documents,
             db,
-            bus,
-            limits,
+            bus: shared.bus,
+            limits: shared.limits,
+            settings,
         };
-        Ok(Self { services, schema: graphql::schema(), pace: leaves.pace })
+        let schema = graphql::schema(services.settings.is_production());
+        Ok(Self { services, schema, pace: leaves.pace })
     }
 
     /// Opens the port that the settings name.
@@ -186,6 +204,41 @@ impl App {
                 Ok(())
             }
         }
+    }
+}
+
+/// What nodes share through Redis, where there is one.
+struct Shared {
+    bus: Arc<dyn EventBus>,
+    limits: Arc<dyn RateLimits>,
+    budgets: Arc<dyn Budgets>,
+    documents: Documents,
+}
+
+impl Shared {
+    fn open(settings: &Settings, trusted: Option<HashMap<String, Arc<str>>>) -> Result<Self, StartError> {
+        Ok(match &settings.redis_url {
+            Some(url) => Self {
+                bus: Arc::new(RedisBus::start(url)?),
+                limits: Arc::new(RedisLimits::new(url)?),
+                budgets: Arc::new(RedisBudgets::new(url)?),
+                documents: Documents::new(Some(RedisClient::new(url)?), trusted),
+            },
+            None => Self {
+                bus: Arc::new(MemoryBus::default()),
+                limits: Arc::new(MemoryLimits::default()),
+                budgets: Arc::new(MemoryBudgets::default()),
+                documents: Documents::new(None, trusted),
+            },
+        })
+    }
+}
+
+fn trusted_documents(settings: &Settings) -> Result<Option<HashMap<String, Arc<str>>>, StartError> {
+    let Some(path) = &settings.trusted_documents else { return Ok(None) };
+    match documents::read_trusted(path) {
+        Ok(documents) => Ok(Some(documents)),
+        Err(error) => Err(StartError::TrustedDocuments { path: path.clone(), error }),
     }
 }
 

@@ -7,7 +7,8 @@
 //! | `tributary_entity` | rows, typed ids, money, column enums |
 //! | [`ambient`], [`config`] | clock, ids and randomness; settings |
 //! | [`domain`] | the rules: pure, no I/O |
-//! | [`store`], [`bus`], [`limits`] | the database, the event bus, counters |
+//! | [`redis_client`] | commands to Redis |
+//! | [`store`], [`bus`], [`limits`] | the database, the event bus, counters and budgets |
 //! | [`auth`] | credentials in, a viewer out |
 //! | [`services`] | use cases, each a transaction; ingest lanes, feeds |
 //! | [`graphql`], [`http`], [`jobs`] | the API, its transports, work in the background |
@@ -29,6 +30,7 @@ pub mod graphql;
 pub mod http;
 pub mod jobs;
 pub mod limits;
+pub mod redis_client;
 pub mod services;
 pub mod store;
 pub mod telemetry;

@@ -7,6 +7,7 @@
 use std::{io::IsTerminal, sync::LazyLock, thread, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::error;
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::LogFormat;
@@ -19,6 +20,8 @@ pub fn start(format: LogFormat) {
         fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)
     });
     let json = (format == LogFormat::Json).then(|| fmt::layer().json().with_writer(std::io::stderr));
+    // In the log, where the request's id is; and there once.
+    std::panic::set_hook(Box::new(|panic| error!(%panic, "panicked")));
     // Starting twice (tests) keeps the first.
     let _ = tracing_subscriber::registry().with(filter).with(text).with(json).try_init();
 }
@@ -35,7 +38,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("tributary_feed_overflows_total", "Times a group fell behind the follower and read the log itself."),
     ("tributary_feed_restarts_total", "Followers that panicked and began again."),
     ("tributary_live_executions_total", "Answers made by executing a shared document, once per event and group."),
-    ("tributary_live_deliveries_total", "Answers put into subscribers' queues."),
+    (
+        "tributary_live_deliveries_total",
+        "Answers for subscribers: shared ones, each subscriber counted, and those read from the log.",
+    ),
     ("tributary_live_conflated_total", "Values of state fields replaced by newer ones before they were sent."),
     ("tributary_live_overflows_total", "Times a subscriber fell behind its group and read the log itself."),
     ("tributary_live_closings_total", "Subscriptions that ended, by reason: left, too_slow, expired, failed."),

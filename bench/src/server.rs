@@ -48,6 +48,9 @@ pub async fn tributary() -> Result<Server, BenchError> {
             .env("TRIBUTARY_LISTEN", "127.0.0.1:0")
             .env("TRIBUTARY_LOG_FORMAT", "json")
             .env("TRIBUTARY_MODE", "development")
+            // All of the load is one user's.
+            .env("TRIBUTARY_SOCKETS_PER_USER", "100000")
+            .env("TRIBUTARY_SOCKETS_PER_TENANT", "100000")
             .env("RUST_LOG", "info")
             .kill_on_drop(true);
         Ok(command)

@@ -9,7 +9,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
-use redis::{AsyncCommands, aio::ConnectionManager};
+use redis::AsyncCommands;
 use tokio::{
     sync::{Notify, mpsc},
     time::{interval, sleep, timeout},
@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use tributary_entity::ids::TenantId;
 
 use super::{EventBatch, EventBus, Listener, Topics};
-use crate::domain::tenancy::TenantScope;
+use crate::{domain::tenancy::TenantScope, redis_client::RedisClient};
 
 /// Batches that may wait for a slow or absent Redis; more are dropped, the log has them.
 const PUBLISH_QUEUE: usize = 4_096;
@@ -42,7 +42,7 @@ impl RedisBus {
         let topics = Topics::default();
         let changed = Arc::new(Notify::new());
         let (outgoing, queue) = mpsc::channel(PUBLISH_QUEUE);
-        tokio::spawn(publish_loop(client.clone(), queue));
+        tokio::spawn(publish_loop(RedisClient::new(url)?, queue));
         tokio::spawn(subscribe_loop(client, topics.clone(), Arc::clone(&changed)));
         Ok(Self { topics, changed, outgoing })
     }
@@ -67,24 +67,13 @@ fn channel(tenant_id: TenantId) -> String {
     format!("tributary:events:{tenant_id}")
 }
 
-async fn publish_loop(client: redis::Client, mut queue: mpsc::Receiver<EventBatch>) {
-    let config = redis::aio::ConnectionManagerConfig::new()
-        .set_number_of_retries(usize::MAX)
-        .set_max_delay(RECONNECT_MAX)
-        .set_response_timeout(Some(Duration::from_millis(500)))
-        .set_connection_timeout(Some(Duration::from_millis(500)));
-    let mut connection: Option<ConnectionManager> = None;
+async fn publish_loop(client: RedisClient, mut queue: mpsc::Receiver<EventBatch>) {
     while let Some(batch) = queue.recv().await {
         let Ok(message) = serde_json::to_vec(&batch) else { continue };
-        if connection.is_none() {
-            let connecting = client.get_connection_manager_with_config(config.clone());
-            connection = timeout(RECONNECT_MAX, connecting).await.ok().and_then(Result::ok);
-        }
-        let Some(ready) = &mut connection else { continue };
-        let sent = timeout(Duration::from_secs(1), ready.publish::<_, _, ()>(channel(batch.tenant_id), message)).await;
-        if !matches!(sent, Ok(Ok(()))) {
+        let channel = channel(batch.tenant_id);
+        let sent = client.ask(async |connection| connection.publish::<_, _, ()>(channel, message).await).await;
+        if sent.is_none() {
             debug!("event batch not sent to Redis; other nodes will read it from the log");
-            connection = None;
         }
     }
 }

@@ -51,6 +51,20 @@ pub struct Settings {
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
     pub ingest_batch_items: usize,
+    /// The most points that one request may cost.
+    pub largest_cost: u64,
+    /// Points per second of all a tenant's requests together; 0 is without limit.
+    pub tenant_points_per_second: u64,
+    /// Points per second of one user or API key; 0 is without limit.
+    pub user_points_per_second: u64,
+    /// Points per second of one client address without a credential; 0 is without limit.
+    pub anonymous_points_per_second: u64,
+    /// Seconds of points that a budget holds at most.
+    pub budget_burst_secs: u64,
+    /// How long a query or mutation may run.
+    pub request_timeout_secs: u64,
+    /// A JSON file of hashes and documents: only these are executed, but for operators.
+    pub trusted_documents: Option<PathBuf>,
     /// The address that clients reach this server by, for printed links; by default made from `listen`.
     pub public_url: Option<String>,
     /// What a scraper of `/metrics` has to send as bearer token; none: open in development, not there in production.
@@ -104,6 +118,13 @@ impl Default for Settings {
             idempotency_days: 30,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
+            largest_cost: 50_000,
+            tenant_points_per_second: 500_000,
+            user_points_per_second: 500_000,
+            anonymous_points_per_second: 10_000,
+            budget_burst_secs: 10,
+            request_timeout_secs: 30,
+            trusted_documents: None,
             public_url: None,
             metrics_token: None,
             allowed_origins: Vec::new(),
@@ -192,6 +213,24 @@ impl Settings {
         if self.ingest_queue_items < 1_000 {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
         }
+        if !(1_000..=1_000_000_000).contains(&self.largest_cost) {
+            return invalid("TRIBUTARY_LARGEST_COST", "from 1000 to 1000000000");
+        }
+        if !(1..=3_600).contains(&self.budget_burst_secs) {
+            return invalid("TRIBUTARY_BUDGET_BURST_SECS", "from 1 to 3600");
+        }
+        for (name, rate) in [
+            ("TRIBUTARY_TENANT_POINTS_PER_SECOND", self.tenant_points_per_second),
+            ("TRIBUTARY_USER_POINTS_PER_SECOND", self.user_points_per_second),
+            ("TRIBUTARY_ANONYMOUS_POINTS_PER_SECOND", self.anonymous_points_per_second),
+        ] {
+            if rate > 1_000_000_000 {
+                return invalid(name, "at most 1000000000; 0 is without limit");
+            }
+        }
+        if !(1..=600).contains(&self.request_timeout_secs) {
+            return invalid("TRIBUTARY_REQUEST_TIMEOUT_SECS", "from a second to ten minutes");
+        }
         if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
             return invalid(
                 "TRIBUTARY_ALLOWED_ORIGINS",
@@ -204,8 +243,8 @@ impl Settings {
         if self.sockets_per_tenant == 0 {
             return invalid("TRIBUTARY_SOCKETS_PER_TENANT", "at least 1");
         }
-        if !(60..=30 * 86_400).contains(&self.connection_max_secs) {
-            return invalid("TRIBUTARY_CONNECTION_MAX_SECS", "from a minute to 30 days");
+        if !(1..=30 * 86_400).contains(&self.connection_max_secs) {
+            return invalid("TRIBUTARY_CONNECTION_MAX_SECS", "from a second to 30 days");
         }
         if self.drain_notice_secs > 300 {
             return invalid("TRIBUTARY_DRAIN_NOTICE_SECS", "at most 300");

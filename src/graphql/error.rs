@@ -1,6 +1,6 @@
 //! Errors of the API: expected outcomes become `userErrors`, the rest top-level errors with a stable `code`.
 
-use async_graphql::{Enum, Error, ErrorExtensions, SimpleObject};
+use async_graphql::{Enum, Error, ErrorExtensionValues, ErrorExtensions, Pos, ServerError, SimpleObject};
 
 use crate::{
     domain::problem::{Problem, ProblemCode},
@@ -125,8 +125,44 @@ pub(super) fn item_problem(error: ServiceError) -> Problem {
     }
 }
 
+/// A refusal of a request as a whole, before anything of it ran.
+pub(super) fn refused(code: &str, message: impl Into<String>) -> ServerError {
+    refused_with(code, message, |_| {})
+}
+
+/// As [`refused`], with more to say than the code.
+pub(super) fn refused_with(
+    code: &str,
+    message: impl Into<String>,
+    more: impl FnOnce(&mut ErrorExtensionValues),
+) -> ServerError {
+    let mut extensions = ErrorExtensionValues::default();
+    extensions.set("code", code);
+    more(&mut extensions);
+    ServerError { extensions: Some(extensions), ..ServerError::new(message, None) }
+}
+
+/// A top-level error that stands at no place in the document.
+pub(super) fn nowhere(error: Error) -> ServerError {
+    ServerError { locations: Vec::new(), ..error.into_server_error(Pos::default()) }
+}
+
 fn coded(code: &'static str, message: &str) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+/// A request that was given up because it took too long.
+pub(super) fn timed_out() -> Error {
+    retryable(
+        "TIMEOUT",
+        "not done in time; whether a mutation took effect is not known: retry with the same idempotency key",
+        std::time::Duration::from_secs(1),
+    )
+}
+
+/// A request that met a defect of ours.
+pub(super) fn internal() -> Error {
+    coded("INTERNAL", "internal error")
 }
 
 fn unavailable() -> Error {

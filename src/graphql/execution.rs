@@ -2,14 +2,27 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_graphql::{Request, Response, ServerError, parser::types::OperationType};
+use async_graphql::{
+    Name, Request, Response, ServerError, Value,
+    parser::types::{ExecutableDocument, OperationType},
+    value,
+};
 
 use super::{
     ApiSchema,
     context::RequestContext,
+    error::{self, refused, refused_with},
+    guard::{self, Demand},
     live::{Hub, Subscriber},
+    persisted, run,
 };
-use crate::{auth::Viewer, services::Services};
+use crate::{
+    auth::Viewer,
+    services::{
+        ServiceError, Services,
+        budgets::{Charge, Owner},
+    },
+};
 
 /// Who sends a request, made by the transport.
 #[derive(Clone)]
@@ -29,6 +42,11 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    fn rate_limited(retry_after: Duration) -> Self {
+        let error = error::to_graphql(ServiceError::RateLimited { retry_after });
+        Self { kind: RefusalKind::RateLimited { retry_after }, errors: vec![error::nowhere(error)] }
+    }
+
     /// Whether the same may be granted a little later: the database is away.
     pub(super) fn is_transient(&self) -> bool {
         let code = |error: &ServerError| error.extensions.as_ref().and_then(|more| more.get("code").cloned());
@@ -52,12 +70,20 @@ pub struct Admitted {
     request: Request,
     operation: OperationType,
     caller: Caller,
+    demand: Demand,
+    charge: Charge,
 }
 
 impl Admitted {
     /// What it would do.
     pub const fn operation(&self) -> OperationType {
         self.operation
+    }
+}
+
+impl From<ServerError> for Refusal {
+    fn from(error: ServerError) -> Self {
+        Self { kind: RefusalKind::Document, errors: vec![error] }
     }
 }
 
@@ -75,28 +101,59 @@ impl Api {
         Self { schema, services, hub }
     }
 
-    /// Judges a request before anything of it runs.
+    /// Judges a request before anything of it runs: finds its document, holds it to the limits, and charges what it may
+    /// cost. The document is parsed here, once.
     ///
     /// # Errors
     /// [`Refusal`], with a stable code in each error.
     pub async fn admit(&self, mut request: Request, caller: Caller) -> Result<Admitted, Refusal> {
-        let chosen = request.operation_name.clone();
-        let document =
-            request.parsed_query().map_err(|error| Refusal { kind: RefusalKind::Document, errors: vec![error] })?;
-        let operation = document
-            .operations
-            .iter()
-            .filter(|(name, _)| chosen.is_none() || name.map(ToString::to_string) == chosen)
-            .map(|(_, operation)| operation.node.ty)
-            .next()
-            .unwrap_or(OperationType::Query);
-        Ok(Admitted { request, operation, caller })
+        let documents = &self.services.documents;
+        let to_keep = persisted::resolve(documents, &caller, &mut request).await?;
+        let document = guard::parse(&request.query)?;
+        let demand = guard::weigh(&document, request.operation_name.as_deref(), &request.variables)?;
+        self.permit(&caller, demand)?;
+        persisted::keep(documents, &caller, to_keep, &request.query).await;
+        let charge = self
+            .services
+            .spending
+            .charge(caller.viewer.as_ref(), &caller.client, demand.requested)
+            .await
+            .map_err(Refusal::rate_limited)?;
+        let operation = kind_of(&document, request.operation_name.as_deref());
+        request.set_parsed_query(document);
+        Ok(Admitted { request, operation, caller, demand, charge })
     }
 
-    /// Runs a query or a mutation.
+    /// Refuses what the document may ask for, but not here or not this caller.
+    fn permit(&self, caller: &Caller, demand: Demand) -> Result<(), ServerError> {
+        let settings = &self.services.settings;
+        if demand.introspects && settings.is_production() && !persisted::is_operator(caller) {
+            return Err(refused("INTROSPECTION_DISABLED", "introspection is off in production; see schema.graphql"));
+        }
+        let (largest, requested) = (settings.largest_cost, demand.requested);
+        if requested > largest {
+            let message = format!("the request may cost {requested} points, and one may cost {largest}");
+            return Err(refused_with("COST_EXCEEDED", message, |extensions| {
+                extensions.set("allowed", largest);
+                extensions.set("requested", requested);
+            }));
+        }
+        Ok(())
+    }
+
+    /// Runs a query or a mutation, within the time that the settings give it.
     pub async fn execute(&self, admitted: Admitted) -> Response {
-        let context = self.context(admitted.caller);
-        self.schema.execute(admitted.request.data(context)).await
+        let Admitted { request, caller, demand, mut charge, .. } = admitted;
+        let tells_cost = request.extensions.get("cost") == Some(&Value::Boolean(true));
+        let limit = Duration::from_secs(self.services.settings.request_timeout_secs);
+        let context = self.context(caller);
+        let mut response = run::within(limit, self.schema.execute(request.data(context))).await;
+        let actual = demand.actual(&response.data);
+        charge.settle(actual);
+        if tells_cost {
+            response.extensions.insert("cost".to_owned(), cost(demand, actual, &charge));
+        }
+        response
     }
 
     /// Opens a subscription. `last_cursor` takes the place of the field's `after`: a transport that keeps cursors itself
@@ -111,4 +168,29 @@ impl Api {
     fn context(&self, caller: Caller) -> RequestContext {
         RequestContext::new(self.services.clone(), caller.viewer, caller.client)
     }
+}
+
+/// What the operation that is asked for would do. One that is not there is refused when it is executed.
+fn kind_of(document: &ExecutableDocument, chosen: Option<&str>) -> OperationType {
+    let mut operations = document.operations.iter();
+    let operation = operations.find(|(name, _)| chosen.is_none() || name.map(Name::as_str) == chosen);
+    operation.map_or(OperationType::Query, |(_, operation)| operation.node.ty)
+}
+
+/// `extensions.cost` of an answer.
+fn cost(demand: Demand, actual: u64, charge: &Charge) -> Value {
+    let mut cost = value!({ "requested": demand.requested, "actual": actual });
+    if let Value::Object(cost) = &mut cost {
+        for balance in charge.balances() {
+            let owner = match balance.owner {
+                Owner::Caller => "caller",
+                Owner::Tenant => "tenant",
+            };
+            let balance = value!({
+                "remaining": balance.remaining, "limit": balance.limit, "perSecond": balance.per_second,
+            });
+            cost.insert(Name::new(owner), balance);
+        }
+    }
+    cost
 }

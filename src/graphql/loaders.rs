@@ -7,8 +7,10 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use async_graphql::{
     dataloader::{DataLoader, Loader},
-    runtime::{TokioSpawner, TokioTimer},
+    runtime::TokioTimer,
 };
+use futures_util::task::{FutureObj, Spawn, SpawnError};
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
     affiliate, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
     ids::{
@@ -38,17 +40,32 @@ impl From<LoadError> for ServiceError {
     }
 }
 
+/// Spawns loads that are dropped with their request: one that was given up must not keep the database busy.
+struct WithRequest(CancellationToken);
+
+impl Spawn for WithRequest {
+    fn spawn_obj(&self, load: FutureObj<'static, ()>) -> Result<(), SpawnError> {
+        tokio::spawn(self.0.clone().run_until_cancelled_owned(load));
+        Ok(())
+    }
+}
+
 macro_rules! loaders {
     ($($(#[$doc:meta])* $field:ident, $by:ident: $key:ty => $value:ty = $load:expr;)*) => {
         /// The loaders of one request.
         pub(in crate::graphql) struct Loaders {
             $($(#[$doc])* pub $field: DataLoader<$by>,)*
+            /// Ends the loads under way with their request.
+            _end: DropGuard,
         }
 
         impl Loaders {
             pub fn new(services: &Services, viewer: &Viewer) -> Self {
+                let end = CancellationToken::new();
+                let spawner = || WithRequest(end.clone());
                 Self {
-                    $($field: DataLoader::new($by(services.clone(), viewer.clone()), TokioSpawner::current(), TokioTimer::default()),)*
+                    $($field: DataLoader::new($by(services.clone(), viewer.clone()), spawner(), TokioTimer::default()),)*
+                    _end: end.drop_guard(),
                 }
             }
         }

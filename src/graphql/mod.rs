@@ -23,6 +23,7 @@ pub mod error;
 pub mod execution;
 mod explanation;
 mod goals;
+mod guard;
 mod ids;
 mod kinds;
 mod labels;
@@ -32,8 +33,10 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod persisted;
 mod reports;
 mod rules;
+mod run;
 mod scalars;
 mod sessions;
 mod subscriptions;
@@ -82,13 +85,15 @@ pub struct Mutation(
 /// The whole schema.
 pub type ApiSchema = Schema<Query, Mutation, subscriptions::Subscription>;
 
-/// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]).
-pub fn schema() -> ApiSchema {
-    Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription)
+/// Builds the schema. Services and viewer come with each request (see [`context::RequestContext`]). In production its
+/// errors suggest no names.
+pub fn schema(is_production: bool) -> ApiSchema {
+    let schema = Schema::build(Query::default(), Mutation::default(), subscriptions::Subscription);
+    let schema = if is_production { schema.disable_suggestions() } else { schema };
+    schema
         .extension(nullable::NullableFields)
-        .limit_depth(24)
-        .limit_recursive_depth(64)
-        .limit_directives(32)
+        // The guard's own cap; the crate's is lower. What else bounds a document is the guard's, too.
+        .limit_recursive_depth(guard::LEVELS)
         // The types that come from elsewhere, in our words.
         .override_output_type_description::<tributary_entity::Instant>(
             "An instant in RFC 3339, such as `2026-11-20T08:30:00Z`; answered in UTC, kept to the microsecond.",
@@ -114,5 +119,5 @@ pub fn sdl() -> String {
         .sorted_enum_items()
         .include_specified_by()
         .use_space_ident();
-    schema().sdl_with_options(options)
+    schema(false).sdl_with_options(options)
 }

@@ -107,6 +107,14 @@ pub(super) fn of_service(service: ServiceError, id: &RequestId) -> ServerError {
     error
 }
 
+/// The error of a panic, which its hook has logged.
+pub(super) fn internal(id: &RequestId) -> ServerError {
+    let mut error = ServerError::new("internal error", None);
+    error.extensions.get_or_insert_default().set("code", "INTERNAL");
+    name_request(&mut error, id);
+    error
+}
+
 /// Answers a credential that was not accepted.
 pub(super) fn unauthenticated(auth: AuthError, id: &RequestId) -> Response {
     let status = match &auth {
@@ -163,7 +171,7 @@ pub(super) fn to_json(mut response: GraphqlResponse, id: &RequestId) -> Vec<u8> 
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, middleware, routing::get};
+    use axum::{Router, middleware, routing::get};
 
     use super::*;
     use crate::http::request_id;
@@ -180,18 +188,22 @@ mod tests {
         async fn panics() -> &'static str {
             panic!("a secret")
         }
-        let mut router = Router::new()
+        let router = Router::new()
             .route("/", get(panics))
             .layer(middleware::from_fn(catch_panics))
             .layer(middleware::from_fn(request_id::layer));
-        let request = Request::builder().uri("/").header("x-request-id", "r-1").body(Body::empty()).expect("a request");
-        let response = tower_service::Service::call(&mut router, request).await.expect("an answer");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("bound"));
+        tokio::spawn(async { axum::serve(listener, router).await });
+        // An HTTP client wants a provider, also for plain HTTP.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let request = reqwest::Client::new().get(url).header("x-request-id", "r-1");
+        let response = request.send().await.expect("an answer");
         assert_eq!(
-            (response.status(), &response.headers()["x-request-id"]),
-            (StatusCode::INTERNAL_SERVER_ERROR, &HeaderValue::from_static("r-1"))
+            (response.status().as_u16(), &response.headers()["x-request-id"]),
+            (500, &HeaderValue::from_static("r-1"))
         );
-        let body = axum::body::to_bytes(response.into_body(), 1_000).await.expect("a body");
-        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        let body: serde_json::Value = response.json().await.expect("JSON");
         let extensions = json!({ "code": "INTERNAL", "requestId": "r-1" });
         assert_eq!(body, json!({ "errors": [{ "message": "internal error", "extensions": extensions }] }));
     }

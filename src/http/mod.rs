@@ -130,7 +130,8 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .layer(cors)
         .layer(middleware::from_fn_with_state(edge.clone(), headers::layer))
         .layer(middleware::from_fn(errors::catch_panics))
-        .layer(TraceLayer::new_for_http())
+        // Who fails says so itself.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .layer(middleware::from_fn(request_id::layer))
         .with_state(edge)
 }

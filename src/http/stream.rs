@@ -102,7 +102,7 @@ impl Live {
                     self.subscriber = None;
                     F::complete()
                 }
-                Event::Turn(Turn::Expired) | Event::Delivery(Some(Err(Ended::Expired))) => {
+                Event::Delivery(Some(Err(Ended::Expired))) | Event::Turn(Turn::Expired) => {
                     self.fail::<F>(&[self.error(ServiceError::TokenExpired)])
                 }
                 Event::Turn(Turn::Revoked) => self.fail::<F>(&[self.error(ServiceError::Unauthenticated)]),

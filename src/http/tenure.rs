@@ -30,13 +30,6 @@ pub(super) enum Turn {
     Leave(Departure),
 }
 
-/// What a renewal brought.
-pub(super) struct Renewed {
-    pub expires_at: Option<Instant>,
-    /// The viewer, where it may do something else than before.
-    pub changed: Option<Viewer>,
-}
-
 /// The time of one connection.
 pub(super) struct Tenure {
     edge: Edge,
@@ -94,21 +87,19 @@ impl Tenure {
         }
     }
 
-    /// Goes on with another credential of the same subject for the same rows.
+    /// Goes on with another credential of the same subject for the same rows. Answers its viewer, as whom all that runs
+    /// has to go on: it may end later, and be permitted something else.
     ///
     /// # Errors
     /// As the credential is judged; [`ServiceError::Forbidden`] for somebody else's. What was before still stands.
-    pub async fn renew(&mut self, authorization: &str) -> Result<Renewed, ServiceError> {
+    pub async fn renew(&mut self, authorization: &str) -> Result<Viewer, ServiceError> {
         let viewer = self.edge.api.services.access.authenticate(Some(authorization)).await?;
         let (Some(old), Some(new)) = (&self.viewer, viewer) else { return Err(AuthError::Invalid.into()) };
         if (new.scope, new.actor) != (old.scope, old.actor) {
             return Err(ServiceError::Forbidden);
         }
-        let is_changed = (&new.roles, new.permissions) != (&old.roles, old.permissions);
-        let changed = is_changed.then(|| new.clone());
-        let expires_at = new.expires_at;
-        self.stand_on(new);
-        Ok(Renewed { expires_at, changed })
+        self.stand_on(new.clone());
+        Ok(new)
     }
 
     fn stand_on(&mut self, viewer: Viewer) {

@@ -1,5 +1,7 @@
-//! Counters that bound how often something may happen: one process's, or shared through Redis.
+//! Counters that bound how often something may happen, and buckets that bound what it may cost: one process's, or shared
+//! through Redis.
 
+pub mod budget;
 pub mod memory;
 pub mod redis;
 

@@ -7,10 +7,12 @@
 pub mod access;
 pub mod affiliates;
 pub mod api_keys;
+pub mod budgets;
 pub mod campaigns;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod documents;
 pub mod earnings;
 pub mod enrollments;
 pub mod error;
@@ -68,6 +70,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     pub bus: Arc<dyn EventBus>,
     pub limits: Arc<dyn RateLimits>,
+    pub spending: budgets::Spending,
+    pub documents: documents::Documents,
     pub settings: Arc<Settings>,
     pub access: access::Access,
     pub tokens: Arc<Tokens>,

@@ -6,6 +6,9 @@
 //! - On PostgreSQL every connection assumes [`APP_ROLE`] as it is opened, so that row-level security holds also when
 //!   the configured user owns the tables or is a superuser. Migrations run as the configured user, under an advisory
 //!   lock: two nodes may start at once.
+//! - A transaction that is dropped while a statement runs, because its request took too long, gives its connection
+//!   [`GRACE`] to become free; then the connection is closed, and the server, which looks after its client each second
+//!   ([`CLIENT_CHECK`]), ends the statement. The driver alone would wait for it. SQLite's runs to its end.
 //! - Small pools: past 16 backends on two cores throughput falls by a third.
 
 use std::{path::Path, time::Duration};
@@ -14,8 +17,8 @@ use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
     Statement, TransactionOptions, TransactionTrait,
     sqlx::{
-        ConnectOptions as _,
-        postgres::PgConnectOptions,
+        self, ConnectOptions as _, Connection as _,
+        postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
         sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
     },
 };
@@ -50,6 +53,12 @@ const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
 
 /// How long a connection to PostgreSQL is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a statement whose request was given up may still run before its connection is closed.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// How often PostgreSQL looks whether the client of a running statement is still there.
+const CLIENT_CHECK: &str = "1s";
 
 impl Db {
     /// Connects and brings the schema up to date.
@@ -115,10 +124,14 @@ impl Db {
                         ("role", APP_ROLE),
                         ("statement_timeout", "30s"),
                         ("idle_in_transaction_session_timeout", "60s"),
+                        ("client_connection_check_interval", CLIENT_CHECK),
                     ])
                     .application_name("tributary")
                     // Statements of many rows weigh megabytes in each backend.
                     .statement_cache_capacity(64)
+            })
+            .map_sqlx_postgres_pool_opts(|options: PgPoolOptions| {
+                options.after_release(|connection, _| Box::pin(is_soon_free(connection)))
             });
         let pool = match Database::connect(options).await {
             Ok(pool) => pool,
@@ -177,6 +190,16 @@ impl Db {
         self.write.close().await?;
         Ok(())
     }
+}
+
+/// Whether a connection that comes back can be used again. An error closes it without a word to the server, which
+/// could not hear it.
+async fn is_soon_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    // What was dropped has left a rollback to be sent; all others are free.
+    if connection.should_flush() {
+        timeout(GRACE, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+    }
+    Ok(true)
 }
 
 /// Brings the schema up to date as the user of `admin_url`, and lets the user of `url` assume the application's role.

@@ -17,10 +17,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     // `ambient` for the ids of rows that the store makes itself: a new tenant, a missing account.
     ("store", &["ambient", "domain"]),
-    ("bus", &["domain"]),
-    ("limits", &[]),
+    ("redis_client", &[]),
+    ("bus", &["domain", "redis_client"]),
+    ("limits", &["redis_client"]),
     ("auth", &["ambient", "domain", "store"]),
-    ("services", &["ambient", "config", "domain", "store", "bus", "limits", "auth"]),
+    ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
     // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
@@ -36,6 +37,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
             "domain",
             "store",
+            "redis_client",
             "bus",
             "limits",
             "auth",

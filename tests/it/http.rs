@@ -9,10 +9,17 @@ use tributary::{
         Tokens,
         tokens::{Grant, Subject},
     },
+    config::Mode,
 };
 use tributary_entity::kinds::Role;
 
-use crate::support::{Client, TestApp, app::SECRET, on_both};
+use crate::support::{
+    Backend, Client, TestApp,
+    app::{SECRET, Tuning},
+    node::Node,
+    on_both, on_both_tuned,
+    world::World,
+};
 
 const VIEWER: &str = "{ viewer { roles } }";
 
@@ -101,12 +108,13 @@ on_both! {
         for media_type in [
             None, Some("text/plain"), Some("application/x-www-form-urlencoded"), Some("multipart/form-data; boundary=x"),
             Some("application/graphql"), Some("application/jsonx"), Some("text/plain; a=application/json"),
+            Some("application/json; charset=iso-8859-1"),
         ] {
             let response = send(app, Method::POST, media_type, body.clone()).await;
             let expected = (415, "UNSUPPORTED_MEDIA_TYPE".to_owned());
             assert_eq!(status_and_code(response).await, expected, "{media_type:?}");
         }
-        for media_type in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
+        for media_type in ["application/json", "application/json; charset=utf-8", "Application/JSON;charset=\"UTF-8\""] {
             assert_eq!(send(app, Method::POST, Some(media_type), body.clone()).await.status(), 200, "{media_type}");
         }
     }
@@ -115,11 +123,48 @@ on_both! {
         let request = json!({ "query": VIEWER });
         for body in [
             String::new(), "{".to_owned(), "null".to_owned(), "1".to_owned(), "\"x\"".to_owned(), "{}".to_owned(),
-            json!([request]).to_string(), json!([request, request]).to_string(), "[]".to_owned(),
-            json!({ "query": 1 }).to_string(), json!({ "query": VIEWER, "variables": 1 }).to_string(),
+            json!({ "query": "" }).to_string(), json!({ "query": null }).to_string(), json!({ "query": 1 }).to_string(),
+            json!({ "query": VIEWER, "variables": 1 }).to_string(), json!({ "query": VIEWER, "variables": [] }).to_string(),
+            json!({ "query": VIEWER, "variables": "{}" }).to_string(),
+            json!({ "query": VIEWER, "operationName": 1 }).to_string(),
+            json!({ "query": VIEWER, "extensions": [] }).to_string(), format!("{request} {request}"),
         ] {
             let response = send(app, Method::POST, Some("application/json"), body.clone()).await;
             assert_eq!(status_and_code(response).await, (400, "BAD_REQUEST".to_owned()), "{body}");
+        }
+    }
+
+    async fn batches_are_refused_in_words(app) {
+        let request = json!({ "query": VIEWER });
+        for body in [json!([]), json!([request]), json!([request, request])] {
+            let response = send(app, Method::POST, Some("application/json"), format!(" {body}")).await;
+            assert_eq!(status_and_code(response).await, (400, "BATCH_NOT_SUPPORTED".to_owned()), "{body}");
+        }
+    }
+
+    async fn null_stands_for_a_parameter_that_is_not_there(app) {
+        let body = json!({ "query": VIEWER, "variables": null, "operationName": null, "extensions": null, "more": 1 });
+        assert_eq!(send(app, Method::POST, Some("application/json"), body.to_string()).await.status(), 200);
+    }
+
+    async fn parameters_of_an_address_are_held_to_their_types(app) {
+        let get = async |pairs: &[(&str, &str)]| {
+            let mut url = reqwest::Url::parse(&format!("{}/graphql", app.url)).expect("an address");
+            url.query_pairs_mut().extend_pairs(pairs);
+            let request = reqwest::Client::new().get(url).bearer_auth(app.owner().token.expect("a token"));
+            request.send().await.expect("an answer")
+        };
+        let named = "query($name: String!) { __type(name: $name) { name } }";
+        let variables = json!({ "name": "Money" }).to_string();
+        let answer: Value = get(&[("query", named), ("variables", &variables)]).await.json().await.expect("JSON");
+        assert_eq!(answer["data"]["__type"]["name"], "Money");
+        assert_eq!(get(&[("query", VIEWER), ("variables", "null"), ("operationName", ""), ("extensions", "")]).await.status(), 200);
+        for pairs in [
+            &[][..], &[("query", "")], &[("variables", "{}")], &[("query", VIEWER), ("query", VIEWER)],
+            &[("query", VIEWER), ("variables", "{")], &[("query", VIEWER), ("variables", "[]")],
+            &[("query", VIEWER), ("variables", "1")], &[("query", VIEWER), ("extensions", "\"x\"")],
+        ] {
+            assert_eq!(status_and_code(get(pairs).await).await, (400, "BAD_REQUEST".to_owned()), "{pairs:?}");
         }
     }
 
@@ -164,11 +209,14 @@ on_both! {
         assert_eq!(get(&both, Some("Q")).await.status(), 200);
     }
 
-    async fn other_methods_are_not_allowed(app) {
+    async fn other_methods_and_addresses_are_refused_in_json(app) {
         for method in [Method::PUT, Method::PATCH, Method::DELETE] {
             let response = send(app, method.clone(), Some("application/json"), "{}").await;
-            assert_eq!(response.status(), 405, "{method}");
+            assert_eq!(response.headers()[header::ALLOW], "GET,HEAD,POST");
+            assert_eq!(status_and_code(response).await, (405, "METHOD_NOT_ALLOWED".to_owned()), "{method}");
         }
+        let response = reqwest::get(format!("{}/nothing", app.url)).await.expect("an answer");
+        assert_eq!(status_and_code(response).await, (404, "NOT_FOUND".to_owned()));
     }
 
     async fn answer_s_status_and_type_follow_the_accept_header(app) {
@@ -177,13 +225,172 @@ on_both! {
             let request = request.bearer_auth(app.owner().token.expect("a token")).header(header::ACCEPT, accept);
             let response = request.send().await.expect("an answer");
             let media_type = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
-            (response.status().as_u16(), media_type)
+            let body: Value = response.json().await.map_err(|_| media_type.clone()).expect("JSON");
+            (body.get("data").is_some(), media_type)
+        };
+        let status = async |accept: &str, query: &str| {
+            let request = reqwest::Client::new().post(format!("{}/graphql", app.url)).json(&json!({ "query": query }));
+            let request = request.bearer_auth(app.owner().token.expect("a token")).header(header::ACCEPT, accept);
+            request.send().await.expect("an answer").status().as_u16()
         };
         let modern = "application/graphql-response+json";
-        assert_eq!(ask(modern, VIEWER).await, (200, modern.to_owned()));
-        assert_eq!(ask(modern, "{ nope }").await, (400, modern.to_owned()));
-        assert_eq!(ask(modern, "{").await, (400, modern.to_owned()));
-        assert_eq!(ask("application/json", "{ nope }").await, (200, "application/json".to_owned()));
-        assert_eq!(ask("*/*", VIEWER).await, (200, "application/json".to_owned()));
+        for (accept, query, expected, has_data, media_type) in [
+            (modern, VIEWER, 200, true, modern),
+            (modern, "{ nope }", 400, false, modern),
+            (modern, "{", 400, false, modern),
+            ("application/json", "{ nope }", 200, false, "application/json"),
+            ("*/*", VIEWER, 200, true, "application/json"),
+            ("application/graphql-response+json, application/json;q=0.9", "{ nope }", 400, false, modern),
+            ("application/graphql-response+json;q=0.1, application/json", "{ nope }", 200, false, "application/json"),
+            ("application/json, text/event-stream, multipart/mixed", VIEWER, 200, true, "application/json"),
+        ] {
+            assert_eq!(status(accept, query).await, expected, "{accept} {query}");
+            let expected = (has_data, format!("{media_type}; charset=utf-8"));
+            assert_eq!(ask(accept, query).await, expected, "{accept} {query}");
+        }
     }
+
+    async fn answer_in_no_type_that_is_taken_is_refused(app) {
+        let ask = async |accept: &str, query: &str| {
+            let request = reqwest::Client::new().post(format!("{}/graphql", app.url)).json(&json!({ "query": query }));
+            let request = request.bearer_auth(app.owner().token.expect("a token")).header(header::ACCEPT, accept);
+            status_and_code(request.send().await.expect("an answer")).await
+        };
+        let live = "subscription { conversions { cursor } }";
+        for (accept, query) in [
+            ("text/html", VIEWER), ("application/json;q=0", VIEWER), ("multipart/mixed", VIEWER),
+            ("application/json", live), ("*/*", live), ("multipart/mixed, application/json", live),
+        ] {
+            assert_eq!(ask(accept, query).await, (406, "NOT_ACCEPTABLE".to_owned()), "{accept} {query}");
+        }
+    }
+
+    async fn errors_name_their_request(app) {
+        let ask = async |query: &str, token: Option<&str>| {
+            let request = reqwest::Client::new().post(format!("{}/graphql", app.url)).json(&json!({ "query": query }));
+            let request = request.header("x-request-id", "my-own.id_1").bearer_auth(token.unwrap_or_default());
+            let response = request.send().await.expect("an answer");
+            assert_eq!(response.headers()["x-request-id"], "my-own.id_1");
+            response.json::<Value>().await.expect("JSON")["errors"][0]["extensions"]["requestId"].take()
+        };
+        let token = app.owner().token;
+        assert_eq!(ask("{ nope }", token.as_deref()).await, "my-own.id_1");
+        assert_eq!(ask("{ node(id: \"x\") { id } }", token.as_deref()).await, "my-own.id_1");
+        assert_eq!(ask(VIEWER, Some("nonsense")).await, "my-own.id_1");
+    }
+
+    async fn answers_are_for_their_asker_alone_and_nothing_else(app) {
+        for path in ["/graphql", "/graphql?query={__typename}", "/healthz", "/nothing"] {
+            let response = reqwest::get(format!("{}{path}", app.url)).await.expect("an answer");
+            for (name, value) in [
+                ("cache-control", "no-store"), ("x-content-type-options", "nosniff"), ("x-frame-options", "DENY"),
+                ("referrer-policy", "no-referrer"),
+                ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+            ] {
+                assert_eq!(response.headers()[name], value, "{path}");
+            }
+            assert!(!response.headers().contains_key("strict-transport-security"), "no TLS is known of");
+        }
+    }
+
+    async fn large_answers_are_compressed_for_who_takes_it(app) {
+        let query = json!({ "query": "{ __schema { types { name } } }" });
+        let ask = async |coding: &str| {
+            let request = reqwest::Client::new().post(format!("{}/graphql", app.url)).json(&query);
+            request.header(header::ACCEPT_ENCODING, coding).send().await.expect("an answer")
+        };
+        assert_eq!(ask("gzip").await.headers()[header::CONTENT_ENCODING], "gzip");
+        assert!(!ask("identity").await.headers().contains_key(header::CONTENT_ENCODING));
+    }
+}
+
+fn in_development(tuning: &mut Tuning) {
+    tuning.settings.mode = Some(Mode::Development);
+}
+
+on_both_tuned! { in_development =>
+    async fn pages_of_known_origins_are_let_in(app) {
+        let preflight = async |origin: &str| {
+            let request = reqwest::Client::new().request(Method::OPTIONS, format!("{}/graphql", app.url));
+            let request = request.header(header::ORIGIN, origin).header("access-control-request-method", "POST");
+            let request = request.header("access-control-request-headers", "authorization,content-type,x-mine");
+            request.send().await.expect("an answer")
+        };
+        for origin in [app.url.as_str(), "http://localhost:5173"] {
+            let response = preflight(origin).await;
+            let header = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text"));
+            assert_eq!(response.status(), 200);
+            assert_eq!(header("access-control-allow-origin"), Some(origin));
+            assert_eq!(header("access-control-allow-headers"), Some("authorization,content-type,x-mine"));
+            assert_eq!(header("access-control-max-age"), Some("7200"));
+            assert_eq!(header("access-control-allow-credentials"), None, "tokens travel in headers");
+        }
+        assert!(!preflight("https://evil.test").await.headers().contains_key("access-control-allow-origin"));
+        let request = reqwest::Client::new().post(format!("{}/graphql", app.url)).json(&json!({ "query": VIEWER }));
+        let response = request.header(header::ORIGIN, "http://localhost:5173").send().await.expect("an answer");
+        assert_eq!(response.headers()["access-control-allow-origin"], "http://localhost:5173");
+        assert_eq!(response.headers()["access-control-expose-headers"], "x-request-id,retry-after");
+        let vary: Vec<&str> = response.headers().get_all(header::VARY).iter().map(|value| value.to_str().expect("text")).collect();
+        for name in ["origin", "accept", "authorization", "accept-encoding"] {
+            assert!(vary.iter().any(|value| value.contains(name)), "{name} in {vary:?}");
+        }
+    }
+
+    async fn people_are_shown_a_page(app) {
+        let page = reqwest::Client::new().get(format!("{}/graphql", app.url)).header(header::ACCEPT, "text/html");
+        let page = page.send().await.expect("an answer");
+        let policy = page.headers()["content-security-policy"].to_str().expect("text").to_owned();
+        assert!(policy.contains("https://esm.sh") && policy.contains("frame-ancestors 'none'"), "{policy}");
+        assert!(page.text().await.expect("a page").contains("GraphiQL"));
+    }
+}
+
+fn public(tuning: &mut Tuning) {
+    tuning.settings.mode = Some(Mode::Production);
+    tuning.settings.public_url = Some("https://api.example.test".to_owned());
+}
+
+on_both_tuned! { public =>
+    async fn public_node_shows_no_page_and_asks_for_tls(app) {
+        let request = reqwest::Client::new().get(format!("{}/graphql", app.url)).header(header::ACCEPT, "text/html, */*;q=0.8");
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.headers()["strict-transport-security"], "max-age=31536000");
+        assert_eq!(status_and_code(response).await, (400, "BAD_REQUEST".to_owned()));
+    }
+}
+
+/// The memory that a process holds, in bytes.
+fn resident(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1_024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_body_is_refused_before_it_is_taken_in() {
+    const SIZE: usize = 30 * 1_024 * 1_024;
+    let world = World::new(Backend::Sqlite).await;
+    let node = Node::start(&world.data).await;
+    world.owner(&node).data(VIEWER, json!({})).await;
+    let before = resident(node.id());
+    let send = async |body: reqwest::Body| {
+        let request = reqwest::Client::new().post(format!("{}/graphql", node.url)).body(body);
+        let response = request.header(header::CONTENT_TYPE, "application/json").send().await.expect("an answer");
+        assert_eq!(status_and_code(response).await, (413, "PAYLOAD_TOO_LARGE".to_owned()));
+    };
+    // Its length is said.
+    for _ in 0..10 {
+        send(vec![b' '; SIZE].into()).await;
+    }
+    let grown = resident(node.id()) - before;
+    assert!(grown < 4 * 1_024 * 1_024, "{grown} bytes for bodies that say their length");
+    // It is only found.
+    let chunks = || futures_util::stream::iter((0..SIZE / 65_536).map(|_| Ok::<_, std::io::Error>(vec![b' '; 65_536])));
+    for _ in 0..3 {
+        send(reqwest::Body::wrap_stream(chunks())).await;
+    }
+    let grown = resident(node.id()) - before;
+    assert!(grown < 24 * 1_024 * 1_024, "{grown} bytes for bodies of unknown length");
+    node.stop().await;
+    world.finish().await;
 }

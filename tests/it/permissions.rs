@@ -56,8 +56,13 @@ on_both! {
             let open = OPEN.contains(&name.as_str());
             assert_eq!(verdict, if open { Verdict::Allowed } else { Verdict::Unauthenticated }, "{name}");
         }
-        let schema = anonymous.data("{ __typename __schema { queryType { name } } __type(name: \"ID\") { name } }", json!({})).await;
-        assert_eq!(schema["__schema"]["queryType"]["name"], "Query");
+        let schema = "{ __typename __schema { queryType { name } } __type(name: \"ID\") { name } }";
+        if app.settings.is_production() {
+            assert_eq!(anonymous.error_code(schema, json!({})).await, "INTROSPECTION_DISABLED");
+        } else {
+            assert_eq!(anonymous.data(schema, json!({})).await["__schema"]["queryType"]["name"], "Query");
+        }
+        assert_eq!(anonymous.data("{ __typename }", json!({})).await["__typename"], "Query");
     }
 
     async fn credential_that_is_none_opens_nothing(app) {

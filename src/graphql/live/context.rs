@@ -43,6 +43,8 @@ pub(in crate::graphql) enum Class {
 pub(in crate::graphql) struct Source {
     pub class: Class,
     pub places: Places,
+    /// It tells of what is behind this event.
+    pub begin: i64,
 }
 
 /// Makes cursors of one field under one filter.
@@ -78,9 +80,8 @@ impl LiveContext {
         Self { start, until, source: OnceLock::new(), seq, happened_at }
     }
 
-    /// The resolver opened its source, which tells of what is behind `seq`.
-    pub fn opened(&self, source: Source, seq: i64) {
-        self.seq.store(seq, Ordering::Relaxed);
+    /// The resolver opened its source.
+    pub fn opened(&self, source: Source) {
         // Once: a second root field is refused with its document.
         let _ = self.source.set(source);
     }
@@ -100,7 +101,7 @@ impl LiveContext {
         self.source.get()
     }
 
-    /// The place of the answer in hand, or where the source began; none for the source's own error.
+    /// The place of the answer in hand; none for the source's own error.
     pub fn seq(&self) -> Option<i64> {
         Some(self.seq.load(Ordering::Relaxed)).filter(|seq| *seq != BROKEN)
     }

@@ -176,7 +176,7 @@ impl Running {
         let mut run = Run::open(schema, services, nobody, &key.document, Start::Tip, None).await?;
         let source = run.source();
         let (class, epoch) = (source.class, source.places.epoch);
-        let audience = Arc::new(Audience::new(run.seq().unwrap_or(0)));
+        let audience = Arc::new(Audience::new(source.begin));
         let mut task = JoinSet::new();
         task.spawn({
             let (audience, services, meters) = (Arc::clone(&audience), services.clone(), Arc::clone(meters));
@@ -218,8 +218,7 @@ impl Audience {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        // An item that reached only some is followed by an end, or by items that show the gap's extent to none: a panic
-        // here is impossible short of lack of memory, which ends the process.
+        // Whole at every step: nothing in `publish` panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -97,11 +97,6 @@ impl Run {
     pub fn source(&self) -> &Source {
         self.live.source().expect("set before `open` returns")
     }
-
-    /// Where it is.
-    pub fn seq(&self) -> Option<i64> {
-        self.live.seq()
-    }
 }
 
 impl Stream for Run {

@@ -92,7 +92,7 @@ where
     let live = ctx.request().live.clone();
     let (member, places, seq) = open(ctx, topic).await?;
     if let Some(live) = &live {
-        live.opened(Source { class: Class::Stream, places: places.clone() }, seq);
+        live.opened(Source { class: Class::Stream, places: places.clone(), begin: seq });
     }
     let until = live.as_ref().and_then(|live| live.until);
     Ok(member.events(seq, until).filter_map(move |event| {
@@ -130,7 +130,7 @@ where
     // Refused here rather than in the stream when it is not the viewer's to see.
     let (position, first) = read().await.or_graphql()?;
     if let Some(live) = &live {
-        live.opened(Source { class: Class::State, places: places.clone() }, position.seq);
+        live.opened(Source { class: Class::State, places: places.clone(), begin: position.seq });
     }
     let is_bounded = live.as_ref().is_some_and(|live| live.until.is_some());
     let watch = Watch { services: services.clone(), member, pace, read, last: first.clone() };

@@ -104,8 +104,14 @@ impl Subscriber {
     fn rejoin(&mut self) {
         let (hub, viewer, key) = (Arc::clone(&self.hub), self.viewer.clone(), Arc::clone(&self.key));
         let start = Start::At(self.position);
+        // Kept for this long, so that its only subscriber comes back to the same group.
+        let group = match &self.state {
+            State::Live(seat) => Some(Arc::clone(&seat.group)),
+            State::Joining(_) | State::Reading(..) | State::Over => None,
+        };
         self.state = State::Joining(
             async move {
+                let _group = group;
                 // Nothing is refused for want of a database to one who was let in before.
                 let attempt = || async {
                     match join(&hub, &viewer, &key, start.clone()).await {
@@ -168,9 +174,10 @@ fn expiry(hub: &Hub, viewer: &Viewer) -> Option<Pin<Box<Sleep>>> {
 }
 
 impl Joined {
+    /// Behind what the client gets everything. The first answer may be in hand already, and is not given out yet.
     fn position(&self) -> Position {
-        match &self.run {
-            Some(run) => Position { epoch: run.source().places.epoch, seq: run.seq().unwrap_or(self.seat.seq) },
+        match self.run.as_ref().map(|run| run.source()) {
+            Some(source) => Position { epoch: source.places.epoch, seq: source.begin },
             None => Position { epoch: self.seat.epoch, seq: self.seat.seq },
         }
     }
@@ -210,7 +217,10 @@ impl Stream for Subscriber {
                     }
                 },
                 State::Reading(run, _) => match ready!(run.poll_next_unpin(cx)) {
-                    Some(item) => return Poll::Ready(Some(Ok(this.give(&item)))),
+                    Some(item) => {
+                        this.hub.meters.deliveries.increment(1);
+                        return Poll::Ready(Some(Ok(this.give(&item))));
+                    }
                     None => {
                         if let State::Reading(_, seat) = std::mem::replace(&mut this.state, State::Over) {
                             this.position.seq = this.position.seq.max(seat.seq);

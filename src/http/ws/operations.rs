@@ -22,7 +22,6 @@ use crate::{
         live::{Ended, Subscriber},
     },
     http::{errors, request_id::RequestId},
-    services::ServiceError,
 };
 
 /// What an operation has to say.
@@ -37,7 +36,7 @@ pub(super) enum Output {
     Complete,
     /// Its client fell too far behind.
     TooSlow,
-    /// The credential that it was opened with has ended.
+    /// Its viewer's credential has ended.
     Expired,
 }
 
@@ -191,10 +190,7 @@ async fn run(api: Api, request: Request, caller: Caller, id: RequestId) -> Outco
     match outcome {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(refusal)) => refused(refusal, &id),
-        Err(_) => {
-            let error = errors::of_service(ServiceError::Internal("an operation panicked"), &id);
-            Outcome::Refused(to_json(&[error]))
-        }
+        Err(_) => Outcome::Refused(to_json(&[errors::internal(&id)])),
     }
 }
 

@@ -180,10 +180,9 @@ impl Socket {
         };
         let payload = match Box::pin(self.tenure.renew(&authorization)).await {
             Ok(renewed) => {
-                if let Some(viewer) = renewed.changed {
-                    self.operations.continue_as(viewer);
-                }
-                json!({ "expiresAt": renewed.expires_at })
+                let expires_at = renewed.expires_at;
+                self.operations.continue_as(renewed);
+                json!({ "expiresAt": expires_at })
             }
             Err(error) => {
                 let error = errors::of_service(error, &self.id);
@@ -255,10 +254,10 @@ impl Socket {
                 Output::Answer(payload) => (protocol::next(&id, &payload), Some(protocol::complete(&id))),
                 Output::Error(errors) => (protocol::error(&id, &errors), None),
                 Output::Complete => (protocol::complete(&id), None),
-                Output::Expired => return close(Close::forbidden("token expired")),
                 Output::TooSlow => {
                     return close(Close::overloaded("too slow; connect again with the last cursor"));
                 }
+                Output::Expired => return close(Close::forbidden("token expired")),
             };
             for message in [Some(message), end].into_iter().flatten() {
                 written += message.len();

@@ -69,9 +69,27 @@ pub async fn run_with(backend: Backend, change: impl FnOnce(&mut Settings), body
     app.finish().await;
 }
 
+/// As [`run`], with another tuning.
+pub async fn run_tuned(backend: Backend, tune: impl FnOnce(&mut Tuning), body: impl AsyncFnOnce(&TestApp)) {
+    let app = TestApp::start_tuned(backend, tune).await;
+    body(&app).await;
+    app.finish().await;
+}
+
+/// What a test may change of a node before it starts.
+pub struct Tuning {
+    pub settings: Settings,
+    pub pace: Pace,
+}
+
 impl TestApp {
     /// Starts with changed settings.
     pub async fn start_with(backend: Backend, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_tuned(backend, |tuning| change(&mut tuning.settings)).await
+    }
+
+    /// Starts with another tuning.
+    pub async fn start_tuned(backend: Backend, tune: impl FnOnce(&mut Tuning)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let mut settings = Settings {
             listen: ([127, 0, 0, 1], 0).into(),
@@ -84,10 +102,11 @@ impl TestApp {
             settings.database_url = Some(database::new_postgres().await);
             settings.redis_url = Some(database::new_redis().await);
         }
-        change(&mut settings);
+        let mut tuning = Tuning { settings, pace: Pace::default() };
+        tune(&mut tuning);
+        let Tuning { settings, pace } = tuning;
         let clock = ShiftedClock::default();
-        let leaves =
-            Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace: Pace::default() };
+        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace };
         let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
         let services = app.services.clone();
         let api = Api::new(app.schema.clone(), services.clone());

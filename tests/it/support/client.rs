@@ -23,6 +23,16 @@ impl Client {
         self.try_send(query, variables).await.expect("an answer")
     }
 
+    /// The raw answer to a request with whatever members.
+    pub async fn ask(&self, request: &Value) -> (u16, Value) {
+        let mut http = self.http.post(format!("{}/graphql", self.url)).json(request);
+        if let Some(token) = &self.token {
+            http = http.bearer_auth(token);
+        }
+        let response = http.send().await.expect("an answer");
+        (response.status().as_u16(), response.json().await.expect("JSON"))
+    }
+
     /// As `send`; a connection that breaks is an answer too.
     pub async fn try_send(&self, query: &str, variables: Value) -> Result<(u16, Value), reqwest::Error> {
         let mut request =

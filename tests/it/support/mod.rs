@@ -9,6 +9,7 @@ pub mod node;
 pub mod programme;
 pub mod sdl;
 pub mod socket;
+pub mod stream;
 pub mod surface;
 pub mod tap;
 pub mod watcher;
@@ -55,3 +56,27 @@ macro_rules! on_both {
     )*};
 }
 pub(crate) use on_both;
+
+/// As [`on_both!`], on nodes that a function has tuned.
+macro_rules! on_both_tuned {
+    ($tune:expr => $(async fn $name:ident($app:ident) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            async fn body($app: &crate::support::TestApp) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                let backend = crate::support::Backend::Sqlite;
+                crate::support::app::run_tuned(backend, $tune, async |app| body(app).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                let backend = crate::support::Backend::Postgres;
+                crate::support::app::run_tuned(backend, $tune, async |app| body(app).await).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_both_tuned;

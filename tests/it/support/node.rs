@@ -56,8 +56,14 @@ impl Data {
 impl Node {
     /// Starts a node and waits until it serves.
     pub async fn start(data: &Data) -> Self {
-        let mut child =
-            data.command().arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the node starts");
+        Self::start_with(data, &[]).await
+    }
+
+    /// As `start`, with more settings.
+    pub async fn start_with(data: &Data, settings: &[(&str, &str)]) -> Self {
+        let mut command = data.command();
+        command.arg("serve").envs(settings.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the node starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let url = timeout(Duration::from_secs(60), async {
             let mut said = Vec::new();
@@ -77,6 +83,17 @@ impl Node {
         Self { child, url }
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("running")
+    }
+
+    /// The most memory that it had; none where the system does not tell.
+    pub fn peak_memory_kb(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().trim_end_matches(" kB").parse().ok())
+    }
+
     /// Kills it without a word (SIGKILL).
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the node is killed");
@@ -84,7 +101,7 @@ impl Node {
 
     /// Asks it to end (SIGTERM) and waits.
     pub async fn stop(mut self) {
-        let id = self.child.id().expect("running").to_string();
+        let id = self.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &id]).status().await.expect("kill runs");
         assert!(asked.success());
         let ended = timeout(Duration::from_secs(30), self.child.wait()).await;

@@ -1,4 +1,4 @@
-//! A graphql-transport-ws client with one subscription.
+//! A graphql-transport-ws client: with one subscription, or saying whatever a test wants said.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest, handshake::client::Request},
+    tungstenite::{self, Message, client::IntoClientRequest, handshake::client::Request},
 };
 
 /// How long a test waits for what must come.
@@ -47,6 +47,27 @@ impl Socket {
         Self { stream }
     }
 
+    /// Connects with other headers; a header that is empty is left out. Where no socket is opened, status and body say
+    /// why.
+    pub async fn attempt(url: &str, headers: &[(&'static str, &str)]) -> Result<Self, (u16, Value)> {
+        let mut request = upgrade(url);
+        for (name, value) in headers {
+            if value.is_empty() {
+                request.headers_mut().remove(*name);
+            } else {
+                request.headers_mut().insert(*name, value.parse().expect("a header"));
+            }
+        }
+        match timeout(PATIENCE, tokio_tungstenite::connect_async(request)).await.expect("an answer") {
+            Ok((stream, _)) => Ok(Self { stream }),
+            Err(tungstenite::Error::Http(response)) => {
+                let body = response.body().as_deref().unwrap_or_default();
+                Err((response.status().as_u16(), serde_json::from_slice(body).expect("JSON")))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Connects with a small buffer, so that the node notices when nobody reads.
     pub async fn connect_narrow(url: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
@@ -57,12 +78,45 @@ impl Socket {
         Self { stream }
     }
 
-    /// Greets with the token and subscribes.
-    pub async fn begin(&mut self, token: Option<&str>, query: &str, variables: Value) {
+    /// Connects and greets with the token.
+    pub async fn greeted(url: &str, token: Option<&str>) -> Self {
+        let mut socket = Self::connect(url).await;
+        socket.greet(token).await;
+        socket
+    }
+
+    /// Greets with the token.
+    pub async fn greet(&mut self, token: Option<&str>) {
         self.send(greeting(token)).await;
         let ack = self.message().await;
         assert_eq!(ack["type"], "connection_ack", "{ack}");
+    }
+
+    /// Greets with the token and subscribes.
+    pub async fn begin(&mut self, token: Option<&str>, query: &str, variables: Value) {
+        self.greet(token).await;
         self.send(subscribe(query, variables)).await;
+    }
+
+    /// Begins an operation.
+    pub async fn start(&mut self, id: &str, query: &str) {
+        self.send(json!({ "id": id, "type": "subscribe", "payload": { "query": query } })).await;
+    }
+
+    /// Sends anything; false when the node has hung up.
+    pub async fn say(&mut self, message: Message) -> bool {
+        self.stream.send(message).await.is_ok()
+    }
+
+    /// A ping and what is answered to it, after whatever else comes.
+    pub async fn ping(&mut self, payload: Value) -> Value {
+        self.send(json!({ "type": "ping", "payload": payload })).await;
+        loop {
+            let message = self.message().await;
+            if message["type"] == "pong" {
+                return message;
+            }
+        }
     }
 
     async fn try_send(&mut self, message: Value) -> Option<()> {
@@ -75,11 +129,19 @@ impl Socket {
 
     /// The next message; none when the socket is closed or broken.
     pub async fn try_message(&mut self) -> Option<Value> {
+        self.message_or_close().await.ok()
+    }
+
+    /// The next message, or the code and reason of the close; none of them when the connection just breaks.
+    pub async fn message_or_close(&mut self) -> Result<Value, Option<(u16, String)>> {
         loop {
-            match timeout(PATIENCE, self.stream.next()).await.expect("a message in time")? {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).expect("JSON")),
-                Ok(Message::Close(_)) | Err(_) => return None,
-                Ok(_) => {}
+            match timeout(PATIENCE, self.stream.next()).await.expect("a message in time") {
+                Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).expect("JSON")),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map(|frame| (frame.code.into(), frame.reason.to_string())));
+                }
+                Some(Ok(_)) => {}
+                None | Some(Err(_)) => return Err(None),
             }
         }
     }
@@ -114,13 +176,27 @@ impl Socket {
 
     /// The code that the socket is closed with, after whatever else comes; none when the connection just breaks.
     pub async fn close_code(&mut self) -> Option<u16> {
+        self.closed().await.map(|(code, _)| code)
+    }
+
+    /// As `close_code`, with the reason.
+    pub async fn closed(&mut self) -> Option<(u16, String)> {
         loop {
-            match timeout(PATIENCE, self.stream.next()).await.expect("an end in time")? {
-                Ok(Message::Close(frame)) => return frame.map(|frame| frame.code.into()),
-                Ok(_) => {}
-                Err(_) => return None,
+            if let Err(closed) = self.message_or_close().await {
+                return closed;
             }
         }
+    }
+
+    /// Whether nothing but WebSocket's own pings comes until so many of them have.
+    pub async fn is_silent_after_pings(&mut self, mut pings: usize) -> bool {
+        while pings > 0 {
+            match timeout(PATIENCE, self.stream.next()).await.expect("a ping in time") {
+                Some(Ok(Message::Ping(_))) => pings -= 1,
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// Whether nothing comes for a while.
