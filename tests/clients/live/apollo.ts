@@ -1,7 +1,9 @@
 /** `@apollo/client`: queries and mutations by HTTP; subscriptions by WebSocket and by multipart HTTP. */
 
 import { ApolloClient, CombinedGraphQLErrors, gql, HttpLink, InMemoryCache, type ApolloLink } from '@apollo/client';
+import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
+import { createHash } from 'node:crypto';
 
 import { connect } from '../generated/readme/live.ts';
 import { deepEqual, equal, Inbox, ok, step } from '../lib/check.ts';
@@ -48,6 +50,26 @@ await step('a query, a mutation and a refused document by HTTP', async () => {
   const refused = await client.query({ query: gql('{ nothing }') }).catch((error: unknown) => error);
   ok(CombinedGraphQLErrors.is(refused), String(refused));
   equal(refused.errors[0]?.extensions?.['code'], 'GRAPHQL_VALIDATION_FAILED');
+});
+
+await step('automatic persisted queries, by GET', async () => {
+  const sent: string[] = [];
+  const watched = new HttpLink({
+    uri: endpoint,
+    headers: { authorization: `Bearer ${token}` },
+    fetch: (input, init) => {
+      sent.push(init?.method ?? '');
+      return fetch(input, init);
+    },
+  });
+  const sha256 = (document: string) => createHash('sha256').update(document).digest('hex');
+  const persisted = new PersistedQueryLink({ sha256, useGETForHashedQueries: true }).concat(watched);
+  for (let round = 0; round < 2; round++) {
+    const { data } = await apollo(persisted).query<Campaigns>({ query: gql(CAMPAIGNS), variables: { first: 5 } });
+    equal(data?.campaigns.nodes.length, 1);
+  }
+  // By its hash, which is not known; with its text; by its hash again.
+  deepEqual(sent, ['GET', 'POST', 'GET']);
 });
 
 await step('a subscription by WebSocket, behind broken connections too', async () => {
