@@ -137,7 +137,8 @@ await step('a refused document is one error, and the socket goes on', async () =
   const raw = await Raw.greeted();
   raw.subscribe('1', '{ nothing }');
   const refused = await raw.inbox.next();
-  deepEqual([refused.type, refused.id, refused.payload[0].extensions.code], ['error', '1', 'GRAPHQL_VALIDATION_FAILED']);
+  deepEqual([refused.type, refused.id], ['error', '1']);
+  equal(refused.payload[0].extensions.code, 'GRAPHQL_VALIDATION_FAILED');
   raw.subscribe('1', '{ viewer { roles } }');
   deepEqual((await raw.inbox.next()).payload.data, { viewer: { roles: ['OWNER'] } });
   equal((await raw.inbox.next()).type, 'complete');

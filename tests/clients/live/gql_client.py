@@ -54,7 +54,8 @@ def check_synchronous() -> None:
     print("- a query, a mutation and an error, by requests; documents checked against the schema")
     client = Client(transport=RequestsHTTPTransport(url=ENDPOINT, headers=HEADERS), schema=SCHEMA)
     with client as session:
-        assert [node["name"] for node in session.execute(request(CAMPAIGNS, first=10))["campaigns"]["nodes"]] == ["Shoes"]
+        campaigns = session.execute(request(CAMPAIGNS, first=10))["campaigns"]
+        assert [node["name"] for node in campaigns["nodes"]] == ["Shoes"], campaigns
         recorded = session.execute(request(RECORD, input=sale()))["recordConversion"]
         assert recorded["conversion"]["status"] == "PENDING" and not recorded["userErrors"], recorded
         try:

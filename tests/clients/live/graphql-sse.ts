@@ -1,4 +1,4 @@
-/** `graphql-sse` in its mode of distinct connections: a query, a subscription, and what is behind a broken connection. */
+/** `graphql-sse` in its distinct connections mode: a query, a subscription, and what is behind a broken connection. */
 
 import { createClient, type Client } from 'graphql-sse';
 

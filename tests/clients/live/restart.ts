@@ -1,11 +1,20 @@
-/** A node that is stopped and started again: its clients are told so (1012), come back by themselves and miss nothing. */
+/** A node that is stopped and started again: clients are told so (1012), come back by themselves and miss nothing. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 import { connect } from '../generated/readme/live.ts';
 import { deepEqual, equal, Inbox, step, within } from '../lib/check.ts';
-import { CONVERSIONS, cursorNow, given, ownerToken, record, socketEndpoint, url, type Conversions } from '../lib/world.ts';
+import {
+  CONVERSIONS,
+  cursorNow,
+  given,
+  ownerToken,
+  record,
+  socketEndpoint,
+  url,
+  type Conversions,
+} from '../lib/world.ts';
 
 /** Starts the node at its address, and waits until it serves. */
 async function start(): Promise<ChildProcess> {

@@ -53,9 +53,11 @@ def scalar(name: str, strategy) -> None:
 
 TEXT = strategies.text(max_size=40)
 scalar("CurrencyCode", strategies.sampled_from(["EUR", "USD", "JPY", "XXX", "eur", ""]))
-scalar("Decimal", strategies.decimals(places=2, min_value=0, max_value=10**9).map(str) | strategies.decimals().map(str))
+AMOUNTS = strategies.decimals(places=2, min_value=0, max_value=10**9)
+scalar("Decimal", (AMOUNTS | strategies.decimals()).map(str))
 scalar("Cursor", TEXT)
-scalar("URL", strategies.sampled_from(["https://shop.example/?a={click}", "javascript:alert(1)", "http://", "x"]) | TEXT)
+ADDRESSES = ["https://shop.example/?click={click}", "javascript:alert(1)", "http://", "x"]
+scalar("URL", strategies.sampled_from(ADDRESSES) | TEXT)
 
 schema = schemathesis.graphql.from_path("../../schema.graphql")
 schema.config.update(base_url=f"{URL}/graphql")

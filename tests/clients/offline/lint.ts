@@ -14,8 +14,8 @@ const rules: Linter.RulesRecord = {
   '@graphql-eslint/input-name': 'error',
   '@graphql-eslint/no-scalar-result-type-on-mutation': 'error',
   '@graphql-eslint/require-nullable-fields-with-oneof': 'error',
-  // Of arguments it asks those of the built-in directives, too, which are not ours to describe; `tests/it/schema.rs` walks
-  // all others.
+  // Of arguments it asks those of the built-in directives, too, which are not ours to describe; `tests/it/schema.rs`
+  // walks all others.
   '@graphql-eslint/require-description': [
     'error',
     { types: true, DirectiveDefinition: true, EnumValueDefinition: true, FieldDefinition: true },

@@ -1,6 +1,6 @@
 /**
- * `@graphql-codegen/cli` over the documents of sample components, then `vue-tsc`, which is `tsc` that also knows Vue, over
- * everything here: components, the README's snippets, the programs. And the README's documents against the schema.
+ * `@graphql-codegen/cli` over the documents of sample components, then `vue-tsc`, which is `tsc` that also knows Vue,
+ * over everything here: components, the README's snippets, the programs. And the README's documents against the schema.
  */
 
 import { generate } from '@graphql-codegen/cli';

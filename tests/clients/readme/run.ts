@@ -3,7 +3,7 @@
 import { build, type Plugin } from 'esbuild';
 import { JSDOM } from 'jsdom';
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { compileScript, parse } from 'vue/compiler-sfc';
 
@@ -125,7 +125,10 @@ class Program {
 
 const earlier = await order();
 
-type Sessions = { logIn(tenant: string, email: string, password: string): Promise<void>; accessToken(): Promise<string> };
+type Sessions = {
+  logIn(tenant: string, email: string, password: string): Promise<void>;
+  accessToken(): Promise<string>;
+};
 
 await step('session.ts logs in, and renews the token shortly before its end, once for all who ask', async () => {
   const { logIn, accessToken } = await bundle<Sessions>('session', `export * from './session';`);
@@ -172,7 +175,9 @@ await step('Vue with urql shows a live list', async () => {
   const { default: urql } = await import('@urql/vue');
   const { logIn, client, LiveConversions } = await bundle<Sessions & { client: any; LiveConversions: any }>(
     'vue',
-    `export * from './session'; export * from './urql'; export { default as LiveConversions } from './LiveConversions.vue';`,
+    `export * from './session';
+     export * from './urql';
+     export { default as LiveConversions } from './LiveConversions.vue';`,
   );
   await logIn('home', 'owner@home.test', given('TRIBUTARY_TEST_PASSWORD'));
   const app = createApp(LiveConversions).use(urql, client);
@@ -218,5 +223,6 @@ await step('follow.sh goes on behind a cursor', async () => {
   await program.stop();
 });
 
+rmSync(scratch, { recursive: true });
 // Clients keep sockets and timers for what may come; there is no more.
 process.exit();
