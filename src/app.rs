@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
     ambient::{self, Clock, SystemClock},
-    auth::{Passwords, Tokens},
+    auth::{ExternalIdentity, Passwords, Tokens},
     bus::{EventBus, memory::MemoryBus, redis::RedisBus},
     config::{ConfigError, Settings},
     domain::cursor::CursorKey,
@@ -68,6 +68,8 @@ pub enum StartError {
     Database(#[from] StoreError),
     #[error("REDIS_URL: {0}")]
     Redis(#[from] redis::RedisError),
+    #[error("no HTTP client for the keys of identity providers: {0}")]
+    Http(#[from] reqwest::Error),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -135,10 +137,13 @@ impl App {
         let shared = Shared::open(&settings, trusted)?;
         let settings = Arc::new(settings);
         let tokens = Arc::new(Tokens::new(&secret, &settings.issuer));
+        let external = ExternalIdentity::new(&settings.identity_providers, !settings.is_production())?;
+        let feeds = Feeds::new(db.clone(), Arc::clone(&shared.bus));
+        let clock = Arc::clone(&leaves.clock);
         let services = Services {
-            access: Access::new(db.clone(), Arc::clone(&tokens), Arc::clone(&leaves.clock)),
+            access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
-            feeds: Feeds::new(db.clone(), Arc::clone(&shared.bus)),
+            feeds,
             cursors: Arc::new(CursorKey::new(&secret)),
             tokens,
             passwords: leaves.passwords,

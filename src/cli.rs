@@ -4,14 +4,18 @@ use std::{io::IsTerminal, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal;
-use tributary_entity::{ids::AffiliateId, kinds::Role, money::Currency};
+use tributary_entity::{
+    ids::AffiliateId,
+    kinds::{Role, TenantStatus},
+    money::Currency,
+};
 
 use crate::{
     app::{App, Leaves, SecretSource, StartError},
     auth::tokens::{Grant, Subject},
     config::Settings,
     demo,
-    domain::problem::Problem,
+    domain::problem::{Problem, ProblemCode},
     graphql, services,
     services::ServiceError,
     telemetry,
@@ -44,6 +48,17 @@ enum Command {
 enum TenantCommand {
     /// Make a tenant with its first owner.
     Create(TenantOptions),
+    /// Lock a tenant: every credential of it is refused, open connections end. Nothing is deleted.
+    Suspend(TenantName),
+    /// Unlock a suspended tenant.
+    Resume(TenantName),
+}
+
+#[derive(Args)]
+struct TenantName {
+    /// The tenant's slug.
+    #[arg(long)]
+    tenant: String,
 }
 
 #[derive(Args)]
@@ -137,6 +152,12 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             demo::run(settings, options, stop_signal()).await?;
         }
         Command::Tenant(TenantCommand::Create(options)) => create_tenant(load()?, options).await?,
+        Command::Tenant(TenantCommand::Suspend(options)) => {
+            set_tenant_status(load()?, options, TenantStatus::Suspended).await?;
+        }
+        Command::Tenant(TenantCommand::Resume(options)) => {
+            set_tenant_status(load()?, options, TenantStatus::Active).await?;
+        }
         Command::Token(options) => print_token(load()?, options).await?,
     }
     Ok(())
@@ -162,6 +183,21 @@ async fn create_tenant(settings: Settings, options: TenantOptions) -> Result<(),
     Ok(())
 }
 
+async fn set_tenant_status(settings: Settings, options: TenantName, status: TenantStatus) -> Result<(), CliError> {
+    let app = App::open(settings, SecretSource::Kept, Leaves::default()).await?;
+    let result = services::tenants::set_status(&app.services, &options.tenant, status).await;
+    let tenant = result.map_err(|error| match error.code() {
+        Some(ProblemCode::NotFound) => no_tenant(&options.tenant),
+        _ => error.into(),
+    })?;
+    println!("tenant {} {} {}", tenant.tenant_id, tenant.slug, tenant.status);
+    Ok(())
+}
+
+fn no_tenant(slug: &str) -> CliError {
+    CliError::Refused(format!("there is no tenant `{slug}`"))
+}
+
 fn read_password() -> Result<String, CliError> {
     if std::io::stdin().is_terminal() {
         eprint!("Password of the owner (it is shown as you type): ");
@@ -178,7 +214,7 @@ async fn print_token(settings: Settings, options: TokenOptions) -> Result<(), Cl
     let app = App::open(settings, SecretSource::Kept, Leaves::default()).await?;
     let services = &app.services;
     let Some((scope, _)) = services::tenants::get_by_slug(services, &options.tenant).await? else {
-        return Err(CliError::Refused(format!("there is no tenant `{}`", options.tenant)));
+        return Err(no_tenant(&options.tenant));
     };
     let grant = Grant {
         subject: Subject::Operator,

@@ -252,6 +252,14 @@ text_enums! {
         AffiliateChanged = "AFFILIATE_CHANGED",
         EnrollmentChanged = "ENROLLMENT_CHANGED",
         LinkChanged = "LINK_CHANGED",
+        /// Made, disabled, enabled, given other roles or another password.
+        UserChanged = "USER_CHANGED",
+        /// Made or revoked.
+        ApiKeyChanged = "API_KEY_CHANGED",
+        /// Logged out, or ended because a used refresh token came up again.
+        SessionEnded = "SESSION_ENDED",
+        /// Suspended or resumed.
+        TenantChanged = "TENANT_CHANGED",
     }
 
     /// What the outbox asks to be done.

@@ -4,20 +4,23 @@
 //! - The checksum refuses a mistyped or made-up key before any look-up, and lets secret scanners tell a key from chance.
 //! - A plain SHA-256 is stored: there is nothing to guess in 160 random bits, so a slow hash would only slow requests.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::TimeDelta;
 use data_encoding::BASE32_NOPAD;
 use sha2::{Digest, Sha256};
 use tracing::debug;
-use tributary_entity::{Instant, api_key, kinds::Role};
+use tributary_entity::{Instant, api_key, ids::ApiKeyId, kinds::Role};
 
 use super::{
     AuthError,
     permission::{self, PermissionSet},
-    viewer::{Actor, Viewer},
+    viewer::{Actor, Basis, Viewer},
 };
 use crate::{
     ambient,
     domain::{api_key as rules, tenancy::TenantScope},
-    store::{self, database::Db, directory, error::StoreError},
+    store::{self, database::Db, error::StoreError},
 };
 
 const PREFIX: &str = "trb_live_";
@@ -43,7 +46,7 @@ pub fn hint(key: &str) -> String {
 }
 
 /// Whether a credential claims to be an API key rather than an access token.
-pub(super) fn is_api_key(credential: &str) -> bool {
+pub fn is_api_key(credential: &str) -> bool {
     credential.starts_with(PREFIX)
 }
 
@@ -62,36 +65,19 @@ fn is_well_formed(key: &str) -> bool {
     })
 }
 
+/// What is stored of a key, if the text can be one at all: a mistyped or made-up one is refused before any look-up.
+///
+/// # Errors
+/// [`AuthError::Invalid`].
+pub fn stored_hash(key: &str) -> Result<[u8; 32], AuthError> {
+    if is_well_formed(key) { Ok(hash(key)) } else { Err(AuthError::Invalid) }
+}
+
 /// The viewer whom a key speaks for: the INTEGRATION role as far as the key's scopes open it.
 ///
 /// # Errors
-/// [`AuthError::Expired`] past the key's end; [`AuthError::Invalid`] for revoked and unknown keys; as the database
-/// answers.
-pub async fn authenticate(db: &Db, now: Instant, key: &str) -> Result<Viewer, AuthError> {
-    if !is_well_formed(key) {
-        return Err(AuthError::Invalid);
-    }
-    let (scope, row) = directory::api_key_by_hash(db, &hash(key)).await?.ok_or(AuthError::Invalid)?;
-    let viewer = viewer(scope, &row, now)?;
-    if row.last_used_at.is_none_or(|at| (now - at).num_seconds() >= USE_RESOLUTION_SECS) {
-        let db = db.clone();
-        // Beside the request, which neither waits for the write nor fails with it.
-        tokio::spawn(async move {
-            if let Err(error) = note_use(&db, &scope, &row, now).await {
-                debug!(%error, api_key.id = %row.id, "the use of an API key was not noted");
-            }
-        });
-    }
-    Ok(viewer)
-}
-
-async fn note_use(db: &Db, scope: &TenantScope, row: &api_key::Model, now: Instant) -> Result<(), StoreError> {
-    let mut tx = db.begin(scope).await?;
-    store::api_keys::note_use(&mut tx, row.id, row.last_used_at, now).await?;
-    tx.commit().await.map(drop)
-}
-
-fn viewer(scope: TenantScope, row: &api_key::Model, now: Instant) -> Result<Viewer, AuthError> {
+/// [`AuthError::Expired`] past the key's end; [`AuthError::Invalid`] for a revoked one; a row that cannot be read.
+pub fn viewer(scope: TenantScope, row: &api_key::Model, now: Instant) -> Result<Viewer, AuthError> {
     if row.revoked_at.is_some() {
         return Err(AuthError::Invalid);
     }
@@ -102,6 +88,7 @@ fn viewer(scope: TenantScope, row: &api_key::Model, now: Instant) -> Result<View
     Ok(Viewer {
         scope,
         actor: Actor::ApiKey(row.id),
+        basis: Basis::ApiKey(row.id),
         roles: vec![Role::Integration],
         permissions: scopes
             .iter()
@@ -110,9 +97,39 @@ fn viewer(scope: TenantScope, row: &api_key::Model, now: Instant) -> Result<View
     })
 }
 
+/// Who on this node noted last that a key was used: one of many requests in a minute does.
+#[derive(Default)]
+pub struct LastUse(AtomicI64);
+
+impl LastUse {
+    /// Whether the caller is the one to note a use of the key at `now`, seeing what its row says.
+    pub fn is_due(&self, row: &api_key::Model, now: Instant) -> bool {
+        let now = now.timestamp();
+        let noted = self.0.load(Ordering::Relaxed);
+        let seen = row.last_used_at.map_or(0, |at| at.timestamp());
+        now - noted.max(seen) >= USE_RESOLUTION_SECS
+            && self.0.compare_exchange(noted, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// Notes that a key was used, beside the request, which neither waits for the write nor fails with it.
+pub fn note_use(db: &Db, scope: TenantScope, id: ApiKeyId, now: Instant) {
+    let (db, since) = (db.clone(), now - TimeDelta::seconds(USE_RESOLUTION_SECS));
+    tokio::spawn(async move {
+        let noted = async {
+            let mut tx = db.begin(&scope).await?;
+            store::api_keys::note_use(&mut tx, id, since, now).await?;
+            tx.commit().await.map(drop)
+        };
+        if let Err(error) = noted.await {
+            debug!(%error, api_key.id = %id, "the use of an API key was not noted");
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
-    use tributary_entity::ids::{ApiKeyId, TenantId};
+    use tributary_entity::ids::TenantId;
     use uuid::Uuid;
 
     use super::*;
@@ -141,30 +158,45 @@ mod tests {
         }
     }
 
-    #[test]
-    fn key_opens_what_its_scopes_say_until_it_ends() {
-        let now = Instant::from_timestamp(1_800_000_000, 0).expect("in range");
-        let scope = TenantScope::tenant(TenantId::from_uuid(Uuid::nil()));
-        let row = api_key::Model {
-            tenant_id: scope.tenant_id(),
+    fn at(secs: i64) -> Instant {
+        Instant::from_timestamp(1_800_000_000 + secs, 0).expect("in range")
+    }
+
+    fn row() -> api_key::Model {
+        api_key::Model {
+            tenant_id: TenantId::from_uuid(Uuid::nil()),
             id: ApiKeyId::from_uuid(Uuid::nil()),
             name: "shop".to_owned(),
             key_hash: Vec::new(),
             hint: String::new(),
             scopes: "RECORD_CLICKS,RECORD_CONVERSIONS".to_owned(),
-            created_at: now,
-            expires_at: Some(now + chrono::TimeDelta::seconds(1)),
+            created_at: at(0),
+            expires_at: Some(at(1)),
             last_used_at: None,
             revoked_at: None,
-        };
-        let good = viewer(scope, &row, now).expect("good");
+        }
+    }
+
+    #[test]
+    fn key_opens_what_its_scopes_say_until_it_ends() {
+        let scope = TenantScope::tenant(row().tenant_id);
+        let good = viewer(scope, &row(), at(0)).expect("good");
         assert_eq!(good.roles, [Role::Integration]);
         assert!(good.may(Permission::RecordConversions) && !good.may(Permission::ReadCampaigns));
-        let later = now + chrono::TimeDelta::seconds(1);
-        assert!(matches!(viewer(scope, &row, later), Err(AuthError::Expired)));
-        let revoked = api_key::Model { revoked_at: Some(now), ..row.clone() };
-        assert!(matches!(viewer(scope, &revoked, now), Err(AuthError::Invalid)));
-        let unreadable = api_key::Model { scopes: "EVERYTHING".to_owned(), ..row };
-        assert!(matches!(viewer(scope, &unreadable, now), Err(AuthError::Store(_))));
+        assert!(matches!(viewer(scope, &row(), at(1)), Err(AuthError::Expired)));
+        let revoked = api_key::Model { revoked_at: Some(at(0)), ..row() };
+        assert!(matches!(viewer(scope, &revoked, at(0)), Err(AuthError::Invalid)));
+        let unreadable = api_key::Model { scopes: "EVERYTHING".to_owned(), ..row() };
+        assert!(matches!(viewer(scope, &unreadable, at(0)), Err(AuthError::Store(_))));
+    }
+
+    #[test]
+    fn use_is_noted_once_a_minute() {
+        let (last_use, unused) = (LastUse::default(), row());
+        assert!(last_use.is_due(&unused, at(0)));
+        assert!(!last_use.is_due(&unused, at(0)), "the row that this node holds is still the old one");
+        assert!(!last_use.is_due(&unused, at(59)) && last_use.is_due(&unused, at(60)));
+        let used_elsewhere = api_key::Model { last_used_at: Some(at(119)), ..row() };
+        assert!(!last_use.is_due(&used_elsewhere, at(121)) && last_use.is_due(&used_elsewhere, at(179)));
     }
 }

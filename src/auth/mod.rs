@@ -1,25 +1,33 @@
 //! Who is asking: credentials in, a [`Viewer`] out.
 //!
+//! What is here judges a credential by itself: signature, form, time. What it stands on (session, user, key, tenant) may
+//! have ended since; [`crate::services::access`] looks that up and joins the two.
+//!
 //! # Decisions
-//! - An access token is believed until it expires, without a look-up: it lives for minutes, and what ends a user
-//!   (disabling, another password, log-out) ends the session that would renew it.
-//! - An API key is looked up at every request: it lives for months, and revoking it must hold at once.
+//! - Nothing is believed until it expires. Every viewer names its [`Basis`], which is read at requests (once a second
+//!   at most, from then on out of a cache) and followed for as long as a connection stands on it: what is revoked is
+//!   refused everywhere within two seconds.
+//! - Roles in a user's access token are those of the moment when it was made; what holds are the user's roles now.
+//! - A token made on the command line stands on the signing secret alone. Whoever holds that can make another.
 
 pub mod api_keys;
+pub mod external;
 pub mod passwords;
 pub mod permission;
 pub mod refresh_tokens;
 pub mod tokens;
 pub mod viewer;
 
+pub use external::ExternalIdentity;
 pub use passwords::Passwords;
 pub use permission::{Permission, PermissionSet};
 pub use tokens::Tokens;
-pub use viewer::{Actor, Viewer};
+pub use viewer::{Actor, Basis, Viewer};
 
-use tributary_entity::Instant;
+use crate::store::error::StoreError;
 
-use crate::store::{database::Db, error::StoreError};
+/// Longer tokens are refused unread. One of ours with every role has some 600 bytes; identity providers may add groups.
+const TOKEN_MAX_BYTES: usize = 8_192;
 
 /// Why a credential was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -30,36 +38,18 @@ pub enum AuthError {
     /// Was good once.
     #[error("expired credential")]
     Expired,
+    /// It may be good, but what tells so cannot be asked: the database, or the identity provider. The same credential
+    /// may be taken a little later.
+    #[error("the credential cannot be judged now")]
+    Unavailable,
     /// It could not be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The viewer behind the value of an `Authorization` header: `Bearer` and an access token or an API key. None without
-/// a header: what an anonymous caller may do is decided by the fields.
-///
-/// # Errors
-/// [`AuthError::Invalid`], also for other schemes; [`AuthError::Expired`]; as the database answers.
-pub async fn authenticate(
-    db: &Db,
-    tokens: &Tokens,
-    now: Instant,
-    authorization: Option<&str>,
-) -> Result<Option<Viewer>, AuthError> {
-    let Some(value) = authorization else {
-        return Ok(None);
-    };
-    let credential = bearer(value).ok_or(AuthError::Invalid)?;
-    let viewer = if api_keys::is_api_key(credential) {
-        api_keys::authenticate(db, now, credential).await?
-    } else {
-        tokens.verify(credential, now)?
-    };
-    Ok(Some(viewer))
-}
-
-/// What follows `Bearer`, whose case does not matter (RFC 9110).
-fn bearer(value: &str) -> Option<&str> {
+/// The credential in the value of an `Authorization` header: what follows `Bearer`, whose case does not matter (RFC
+/// 9110). None for other schemes.
+pub fn bearer(value: &str) -> Option<&str> {
     let (scheme, credential) = value.trim().split_once(' ')?;
     let credential = credential.trim_start();
     (scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty()).then_some(credential)

@@ -124,6 +124,11 @@ pub const fn of_role(role: Role) -> PermissionSet {
     }
 }
 
+/// What roles may do together.
+pub fn of_roles(roles: &[Role]) -> PermissionSet {
+    roles.iter().fold(PermissionSet::EMPTY, |permissions, role| permissions.union(of_role(*role)))
+}
+
 /// What a key scope opens.
 pub const fn of_scope(scope: ApiKeyScope) -> PermissionSet {
     match scope {

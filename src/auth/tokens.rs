@@ -6,6 +6,7 @@
 //! - Times are compared here and not by the library, which reads the machine's clock by itself.
 //! - An affiliate's token names the affiliate, and holds no other role: one that does otherwise is refused, because its
 //!   scope would be the whole tenant.
+//! - A user's token names its session: one without could not be ended.
 
 use std::{fmt, str::FromStr};
 
@@ -20,17 +21,13 @@ use tributary_entity::{
 };
 
 use super::{
-    AuthError,
-    permission::{self, PermissionSet},
+    AuthError, TOKEN_MAX_BYTES, permission,
     refresh_tokens::{RefreshKey, RefreshToken},
-    viewer::{Actor, Viewer},
+    viewer::{Actor, Basis, Viewer, scope_of},
 };
-use crate::domain::tenancy::TenantScope;
 
 /// `aud` of our own tokens.
 const AUDIENCE: &str = "tributary";
-/// Longer texts are refused unread: a token with every role has some 600 bytes.
-const TOKEN_MAX_BYTES: usize = 8_192;
 /// How far another node's clock may be ahead of ours.
 const SKEW_SECS: i64 = 5;
 
@@ -71,21 +68,12 @@ impl FromStr for Subject {
     }
 }
 
-impl From<Subject> for Actor {
-    fn from(subject: Subject) -> Self {
-        match subject {
-            Subject::User(id) => Self::User(id),
-            Subject::Operator => Self::Operator,
-        }
-    }
-}
-
 /// What a token is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     pub subject: Subject,
     pub tenant_id: TenantId,
-    /// The log-in that can renew it.
+    /// The log-in that can renew it, for a user's.
     pub session_id: Option<SessionId>,
     pub roles: Vec<Role>,
     /// Set exactly for the role AFFILIATE.
@@ -195,27 +183,19 @@ fn viewer(claims: Claims, now: Instant) -> Result<Viewer, AuthError> {
     if claims.nbf > now + SKEW_SECS {
         return Err(AuthError::Invalid);
     }
-    let scope = match (claims.roles.as_slice(), claims.aff) {
-        ([Role::Affiliate], Some(id)) => TenantScope::affiliate(claims.tid, id),
-        ([_, ..], None) if !claims.roles.contains(&Role::Affiliate) => TenantScope::tenant(claims.tid),
+    let scope = scope_of(claims.tid, &claims.roles, claims.aff).ok_or(AuthError::Invalid)?;
+    let (actor, basis) = match (claims.sub.parse::<Subject>()?, claims.sid) {
+        (Subject::User(user_id), Some(session_id)) => (Actor::User(user_id), Basis::Session { user_id, session_id }),
+        (Subject::Operator, None) => (Actor::Operator, Basis::Secret),
         _ => return Err(AuthError::Invalid),
     };
-    let actor = claims.sub.parse::<Subject>()?.into();
     let expires_at = Instant::from_timestamp(claims.exp, 0).ok_or(AuthError::Invalid)?;
     // Last, so that only a token that was good in all else is called expired.
     if claims.exp <= now {
         return Err(AuthError::Expired);
     }
-    Ok(Viewer {
-        scope,
-        actor,
-        permissions: claims
-            .roles
-            .iter()
-            .fold(PermissionSet::EMPTY, |permissions, role| permissions.union(permission::of_role(*role))),
-        roles: claims.roles,
-        expires_at: Some(expires_at),
-    })
+    let permissions = permission::of_roles(&claims.roles);
+    Ok(Viewer { scope, actor, basis, permissions, roles: claims.roles, expires_at: Some(expires_at) })
 }
 
 #[cfg(test)]
@@ -225,7 +205,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::auth::Permission;
+    use crate::{auth::Permission, domain::tenancy::TenantScope};
 
     const SECRET: &str = "a secret of at least thirty-two characters";
     const NOW: i64 = 1_800_000_000;
@@ -252,7 +232,7 @@ mod tests {
         let grant = grant(&[Role::Manager], false);
         json!({
             "iss": "tributary", "aud": "tributary", "sub": grant.subject.to_string(), "tid": grant.tenant_id,
-            "roles": ["MANAGER"], "iat": NOW, "nbf": NOW, "exp": NOW + 900,
+            "sid": grant.session_id, "roles": ["MANAGER"], "iat": NOW, "nbf": NOW, "exp": NOW + 900,
         })
     }
 
@@ -290,6 +270,8 @@ mod tests {
         assert_eq!(expires_at, at(NOW + 900));
         let viewer = tokens().verify(&token, at(NOW)).expect("good");
         assert_eq!(viewer.actor, Actor::User(UserId::from_uuid(Uuid::from_u128(1))));
+        let session_id = SessionId::from_uuid(Uuid::from_u128(3));
+        assert_eq!(viewer.basis, Basis::Session { user_id: UserId::from_uuid(Uuid::from_u128(1)), session_id });
         assert_eq!(viewer.scope, TenantScope::tenant(TenantId::from_uuid(Uuid::from_u128(2))));
         assert_eq!(viewer.expires_at, Some(expires_at));
         assert!(viewer.may(Permission::ReadLedger) && viewer.may(Permission::ManageCampaigns));
@@ -302,7 +284,8 @@ mod tests {
     fn operator_is_an_actor_of_its_own() {
         let grant = Grant { subject: Subject::Operator, session_id: None, ..grant(&[Role::Owner], false) };
         let (token, _) = tokens().issue(&grant, at(NOW), 60);
-        assert_eq!(tokens().verify(&token, at(NOW)).expect("good").actor, Actor::Operator);
+        let viewer = tokens().verify(&token, at(NOW)).expect("good");
+        assert_eq!((viewer.actor, viewer.basis), (Actor::Operator, Basis::Secret));
     }
 
     #[test]
@@ -361,6 +344,7 @@ mod tests {
             ("aud", json!(["tributary"])),
             ("sub", json!("cmp_00000000000000000000000001")),
             ("sub", json!("system")),
+            ("sub", json!("operator")),
             ("tid", json!("usr_00000000000000000000000001")),
             ("roles", json!([])),
             ("roles", json!(["GOD"])),
@@ -373,7 +357,7 @@ mod tests {
         ] {
             assert!(is_invalid(&hs256(&with(name, value.clone()))), "{name}: {value}");
         }
-        for name in ["iss", "aud", "sub", "tid", "roles", "nbf", "exp"] {
+        for name in ["iss", "aud", "sub", "tid", "sid", "roles", "nbf", "exp"] {
             assert!(is_invalid(&hs256(&with(name, Value::Null))), "without {name}");
         }
         assert!(tokens().verify(&hs256(&with("nbf", json!(NOW + 5))), at(NOW)).is_ok(), "a clock a little ahead");

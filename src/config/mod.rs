@@ -5,6 +5,7 @@
 //!   refuses to start without a signing secret. The embedded default makes its own and keeps it beside the data.
 //! - An unknown name in the file or under `TRIBUTARY_` is an error: a misspelt setting must not be a silent default.
 
+pub mod identity;
 mod list;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -15,6 +16,8 @@ use figment::{
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use identity::IdentityProvider;
 
 /// The settings file that is read when it exists and `TRIBUTARY_CONFIG` names no other.
 pub const DEFAULT_FILE: &str = "tributary.toml";
@@ -41,6 +44,8 @@ pub struct Settings {
     pub secret: Option<String>,
     /// `iss` of our own tokens.
     pub issuer: String,
+    /// Who else may issue access tokens, each for tenants that are named.
+    pub identity_providers: Vec<IdentityProvider>,
     /// Life of an access token.
     pub access_token_secs: i64,
     /// Life of a refresh token since its last use.
@@ -113,6 +118,7 @@ impl Default for Settings {
             mode: None,
             secret: None,
             issuer: "tributary".to_owned(),
+            identity_providers: Vec::new(),
             access_token_secs: 900,
             refresh_token_secs: 30 * 86_400,
             idempotency_days: 30,
@@ -145,6 +151,8 @@ pub enum ConfigError {
     Unreadable(Box<figment::Error>),
     #[error("{name}: {why}")]
     Invalid { name: &'static str, why: &'static str },
+    #[error("TRIBUTARY_IDENTITY_PROVIDERS: {0}")]
+    IdentityProviders(String),
 }
 
 impl Settings {
@@ -158,17 +166,24 @@ impl Settings {
             Ok(path) => Toml::file_exact(path),
             Err(_) => Toml::file(DEFAULT_FILE),
         };
-        Self::from_figment(
-            Figment::from(Serialized::defaults(Self::default()))
-                .merge(toml)
-                .merge(Env::raw().only(&["DATABASE_URL", "REDIS_URL"]))
-                // CONFIG is the file's own name; TEST_ belongs to the test command.
-                .merge(Env::prefixed("TRIBUTARY_").filter(|name| name != "CONFIG" && !name.starts_with("TEST_"))),
-        )
+        let figment = Figment::from(Serialized::defaults(Self::default()))
+            .merge(toml)
+            .merge(Env::raw().only(&["DATABASE_URL", "REDIS_URL"]))
+            // CONFIG is the file's own name, TEST_ belongs to the test command, and the list is JSON.
+            .merge(
+                Env::prefixed("TRIBUTARY_")
+                    .filter(|name| name != "CONFIG" && name != "IDENTITY_PROVIDERS" && !name.starts_with("TEST_")),
+            );
+        Self::from_figment(figment, std::env::var("TRIBUTARY_IDENTITY_PROVIDERS").ok().as_deref())
     }
 
-    fn from_figment(figment: Figment) -> Result<Self, ConfigError> {
-        let settings: Self = figment.extract().map_err(|error| ConfigError::Unreadable(Box::new(error)))?;
+    /// `identity_providers` is JSON that takes the place of the file's list.
+    fn from_figment(figment: Figment, identity_providers: Option<&str>) -> Result<Self, ConfigError> {
+        let mut settings: Self = figment.extract().map_err(|error| ConfigError::Unreadable(Box::new(error)))?;
+        if let Some(json) = identity_providers {
+            settings.identity_providers =
+                serde_json::from_str(json).map_err(|error| ConfigError::IdentityProviders(error.to_string()))?;
+        }
         settings.validate()?;
         Ok(settings)
     }
@@ -249,7 +264,8 @@ impl Settings {
         if self.drain_notice_secs > 300 {
             return invalid("TRIBUTARY_DRAIN_NOTICE_SECS", "at most 300");
         }
-        Ok(())
+        identity::validate(&self.identity_providers, &self.issuer, !self.is_production())
+            .map_err(ConfigError::IdentityProviders)
     }
 
     /// Whether nothing may be taken for granted: explicit, or implied by a database server.
@@ -314,7 +330,26 @@ mod tests {
     fn unknown_names_are_refused() {
         let figment =
             Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string("lissten = \"127.0.0.1:1\""));
-        assert!(Settings::from_figment(figment).is_err());
+        assert!(Settings::from_figment(figment, None).is_err());
+    }
+
+    #[test]
+    fn identity_providers_come_from_the_file_and_the_environment_replaces_them() {
+        let file = "[[identity_providers]]\nname = \"okta\"\nissuer = \"https://id.example\"\naudience = \"tributary\"\n\
+            tenants = [\"acme\"]\nroles_claim = \"groups\"\nrequired_claims = { email_verified = true }\n\
+            [identity_providers.roles]\nadmins = \"ADMIN\"\n";
+        let figment = || Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(file));
+        let names = |settings: Settings| {
+            settings.identity_providers.into_iter().map(|provider| provider.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(Settings::from_figment(figment(), None).expect("valid")), ["okta"]);
+        let json = r#"[{"name": "auth0", "issuer": "https://id.example/", "audience": "x", "tenants": ["acme"],
+            "roles_claim": "/realm/roles", "roles": {"a": "ANALYST"}}]"#;
+        assert_eq!(names(Settings::from_figment(figment(), Some(json)).expect("valid")), ["auth0"]);
+        for wrong in ["", "{}", "[{}]", r#"[{"nmae": "x"}]"#] {
+            let error = Settings::from_figment(figment(), Some(wrong)).expect_err(wrong).to_string();
+            assert!(error.starts_with("TRIBUTARY_IDENTITY_PROVIDERS: "), "{error}");
+        }
     }
 
     #[test]
@@ -323,6 +358,16 @@ mod tests {
         assert!(wrong.validate().expect_err("short").to_string().starts_with("TRIBUTARY_SECRET"));
         let wrong = Settings { database_url: Some("mysql://x".to_owned()), ..Settings::default() };
         assert!(wrong.validate().expect_err("mysql").to_string().starts_with("DATABASE_URL"));
+    }
+
+    #[test]
+    fn readme_s_identity_provider_is_taken() {
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("```toml\n").expect("an example");
+        let (example, _) = rest.split_once("```").expect("an end");
+        let figment = Figment::from(Serialized::defaults(Settings::default())).merge(Toml::string(example));
+        let settings = Settings::from_figment(figment, None).expect("valid");
+        assert_eq!(settings.identity_providers[0].name, "okta");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use tributary_entity::{
     ids::AffiliateId,
-    kinds::{Role, UserStatus},
+    kinds::{AffiliateStatus, Role, TenantStatus, UserStatus},
     user,
 };
 
@@ -101,6 +101,14 @@ pub fn roles(mut roles: Vec<Role>, affiliate_id: Option<AffiliateId>) -> Result<
     }
 }
 
+/// Whether a user may be logged in: it, its tenant and, where it belongs to one, its affiliate are all active. An
+/// affiliate that is not there has no status.
+pub fn may_enter(user: UserStatus, affiliate: Option<Option<AffiliateStatus>>, tenant: TenantStatus) -> bool {
+    user == UserStatus::Active
+        && affiliate.is_none_or(|status| status == Some(AffiliateStatus::Active))
+        && tenant == TenantStatus::Active
+}
+
 /// Whether somebody with `own` roles may give, take or change what somebody with `others` roles has: an owner's are the
 /// owners' business.
 pub fn may_manage(own: &[Role], others: &[Role]) -> bool {
@@ -137,6 +145,16 @@ mod tests {
             (&[Role::Integration], None),
         ] {
             assert_eq!(code(asked, affiliate), Err(ProblemCode::OutOfRange), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn who_enters_is_active_with_all_it_belongs_to() {
+        let (user, tenant) = (UserStatus::Active, TenantStatus::Active);
+        assert!(may_enter(user, None, tenant) && may_enter(user, Some(Some(AffiliateStatus::Active)), tenant));
+        assert!(!may_enter(UserStatus::Disabled, None, tenant) && !may_enter(user, None, TenantStatus::Suspended));
+        for affiliate in [None, Some(AffiliateStatus::Pending), Some(AffiliateStatus::Suspended)] {
+            assert!(!may_enter(user, Some(affiliate), tenant), "{affiliate:?}");
         }
     }
 

@@ -205,7 +205,7 @@ impl UserMutation {
         UserPayload::answer(result.await)
     }
 
-    /// Gives a user other roles; they hold when its access token is next renewed. Only an owner makes or changes an
+    /// Gives a user other roles; they hold within two seconds, whatever access tokens it has. Only an owner makes or changes an
     /// owner, and the last active one stays.
     #[graphql(guard = "Needs(Permission::ManageUsers)")]
     async fn set_user_roles(

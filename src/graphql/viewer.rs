@@ -1,6 +1,6 @@
 //! The viewer: who the caller is, of which tenant, with which rights.
 
-use async_graphql::{Context, Description, Enum, ID, Object, Result};
+use async_graphql::{Context, Description, Enum, ID, Object, Result, SimpleObject};
 use tributary_entity::tenant;
 
 use super::{
@@ -100,6 +100,15 @@ pub(super) enum Permission {
     ActAsAffiliate,
 }
 
+/// Somebody whom an identity provider vouches for.
+#[derive(SimpleObject)]
+pub(super) struct ExternalIdentity {
+    /// The provider's name in the platform's settings.
+    provider: String,
+    /// What the provider calls the person or program: the claim `sub`.
+    subject: String,
+}
+
 /// Who the caller is.
 #[derive(Description)]
 pub(super) struct Viewer(auth::Viewer);
@@ -112,21 +121,31 @@ impl Viewer {
         services::tenants::get(services, viewer).await.or_graphql().map(Tenant)
     }
 
-    /// The user who is logged in; null for API keys and operators.
+    /// The user who is logged in; null for API keys, identities from outside and operators.
     async fn user(&self, ctx: &Context<'_>) -> Result<Option<User>> {
         let (services, viewer) = ctx.caller()?;
         Ok(services::users::get_own(services, viewer).await.or_graphql()?.map(User))
     }
 
-    /// The API key's id, which begins with `key_`; null for users and operators.
+    /// The API key's id, which begins with `key_`; null for everybody else.
     async fn api_key_id(&self) -> Option<ID> {
         match self.0.actor {
             Actor::ApiKey(id) => Some(id.into()),
-            Actor::User(_) | Actor::Operator | Actor::System => None,
+            Actor::User(_) | Actor::External(_) | Actor::Operator | Actor::System => None,
         }
     }
 
-    /// The roles that the credential was given.
+    /// Who the caller is to an identity provider of the tenant; null for everybody else.
+    async fn external_identity(&self) -> Option<ExternalIdentity> {
+        match &self.0.actor {
+            Actor::External(who) => {
+                Some(ExternalIdentity { provider: who.provider.clone(), subject: who.subject.clone() })
+            }
+            Actor::User(_) | Actor::ApiKey(_) | Actor::Operator | Actor::System => None,
+        }
+    }
+
+    /// The roles that the caller has now.
     async fn roles(&self) -> Vec<Role> {
         self.0.roles.iter().map(|role| (*role).into()).collect()
     }

@@ -118,7 +118,7 @@ pub(super) fn internal(id: &RequestId) -> ServerError {
 /// Answers a credential that was not accepted.
 pub(super) fn unauthenticated(auth: AuthError, id: &RequestId) -> Response {
     let status = match &auth {
-        AuthError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        AuthError::Unavailable | AuthError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         AuthError::Invalid | AuthError::Expired => StatusCode::UNAUTHORIZED,
     };
     let mut response = (status, Json(json!({ "errors": [of_auth(auth, id)] }))).into_response();

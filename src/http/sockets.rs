@@ -47,7 +47,7 @@ struct Registry {
 }
 
 /// Whom a connection counts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Holder {
     Tenant(TenantId),
     User(TenantId, Actor),
@@ -153,7 +153,7 @@ impl Open {
             Some(viewer) => {
                 let tenant = viewer.scope.tenant_id();
                 vec![
-                    (Holder::User(tenant, viewer.actor), per_user, Full::User),
+                    (Holder::User(tenant, viewer.actor.clone()), per_user, Full::User),
                     (Holder::Tenant(tenant), per_tenant, Full::Tenant),
                 ]
             }
@@ -166,7 +166,7 @@ impl Open {
             return Err(*full);
         }
         for (holder, _, _) in claims {
-            *held.entry(holder).or_default() += 1;
+            *held.entry(holder.clone()).or_default() += 1;
             self.holders.push(holder);
         }
         Ok(())

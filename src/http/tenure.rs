@@ -95,7 +95,7 @@ impl Tenure {
     pub async fn renew(&mut self, authorization: &str) -> Result<Viewer, ServiceError> {
         let viewer = self.edge.api.services.access.authenticate(Some(authorization)).await?;
         let (Some(old), Some(new)) = (&self.viewer, viewer) else { return Err(AuthError::Invalid.into()) };
-        if (new.scope, new.actor) != (old.scope, old.actor) {
+        if (new.scope, &new.actor) != (old.scope, &old.actor) {
             return Err(ServiceError::Forbidden);
         }
         self.stand_on(new.clone());

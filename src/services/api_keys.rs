@@ -1,6 +1,7 @@
 //! API keys: make, revoke, list.
 
-use tributary_entity::{api_key, ids::ApiKeyId};
+use serde::Serialize;
+use tributary_entity::{Instant, api_key, ids::ApiKeyId, kinds::EventKind};
 
 use super::{Outcome, ServiceError, Services, idempotency};
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     auth::{Viewer, api_keys as keys},
     domain::{
         api_key::{NewApiKey, scopes_text},
+        event::NewEvent,
         page::{Page, PageRequest},
     },
     store::{api_keys, scope::Tx},
@@ -54,6 +56,7 @@ pub async fn create(
         revoked_at: None,
     };
     api_keys::insert(&mut tx, row.clone()).await?;
+    tx.record(changed(&row, now));
     services.commit(tx).await?;
     Ok(Outcome::done(CreatedApiKey { row, secret: Some(secret) }))
 }
@@ -73,10 +76,26 @@ pub async fn revoke(
     if claimed.is_some() {
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
-    api_keys::revoke(&mut tx, id, services.now()).await?;
+    let now = services.now();
+    let ended = api_keys::revoke(&mut tx, id, now).await?;
     let row = existing(&tx, id).await?;
+    if ended {
+        tx.record(changed(&row, now));
+    }
     services.commit(tx).await?;
     Ok(Outcome::done(row))
+}
+
+/// What the log says of a key: nothing that leads to its text.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Changed {
+    id: ApiKeyId,
+    revoked_at: Option<Instant>,
+}
+
+fn changed(row: &api_key::Model, now: Instant) -> NewEvent {
+    NewEvent::new(EventKind::ApiKeyChanged, row.id.uuid(), &Changed { id: row.id, revoked_at: row.revoked_at }, now)
 }
 
 async fn existing(tx: &Tx, id: ApiKeyId) -> Result<api_key::Model, ServiceError> {

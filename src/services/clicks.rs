@@ -39,7 +39,7 @@ pub async fn record(
             let (key, new) = input?;
             let new = new.check(now)?;
             let claim = Claim::new(&viewer.scope, key.as_deref(), "recordClick", &new)?;
-            Ok(Item { actor: viewer.actor, claim, work: Work::Click(new) })
+            Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new) })
         })
         .collect();
     let answers = services.lanes.record_checked(&viewer.scope, items).await?;

@@ -62,7 +62,7 @@ pub async fn record(
             let (key, new) = input?;
             let new = new.check(now)?;
             let claim = Claim::new(&viewer.scope, key.as_deref(), "recordConversion", &new)?;
-            Ok(Item { actor: viewer.actor, claim, work: Work::Conversion(new) })
+            Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Conversion(new) })
         })
         .collect();
     let answers = services.lanes.record_checked(&viewer.scope, items).await?;

@@ -94,6 +94,7 @@ impl From<AuthError> for ServiceError {
         match error {
             AuthError::Invalid => Self::Unauthenticated,
             AuthError::Expired => Self::TokenExpired,
+            AuthError::Unavailable => Self::Unavailable,
             AuthError::Store(error) => Self::Store(error),
         }
     }

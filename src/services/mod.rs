@@ -31,7 +31,7 @@ pub mod users;
 
 use std::sync::Arc;
 
-use tributary_entity::Instant;
+use tributary_entity::{Instant, event};
 
 pub use error::ServiceError;
 
@@ -96,9 +96,18 @@ impl Services {
         self.db.snapshot(&viewer.scope).await
     }
 
-    /// Commits and tells the bus what was logged.
+    /// Commits and tells what was logged.
     pub(crate) async fn commit(&self, tx: Tx) -> Result<(), StoreError> {
-        publish(&*self.bus, tx).await
+        self.announce(tx.commit().await?);
+        Ok(())
+    }
+
+    /// Tells what a commit has logged: this node's credentials at once, and the bus.
+    fn announce(&self, events: Vec<event::Model>) {
+        self.access.heed(&events);
+        if let Some(batch) = EventBatch::of(events) {
+            self.bus.publish(batch);
+        }
     }
 }
 

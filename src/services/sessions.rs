@@ -8,12 +8,13 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tributary_entity::{
-    Instant,
-    ids::SessionId,
-    kinds::{AffiliateStatus, TenantStatus, UserStatus},
+    Instant, event,
+    ids::{SessionId, UserId},
+    kinds::EventKind,
     session, user,
 };
 
@@ -26,10 +27,11 @@ use crate::{
         tokens::{Grant, Subject},
     },
     domain::{
+        event::NewEvent,
         problem::{Problem, ProblemCode},
         tenancy::TenantScope,
         tenant, text,
-        user::User,
+        user::{self as rules, User},
     },
     limits::Limit,
     store::{
@@ -75,7 +77,7 @@ pub async fn login(services: &Services, client: &str, input: LoginInput) -> Resu
         let hit = services.limits.hit(&name, limit).await;
         hit.map_err(|retry_after| ServiceError::RateLimited { retry_after })?;
     }
-    Desk::of(services).login(input).await
+    Desk::of(services, &|events| services.announce(events)).login(input).await
 }
 
 /// Renews a session: answers new tokens and makes the presented one worthless.
@@ -83,7 +85,7 @@ pub async fn login(services: &Services, client: &str, input: LoginInput) -> Resu
 /// # Errors
 /// `INVALID_CREDENTIALS` for a token that is not (or no longer) good; the session ends when the token was used before.
 pub async fn refresh(services: &Services, refresh_token: &str) -> Result<SessionTokens, ServiceError> {
-    Desk::of(services).refresh(refresh_token).await
+    Desk::of(services, &|events| services.announce(events)).refresh(refresh_token).await
 }
 
 /// Ends the session of a refresh token, in whichever generation. Ending it again changes nothing.
@@ -91,7 +93,7 @@ pub async fn refresh(services: &Services, refresh_token: &str) -> Result<Session
 /// # Errors
 /// `INVALID_CREDENTIALS` for a text that is no refresh token of ours.
 pub async fn logout(services: &Services, refresh_token: &str) -> Result<(), ServiceError> {
-    Desk::of(services).logout(refresh_token).await
+    Desk::of(services, &|events| services.announce(events)).logout(refresh_token).await
 }
 
 /// The part of the services that sessions need.
@@ -99,17 +101,20 @@ struct Desk<'a> {
     db: &'a Db,
     tokens: &'a Tokens,
     passwords: &'a Passwords,
+    /// Told what was logged, once it is committed.
+    announce: &'a (dyn Fn(Vec<event::Model>) + Sync),
     now: Instant,
     access_token_secs: i64,
     refresh_token_secs: i64,
 }
 
 impl<'a> Desk<'a> {
-    fn of(services: &'a Services) -> Self {
+    fn of(services: &'a Services, announce: &'a (dyn Fn(Vec<event::Model>) + Sync)) -> Self {
         Self {
             db: &services.db,
             tokens: &services.tokens,
             passwords: &services.passwords,
+            announce,
             now: services.now(),
             access_token_secs: services.settings.access_token_secs,
             refresh_token_secs: services.settings.refresh_token_secs,
@@ -168,7 +173,7 @@ impl<'a> Desk<'a> {
         let row = row.filter(|row| row.revoked_at.is_none() && row.expires_at > self.now).ok_or_else(refused_token)?;
         if presented.generation < row.generation {
             tracing::warn!(session.id = %row.id, "a refresh token came up again: its session is ended");
-            return self.end(tx, row.id).await;
+            return self.refuse(tx, &row).await;
         }
         if presented.generation != row.generation || !bool::from(presented.hash().ct_eq(row.token_hash.as_slice())) {
             return Err(refused_token());
@@ -178,7 +183,7 @@ impl<'a> Desk<'a> {
             None => None,
         };
         let Some(user) = user else {
-            return self.end(tx, row.id).await;
+            return self.refuse(tx, &row).await;
         };
         // A generation per refresh: at one each second, 68 years.
         let next = self.tokens.issue_refresh(row.tenant_id, row.id, row.generation.saturating_add(1));
@@ -196,17 +201,26 @@ impl<'a> Desk<'a> {
     }
 
     /// Ends a session and refuses the token that led to it.
-    async fn end(&self, mut tx: Tx, id: SessionId) -> Result<SessionTokens, ServiceError> {
-        sessions::revoke(&mut tx, id, self.now).await?;
-        tx.commit().await?;
+    async fn refuse(&self, tx: Tx, row: &session::Model) -> Result<SessionTokens, ServiceError> {
+        self.end(tx, row).await?;
         Err(refused_token())
     }
 
     async fn logout(&self, text: &str) -> Result<(), ServiceError> {
         let presented = self.tokens.verify_refresh(text).map_err(|_| refused_token())?;
-        let mut tx = self.db.begin(&presented.scope()).await?;
-        sessions::revoke(&mut tx, presented.session_id, self.now).await?;
-        tx.commit().await?;
+        let tx = self.db.begin(&presented.scope()).await?;
+        match sessions::lock(&tx, presented.session_id).await? {
+            Some(row) if row.revoked_at.is_none() => self.end(tx, &row).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends a session that has not ended, and with it every access token of it.
+    async fn end(&self, mut tx: Tx, row: &session::Model) -> Result<(), ServiceError> {
+        sessions::revoke(&mut tx, row.id, self.now).await?;
+        let ended = Ended { id: row.id, user_id: row.user_id };
+        tx.record(NewEvent::new(EventKind::SessionEnded, row.id.uuid(), &ended, self.now));
+        (self.announce)(tx.commit().await?);
         Ok(())
     }
 
@@ -227,14 +241,21 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// What the log says of a session that was ended.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended {
+    id: SessionId,
+    user_id: UserId,
+}
+
 /// The user with its roles, if user, affiliate and tenant are all such that it may be logged in.
 async fn entitled(tx: &Tx, user: user::Model) -> Result<Option<User>, ServiceError> {
-    let affiliate_active = match user.affiliate_id {
-        Some(id) => users::get_affiliate_status(tx, id).await? == Some(AffiliateStatus::Active),
-        None => true,
+    let affiliate = match user.affiliate_id {
+        Some(id) => Some(users::get_affiliate_status(tx, id).await?),
+        None => None,
     };
-    let tenant_active = tenants::get(tx).await?.status == TenantStatus::Active;
-    if user.status != UserStatus::Active || !affiliate_active || !tenant_active {
+    if !rules::may_enter(user.status, affiliate, tenants::get(tx).await?.status) {
         return Ok(None);
     }
     Ok(with_roles(tx, vec![user]).await?.into_iter().next())
@@ -254,8 +275,8 @@ fn refused_token() -> ServiceError {
 mod tests {
     use chrono::TimeDelta;
     use tributary_entity::{
-        ids::{AffiliateId, UserId},
-        kinds::Role,
+        ids::AffiliateId,
+        kinds::{Role, TenantStatus, UserStatus},
     };
 
     use super::*;
@@ -319,6 +340,7 @@ mod tests {
                 db: &self.db,
                 tokens: &self.tokens,
                 passwords: &self.passwords,
+                announce: &|_| {},
                 now: self.now + TimeDelta::seconds(secs),
                 access_token_secs: 900,
                 refresh_token_secs: 3_600,

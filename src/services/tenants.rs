@@ -1,8 +1,15 @@
 //! Tenants: made from the command line with their first owner, read by everybody who belongs to them.
+//!
+//! # Decisions
+//! - A suspended tenant is locked, not stopped: nobody gets in, whatever the credential, and who is in is put out within
+//!   two seconds. Its data stays, and what runs by itself goes on: holds are released as they were promised, so that
+//!   affiliates do not lose by a quarrel between their tenant and the platform.
+//! - The operator stays able to act: who resolves the matter must see the tenant.
 
+use serde::Serialize;
 use tributary_entity::{
-    ids::UserId,
-    kinds::{Role, TenantStatus, UserStatus},
+    ids::{TenantId, UserId},
+    kinds::{EventKind, Role, TenantStatus, UserStatus},
     money::Currency,
     tenant, user,
 };
@@ -12,6 +19,7 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
+        event::NewEvent,
         problem::{Problem, ProblemCode},
         tenancy::TenantScope,
         tenant as rules, text,
@@ -88,6 +96,31 @@ fn slug_taken(error: StoreError) -> ServiceError {
         }
         other => other.into(),
     }
+}
+
+/// Suspends or resumes a tenant. Belongs to no viewer, as [`create`]. Done again, it changes nothing.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn set_status(services: &Services, slug: &str, status: TenantStatus) -> Result<tenant::Model, ServiceError> {
+    let found = directory::tenant_by_slug(&services.db, slug).await?;
+    let (scope, _) = found.ok_or_else(|| ServiceError::not_found(&["slug"]))?;
+    let mut tx = services.db.begin(&scope).await?;
+    let changed = tenants::update_status(&mut tx, status).await?;
+    if changed {
+        let payload = Changed { id: scope.tenant_id(), status };
+        tx.record(NewEvent::new(EventKind::TenantChanged, payload.id.uuid(), &payload, services.now()));
+    }
+    let tenant = tenants::get(&tx).await?;
+    services.commit(tx).await?;
+    Ok(tenant)
+}
+
+/// What the log says of a tenant.
+#[derive(Serialize)]
+struct Changed {
+    id: TenantId,
+    status: TenantStatus,
 }
 
 /// The tenant with a slug, for the command line.

@@ -3,14 +3,15 @@
 //! # Decisions
 //! - Passwords are hashed and verified before the transaction begins: it takes tens of milliseconds, and SQLite has one
 //!   writer.
-//! - Disabling a user and changing a password end the user's sessions; roles are read anew at each refresh, so that
-//!   changing them does not.
+//! - Disabling a user and changing a password end the user's sessions. Changing roles does not: what holds are the roles
+//!   that the user has now, whatever its access token says.
 
 use std::{collections::HashMap, time::Duration};
 
+use serde::Serialize;
 use tributary_entity::{
     ids::{AffiliateId, UserId},
-    kinds::{Role, UserStatus},
+    kinds::{EventKind, Role, UserStatus},
     user,
 };
 
@@ -19,6 +20,7 @@ use crate::{
     ambient,
     auth::{Actor, Viewer},
     domain::{
+        event::NewEvent,
         page::{Page, PageRequest},
         problem::{Problem, ProblemCode},
         text,
@@ -74,8 +76,10 @@ pub async fn create(
         updated_at: now,
     };
     users::insert(&mut tx, row.clone(), &input.roles).await.map_err(email_taken)?;
+    let user = User { row, roles: input.roles };
+    tx.record(changed(&user));
     services.commit(tx).await?;
-    Ok(Outcome::done(User { row, roles: input.roles }))
+    Ok(Outcome::done(user))
 }
 
 /// Makes the user of an affiliate, in the transaction that makes the affiliate. `password_hash` comes from
@@ -143,8 +147,10 @@ pub async fn set_roles(
     users::update_roles(&mut tx, id, &roles).await?;
     user.row.updated_at = services.now();
     users::update(&mut tx, user.row.clone()).await?;
+    let user = User { roles, ..user };
+    tx.record(changed(&user));
     services.commit(tx).await?;
-    Ok(Outcome::done(User { roles, ..user }))
+    Ok(Outcome::done(user))
 }
 
 /// Lets a user log in, or no longer. Disabling ends the user's sessions.
@@ -175,6 +181,7 @@ pub async fn set_status(
     user.row.status = status;
     user.row.updated_at = now;
     users::update(&mut tx, user.row.clone()).await?;
+    tx.record(changed(&user));
     services.commit(tx).await?;
     Ok(Outcome::done(user))
 }
@@ -231,8 +238,23 @@ pub async fn change_password(
     users::update(&mut tx, row).await?;
     sessions::revoke_of_user(&mut tx, id, now).await?;
     let user = existing(&tx, id).await?;
+    tx.record(changed(&user));
     services.commit(tx).await?;
     Ok(Outcome::done(user))
+}
+
+/// What the log says of a user: nothing that tells who it is.
+#[derive(Serialize)]
+struct Changed<'a> {
+    id: UserId,
+    status: UserStatus,
+    roles: &'a [Role],
+}
+
+fn changed(user: &User) -> NewEvent {
+    let User { row, roles } = user;
+    let payload = Changed { id: row.id, status: row.status, roles };
+    NewEvent::new(EventKind::UserChanged, row.id.uuid(), &payload, row.updated_at).of_affiliate(row.affiliate_id)
 }
 
 async fn existing(tx: &Tx, id: UserId) -> Result<User, ServiceError> {
@@ -267,7 +289,7 @@ pub async fn get_many(services: &Services, viewer: &Viewer, ids: &[UserId]) -> R
 pub async fn get_own(services: &Services, viewer: &Viewer) -> Result<Option<User>, ServiceError> {
     match viewer.actor {
         Actor::User(id) => Ok(get_many(services, viewer, &[id]).await?.into_iter().next()),
-        Actor::ApiKey(_) | Actor::Operator | Actor::System => Ok(None),
+        Actor::ApiKey(_) | Actor::External(_) | Actor::Operator | Actor::System => Ok(None),
     }
 }
 

@@ -1,6 +1,6 @@
 //! API keys. The look-up by hash, before the tenant is known, is in [`super::directory`].
 
-use sea_orm::{ColumnTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, ExprTrait, QueryFilter, sea_query::Expr};
 use tributary_entity::{Instant, api_key, ids::ApiKeyId};
 
 use super::{error::StoreError, page, scope::Tx};
@@ -30,33 +30,29 @@ pub async fn insert(tx: &mut Tx, row: api_key::Model) -> Result<(), StoreError> 
     tx.insert::<api_key::Entity>(row).await
 }
 
-/// Ends a key, if it has not ended.
+/// Ends a key. False when there is none that has not ended.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn revoke(tx: &mut Tx, id: ApiKeyId, now: Instant) -> Result<(), StoreError> {
+pub async fn revoke(tx: &mut Tx, id: ApiKeyId, now: Instant) -> Result<bool, StoreError> {
     let update = tx
         .update_many::<api_key::Entity>()
         .filter(api_key::Column::Id.eq(id))
         .filter(api_key::Column::RevokedAt.is_null())
         .col_expr(api_key::Column::RevokedAt, Expr::value(now));
-    update.exec(tx.connection()).await?;
-    Ok(())
+    Ok(update.exec(tx.connection()).await?.rows_affected == 1)
 }
 
-/// Notes when a key was used, unless another request has since `seen` was read: of many that come at once, one writes.
+/// Notes that a key is used now, unless a use since `since` is noted: of many that come at once, one writes.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn note_use(tx: &mut Tx, id: ApiKeyId, seen: Option<Instant>, now: Instant) -> Result<(), StoreError> {
-    let unchanged = match seen {
-        Some(at) => api_key::Column::LastUsedAt.eq(at),
-        None => api_key::Column::LastUsedAt.is_null(),
-    };
+pub async fn note_use(tx: &mut Tx, id: ApiKeyId, since: Instant, now: Instant) -> Result<(), StoreError> {
+    let unnoted = api_key::Column::LastUsedAt.is_null().or(api_key::Column::LastUsedAt.lte(since));
     let update = tx
         .update_many::<api_key::Entity>()
         .filter(api_key::Column::Id.eq(id))
-        .filter(unchanged)
+        .filter(unnoted)
         .col_expr(api_key::Column::LastUsedAt, Expr::value(now));
     update.exec(tx.connection()).await?;
     Ok(())

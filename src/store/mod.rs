@@ -28,6 +28,7 @@ pub mod rollups;
 pub mod rules;
 pub mod scope;
 pub mod sessions;
+pub mod standings;
 pub mod tenants;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,7 @@
 //! Tenants.
 
-use tributary_entity::{tenant, tenant_counter};
+use sea_orm::{ColumnTrait, QueryFilter, sea_query::Expr};
+use tributary_entity::{kinds::TenantStatus, tenant, tenant_counter};
 
 use super::{error::StoreError, scope::Tx};
 
@@ -21,4 +22,17 @@ pub async fn insert(tx: &mut Tx, row: tenant::Model) -> Result<(), StoreError> {
     let counter = tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0 };
     tx.insert::<tenant::Entity>(row).await?;
     tx.insert::<tenant_counter::Entity>(counter).await
+}
+
+/// Moves the scope's tenant to another status. False when it has that already: of two that do so at once, one gets
+/// through.
+///
+/// # Errors
+/// As the database answers.
+pub async fn update_status(tx: &mut Tx, status: TenantStatus) -> Result<bool, StoreError> {
+    let update = tx
+        .update_many::<tenant::Entity>()
+        .filter(tenant::Column::Status.ne(status))
+        .col_expr(tenant::Column::Status, Expr::value(status));
+    Ok(update.exec(tx.connection()).await?.rows_affected == 1)
 }

@@ -20,7 +20,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("redis_client", &[]),
     ("bus", &["domain", "redis_client"]),
     ("limits", &["redis_client"]),
-    ("auth", &["ambient", "domain", "store"]),
+    // `config` for the identity providers, which are as the settings describe them.
+    ("auth", &["ambient", "config", "domain", "store"]),
     ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),

@@ -99,6 +99,40 @@ async fn token_for_nobody_is_refused() {
     }
 }
 
+/// A running node heeds what the command line, another process, does to a tenant.
+async fn tenant_is_suspended_and_resumed(backend: Backend) {
+    let world = World::new(backend).await;
+    let node = Node::start(&world.data).await;
+    let input = json!({ "tenant": "home", "email": "owner@home.test", "password": PASSWORD });
+    let tokens = Client::new(&node.url, None).done("login", input.clone(), "accessToken").await;
+    let owner = Client::new(&node.url, tokens["accessToken"].as_str().map(str::to_owned));
+    let who = "{ viewer { roles } }";
+    assert_eq!(owner.send(who, json!({})).await.0, 200);
+    let suspended = world.data.run(&["tenant", "suspend", "--tenant", "home"]).await;
+    assert!(suspended.starts_with("tenant ten_") && suspended.ends_with(" home SUSPENDED\n"), "{suspended}");
+    let began = Instant::now();
+    while owner.send(who, json!({})).await.0 != 401 {
+        assert!(began.elapsed() < Duration::from_secs(2));
+    }
+    assert_eq!(Client::new(&node.url, None).refusal("login", input.clone()).await, "INVALID_CREDENTIALS");
+    assert_eq!(world.owner(&node).send(who, json!({})).await.0, 200, "the operator goes on");
+    assert!(world.data.run(&["tenant", "resume", "--tenant", "home"]).await.ends_with(" home ACTIVE\n"));
+    Client::new(&node.url, None).done("login", input, "accessToken").await;
+    say(&mut world.data.command(), &["tenant", "suspend", "--tenant", "nobody"]).await.assert_refused(&["`nobody`"]);
+    node.stop().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn tenant_is_suspended_and_resumed_sqlite() {
+    tenant_is_suspended_and_resumed(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn tenant_is_suspended_and_resumed_postgres() {
+    tenant_is_suspended_and_resumed(Backend::Postgres).await;
+}
+
 #[tokio::test]
 async fn slug_is_taken_once() {
     let (_folder, data) = with_tenant().await;
@@ -164,6 +198,7 @@ async fn settings_are_known_by_name() {
         ("TRIBUTARY_DATABASE_CONNECTIONS", "1", &["TRIBUTARY_DATABASE_CONNECTIONS"]),
         ("DATABASE_URL", "mysql://x", &["DATABASE_URL"]),
         ("REDIS_URL", "http://x", &["REDIS_URL"]),
+        ("TRIBUTARY_IDENTITY_PROVIDERS", "[{\"name\": \"x\"}]", &["TRIBUTARY_IDENTITY_PROVIDERS", "issuer"]),
         ("TRIBUTARY_CONFIG", "absent.toml", &["absent.toml"]),
     ] {
         say(data.command().env(name, value), &["serve"]).await.assert_refused(words);

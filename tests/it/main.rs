@@ -3,6 +3,7 @@
 
 mod support;
 
+mod access;
 mod accounts;
 mod architecture;
 mod budget;
@@ -16,6 +17,7 @@ mod faults;
 mod hostile;
 mod http;
 mod hub;
+mod identity;
 mod ingest;
 mod input;
 mod isolation;

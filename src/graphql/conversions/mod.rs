@@ -258,7 +258,7 @@ pub(in crate::graphql) struct ConversionStep {
     to_status: ConversionStatus,
     /// Why.
     reason: Option<ConversionReason>,
-    /// Who: `user:usr_..`, `key:key_..`, `operator` or `system`.
+    /// Who: `user:usr_..`, `key:key_..`, `ext:` with provider and subject, `operator` or `system`.
     actor: String,
     /// The reviewer's note.
     note: Option<String>,

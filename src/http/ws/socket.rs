@@ -159,7 +159,7 @@ impl Socket {
             Ok(viewer) => viewer,
             Err(AuthError::Expired) => return close(Close::forbidden("token expired")),
             Err(AuthError::Invalid) => return close(Close::forbidden("invalid credential")),
-            Err(AuthError::Store(error)) => {
+            Err(error @ (AuthError::Unavailable | AuthError::Store(_))) => {
                 tracing::warn!(%error, "a credential could not be looked up");
                 return close(Close::overloaded("credentials cannot be looked up at the moment"));
             }

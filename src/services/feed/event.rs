@@ -35,7 +35,11 @@ impl LiveEvent {
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
             | EventKind::EnrollmentChanged
-            | EventKind::LinkChanged => None,
+            | EventKind::LinkChanged
+            | EventKind::UserChanged
+            | EventKind::ApiKeyChanged
+            | EventKind::SessionEnded
+            | EventKind::TenantChanged => None,
         };
         let conversion = snapshot.map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
         Self { row, conversion }

@@ -161,7 +161,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
                 index,
                 id: ConversionId::from_uuid(ids[index]),
                 input,
-                actor: item.actor,
+                actor: &item.actor,
                 has_key: item.claim.is_some(),
             }),
         }

@@ -37,7 +37,7 @@ pub(super) struct Fresh<'a> {
     pub index: usize,
     pub id: ConversionId,
     pub input: &'a NewConversion,
-    pub actor: Actor,
+    pub actor: &'a Actor,
     /// The call carries an idempotency key.
     pub has_key: bool,
 }

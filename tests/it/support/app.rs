@@ -52,9 +52,43 @@ pub struct TestApp {
     pub auditor: Auditor,
     /// Tests that break the ledger on purpose say so.
     pub check_invariants: std::sync::atomic::AtomicBool,
-    stop: Option<oneshot::Sender<()>>,
-    served: Option<JoinHandle<()>>,
+    running: Running,
     _folder: TempDir,
+}
+
+/// A node that serves in this process.
+pub struct Running {
+    pub services: Services,
+    /// What the transports stand on, with groups of its own.
+    pub api: Api,
+    pub url: String,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(settings: Settings, clock: &ShiftedClock, pace: Pace) -> Self {
+        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace };
+        let app = App::open(settings, SecretSource::Settings, leaves).await.expect("the app opens");
+        let services = app.services.clone();
+        let api = Api::new(app.schema.clone(), services.clone());
+        let listener = app.listen().await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            app.serve(listener, shutdown).await.expect("serves to the end");
+        });
+        Self { services, api, url, stop, served }
+    }
+
+    /// Stops the node.
+    pub async fn stop(self) {
+        let _ = self.stop.send(());
+        self.served.await.expect("stops cleanly");
+    }
 }
 
 /// Runs a test's body on a fresh app, then checks what must always hold.
@@ -106,19 +140,8 @@ impl TestApp {
         tune(&mut tuning);
         let Tuning { settings, pace } = tuning;
         let clock = ShiftedClock::default();
-        let leaves = Leaves { clock: Arc::new(clock.clone()), passwords: Passwords::new(Cost::Trivial), pace };
-        let app = App::open(settings.clone(), SecretSource::Settings, leaves).await.expect("the app opens");
-        let services = app.services.clone();
-        let api = Api::new(app.schema.clone(), services.clone());
-        let listener = app.listen().await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(async move {
-            let shutdown = async {
-                let _ = stopped.await;
-            };
-            app.serve(listener, shutdown).await.expect("serves to the end");
-        });
+        let running = Running::start(settings.clone(), &clock, pace).await;
+        let (services, api, url) = (running.services.clone(), running.api.clone(), running.url.clone());
         let auditor = match &settings.database_url {
             Some(url) => Auditor::postgres(url).await,
             None => Auditor::file(settings.database_file()).await,
@@ -136,8 +159,7 @@ impl TestApp {
             away,
             auditor,
             check_invariants: true.into(),
-            stop: Some(stop),
-            served: Some(served),
+            running,
             _folder: folder,
         }
     }
@@ -173,6 +195,16 @@ impl TestApp {
         Client::new(&self.url, None)
     }
 
+    /// A tenant more.
+    pub async fn new_tenant(&self, slug: &str) -> TenantId {
+        new_tenant(&self.services, slug).await
+    }
+
+    /// Another node on the same data.
+    pub async fn another_node(&self) -> Running {
+        Running::start(self.settings.clone(), &self.clock, Pace::default()).await
+    }
+
     /// Runs the jobs that are due by the app's clock.
     pub async fn run_jobs(&self) {
         tributary::jobs::outbox::run_due(&self.services).await.expect("jobs run");
@@ -190,13 +222,8 @@ impl TestApp {
     }
 
     /// Stops the node and checks what must always hold.
-    pub async fn finish(mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        if let Some(served) = self.served.take() {
-            served.await.expect("stops cleanly");
-        }
+    pub async fn finish(self) {
+        self.running.stop().await;
         if self.check_invariants.load(std::sync::atomic::Ordering::Relaxed) {
             invariants::check(&self.auditor).await;
         }

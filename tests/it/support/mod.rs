@@ -4,6 +4,7 @@ pub mod app;
 pub mod client;
 pub mod database;
 pub mod invariants;
+pub mod issuer;
 pub mod log;
 pub mod node;
 pub mod programme;

@@ -182,7 +182,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveGoal", named("gol")),
-        ("Mutation.changePassword", input(json!({ "currentPassword": PASSWORD, "newPassword": "another long one" }))),
+        // A wrong one: the right one would end the session of who calls.
+        ("Mutation.changePassword", input(json!({ "currentPassword": "not it", "newPassword": "another long one" }))),
         ("Mutation.createAffiliate", input(json!({ "name": "$UNIQUE", "email": "$UNIQUE@new.example" }))),
         ("Mutation.createApiKey", input(json!({ "name": "key", "scopes": ["READ"] }))),
         (
