@@ -19,6 +19,7 @@ demo: ## Run the demo
 # that the tests were run against: `cargo run` would leave out the features that
 # dev-dependencies turn on, and so compile most dependencies a second time.
 test: lint ## Run everything a change has to pass
+	tests/clients/setup
 	tests/with-servers $(CARGO) test --workspace --locked
 	@program=$$($(CARGO) test -q --workspace --locked --no-run --message-format=json-render-diagnostics | \
 		sed -n 's|.*"executable":"\([^"]*/tributary\)".*|\1|p'); \

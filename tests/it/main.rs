@@ -10,6 +10,7 @@ mod budget;
 mod campaigns;
 mod cli;
 mod clicks;
+mod clients;
 mod conversions;
 mod dashboard;
 mod earnings_feed;

@@ -28,21 +28,21 @@ impl Data {
     /// The command with the environment that points at the data, and nothing of the surroundings.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tributary"));
+        command.env_clear().envs(self.environment()).current_dir(&self.folder).kill_on_drop(true);
         command
-            .env_clear()
-            .env("TRIBUTARY_DATA_DIR", &self.folder)
-            .env("TRIBUTARY_SECRET", SECRET)
-            .env("TRIBUTARY_LISTEN", "127.0.0.1:0")
-            .env("TRIBUTARY_LOG_FORMAT", "json")
-            .current_dir(&self.folder)
-            .kill_on_drop(true);
-        if let Some(url) = &self.database_url {
-            command.env("DATABASE_URL", url);
-        }
-        if let Some(url) = &self.redis_url {
-            command.env("REDIS_URL", url);
-        }
-        command
+    }
+
+    /// The settings that point at the data.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("TRIBUTARY_DATA_DIR", self.folder.display().to_string()),
+            ("TRIBUTARY_SECRET", SECRET.to_owned()),
+            ("TRIBUTARY_LISTEN", "127.0.0.1:0".to_owned()),
+            ("TRIBUTARY_LOG_FORMAT", "json".to_owned()),
+        ];
+        settings.extend(self.database_url.clone().map(|url| ("DATABASE_URL", url)));
+        settings.extend(self.redis_url.clone().map(|url| ("REDIS_URL", url)));
+        settings
     }
 
     /// Runs a command to its end; its standard output.
