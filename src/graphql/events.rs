@@ -94,7 +94,7 @@ pub(super) enum EventPayload {
     Affiliate(Affiliate),
     Enrollment(Enrollment),
     Link(Link),
-    Payout(Payout),
+    Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
 }
 
@@ -147,11 +147,11 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
                 None => read::<Snapshot>(row)?.seen_by(ring)?.into(),
             }))
         }
-        EventKind::PayoutChanged => EventPayload::Payout(match &event.payout {
+        EventKind::PayoutChanged => EventPayload::Payout(Box::new(match &event.payout {
             // From the feed, with its relations; whose it is was seen to by the interest.
             Some(view) => view.into(),
             None => read::<payout::Model>(row)?.into(),
-        }),
+        })),
         EventKind::EarningsReleased => {
             EventPayload::ReleasedEarnings(ReleasedEarnings { amount: read::<money::Money>(row)?.into() })
         }
