@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::walk;
 use crate::support::{
-    Client, Sdl, on_both,
+    Client, Sdl, on_both_tuned,
     sdl::Field,
     surface::{self, World, fresh, is_id, samples},
 };
@@ -15,7 +15,7 @@ use crate::support::{
 /// How long a subscription is watched that may say nothing.
 const WATCH: Duration = Duration::from_millis(400);
 
-on_both! {
+on_both_tuned! { crate::isolation::without_cost_limit =>
     async fn id_of_another_tenant_answers_like_one_that_names_nothing(app) {
         let (owner, stranger) = (app.owner(), app.stranger());
         let home = World::seed(app, &owner).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Client, Programme, Sdl, Terms, on_both,
+    Client, Programme, Sdl, Terms, on_both_tuned,
     programme::{enroll, sale},
     sdl::{Closed, Field},
     surface::{World, fresh, is_id, samples},
@@ -14,7 +14,7 @@ use crate::support::{
 /// Objects below a root field.
 const DEPTH: usize = 4;
 
-on_both! {
+on_both_tuned! { crate::isolation::without_cost_limit =>
     async fn owner_reaches_nothing_of_another_tenant(app) {
         let (owner, stranger) = (app.owner(), app.stranger());
         let (home, away) = (World::seed(app, &owner).await, World::seed(app, &stranger).await);
@@ -99,7 +99,7 @@ pub async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
             }
             // A document for each field of the answer: one for all would be very large.
             for part in parts(sdl, field) {
-                if let Some(answer) = read(sdl, client, field, &args, part.as_deref(), &mut closed).await {
+                if let Some(answer) = read(sdl, client, field, &args, &part, &mut closed).await {
                     answers.push(answer);
                 }
             }
@@ -111,16 +111,29 @@ pub async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
     Reached { ids, answers, closed }
 }
 
-/// The fields of a root field's nodes, to be selected one at a time; for an interface, all at once.
-fn parts(sdl: &Sdl, field: &Field) -> Vec<Option<String>> {
+/// What one document selects of a node: all would be more than the guard lets through.
+enum Part {
+    /// Every field that is no object.
+    Leaves,
+    /// One field that is; of a union's types, one.
+    Field(String, Option<String>),
+    /// Of an interface's types, one.
+    Member(String),
+}
+
+fn parts(sdl: &Sdl, field: &Field) -> Vec<Part> {
+    let names = |name: &str| sdl.implementors(name).into_iter().map(|def| def.name.clone()).collect::<Vec<_>>();
     let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
-    let objects: Vec<_> = sdl
-        .fields(&node)
-        .iter()
-        .filter(|field| !sdl.is_leaf(field.named()))
-        .map(|field| Some(field.name.clone()))
-        .collect();
-    if sdl.implementors(&node).is_empty() { std::iter::once(None).chain(objects).collect() } else { vec![None] }
+    let types = names(&node);
+    if !types.is_empty() {
+        return types.into_iter().map(Part::Member).collect();
+    }
+    let objects = sdl.fields(&node).iter().filter(|field| !sdl.is_leaf(field.named())).flat_map(|field| {
+        let members = names(field.named());
+        let members = if members.is_empty() { vec![None] } else { members.into_iter().map(Some).collect() };
+        members.into_iter().map(|member| Part::Field(field.name.clone(), member))
+    });
+    std::iter::once(Part::Leaves).chain(objects).collect()
 }
 
 /// Reads a part of a root field's answer; what the viewer may not read is left out and noted. None where it may not
@@ -130,23 +143,29 @@ async fn read(
     client: &Client,
     field: &Field,
     args: &Value,
-    part: Option<&str>,
+    part: &Part,
     closed: &mut Closed,
 ) -> Option<Value> {
     let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
     loop {
+        let of_member = |member: &str, closed: &Closed| {
+            format!("__typename ... on {member} {{ {} }}", sdl.selection(member, DEPTH - 2, Some(closed)))
+        };
         let inner = match part {
-            Some(part) => {
+            Part::Leaves => sdl.selection(&node, 0, Some(closed)),
+            Part::Member(member) => of_member(member, closed),
+            Part::Field(part, member) => {
                 let name = format!("{node}_{part}");
                 if closed.contains(&name) {
                     return None;
                 }
-                let part = sdl.fields(&node).iter().find(|field| field.name == part)?;
-                format!("{name}: {}", sdl.select(part, DEPTH - 1, Some(closed))?)
+                let part = sdl.fields(&node).iter().find(|field| field.name == *part)?;
+                let text = match member {
+                    Some(member) => format!("{} {{ {} }}", part.name, of_member(member, closed)),
+                    None => sdl.select(part, DEPTH - 1, Some(closed))?,
+                };
+                format!("{name}: {text}")
             }
-            // Every field that is no object; of an interface's types, everything.
-            None if sdl.implementors(&node).is_empty() => sdl.selection(&node, 0, Some(closed)),
-            None => sdl.selection(&node, DEPTH - 2, Some(closed)),
         };
         let selection = match field.is_connection() {
             true => format!("{} edges {{ cursor node {{ {inner} }} }}", sdl.count_of(field)),
