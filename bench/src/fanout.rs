@@ -128,6 +128,7 @@ async fn measure(
     // Who has not seen the last order by now will not.
     let seen = collect(readers).await;
     let received: usize = seen.iter().map(|seen| seen.received).sum();
+    let doubled: usize = seen.iter().map(|seen| seen.doubled).sum();
     let latency = Latency::of(&seen)?;
     let millis = |micros: u64| micros as f64 / 1_000.0;
     Ok(FanoutLine {
@@ -136,8 +137,9 @@ async fn measure(
         documents,
         events_per_second: measured as f64 / elapsed.as_secs_f64(),
         deliveries_per_second: received as f64 / elapsed.as_secs_f64(),
-        lost: wanted - (received - seen.iter().map(|seen| seen.doubled).sum::<usize>()).min(wanted),
-        doubled: seen.iter().map(|seen| seen.doubled).sum(),
+        // A reader that did not end by itself has missed something, and is not among these.
+        lost: wanted + doubled - received.min(wanted + doubled),
+        doubled,
         cpu_micros_per_delivery: cpu.as_secs_f64() * 1e6 / received.max(1) as f64,
         from_answer_p50_ms: millis(latency.from_answer.value_at_quantile(0.5)),
         from_answer_p99_ms: millis(latency.from_answer.value_at_quantile(0.99)),

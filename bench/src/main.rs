@@ -56,6 +56,8 @@ impl From<tokio_tungstenite::tungstenite::Error> for BenchError {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The first one stands.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match Options::parse().command {
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,

@@ -89,15 +89,17 @@ impl Socket {
         Ok(Self(stream))
     }
 
-    /// Reads until order `last` came or the socket ends. Orders count from `first` without gap.
+    /// Reads until every order from `first` to `last` came, or the socket ends. They are sent at once and may be committed
+    /// in another order.
     pub async fn read(mut self, log: Arc<Log>, first: usize, last: usize) -> Seen {
         let mut seen = Seen::default();
-        let mut next = first;
-        while next <= last {
+        let mut missing = vec![true; last + 1 - first];
+        seen.lost = missing.len();
+        while seen.lost > 0 {
             let Some(Ok(message)) = self.0.next().await else { break };
             let Message::Text(text) = message else { continue };
             let Some(order) = order_of(text.as_str()) else { continue };
-            if order < first {
+            if !(first..=last).contains(&order) {
                 continue;
             }
             let now = log.now();
@@ -109,14 +111,11 @@ impl Socket {
             // Zero: the event came before the answer, the best there is.
             let behind = if answered == 0 { 0 } else { now.saturating_sub(answered) };
             seen.from_answer.push(u32::try_from(behind).unwrap_or(u32::MAX));
-            if order < next {
-                seen.doubled += 1;
-            } else {
-                seen.lost += order - next;
-                next = order + 1;
+            match std::mem::take(&mut missing[order - first]) {
+                true => seen.lost -= 1,
+                false => seen.doubled += 1,
             }
         }
-        seen.lost += (last + 1).saturating_sub(next);
         seen
     }
 

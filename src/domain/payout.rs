@@ -163,6 +163,9 @@ impl Step {
     }
 }
 
+/// Affiliates that one batch may name.
+const AFFILIATES_MAX: usize = 1_000;
+
 /// A batch to be drafted, checked.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewBatch {
@@ -175,11 +178,16 @@ pub struct NewBatch {
 }
 
 impl NewBatch {
-    /// Checks the minimum and the note.
+    /// Checks the affiliates, the minimum and the note.
     ///
     /// # Errors
-    /// `CURRENCY_MISMATCH` for a minimum in another currency; `INVALID_TEXT` for the note.
+    /// `BATCH_SIZE` for a list of nobody, or of too many; `CURRENCY_MISMATCH` for a minimum in another currency;
+    /// `INVALID_TEXT` for the note.
     pub fn check(mut self) -> Result<Self, Problem> {
+        let size = self.affiliate_ids.as_ref().map(Vec::len);
+        if let Some(problem) = size.and_then(|size| Problem::batch_size(&["affiliateIds"], size, AFFILIATES_MAX)) {
+            return Err(problem);
+        }
         if self.minimum.is_some_and(|minimum| minimum.currency != self.currency) {
             let message = format!("the batch is in {}", self.currency);
             return Err(Problem::new(ProblemCode::CurrencyMismatch, &["minimumAmount", "currency"], message));

@@ -370,6 +370,7 @@ on_both! {
             (json!({ "affiliateIds": [own, foreign] }), "NOT_FOUND"),
             (json!({ "affiliateIds": [own, "aff_00000000000000000000000000"] }), "NOT_FOUND"),
             (json!({ "affiliateIds": ["cmp_00000000000000000000000000"] }), "INVALID_ID"),
+            (json!({ "affiliateIds": [] }), "BATCH_SIZE"),
             (json!({ "note": "a\u{7}" }), "INVALID_TEXT"),
         ] {
             let mut input = json!({ "currency": "EUR" });

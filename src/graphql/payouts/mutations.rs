@@ -25,7 +25,7 @@ pub(in crate::graphql) struct CreatePayoutBatchInput {
     idempotency_key: Option<String>,
     /// The currency of its payouts.
     currency: CurrencyCode,
-    /// Whom to pay, at most 1,000; each begins with `aff_`. Absent, everybody.
+    /// Whom to pay, 1 to 1,000; each begins with `aff_`. Absent, everybody.
     affiliate_ids: Option<Vec<ID>>,
     /// The least available balance that is paid, inclusive, in the batch's currency. Absent, everything is.
     minimum_amount: Option<MoneyInput>,
