@@ -20,6 +20,7 @@ use crate::support::{
     app::{self, PASSWORD, Running},
     on_both,
     programme::{id, new_affiliate},
+    socket::Socket,
     world::Redis,
 };
 
@@ -31,6 +32,8 @@ const WHO: &str = "{ viewer { roles } }";
 struct Holder {
     client: Client,
     standing: Standing,
+    /// Subscribed to what everybody here may watch, and nothing happens to.
+    socket: Socket,
 }
 
 impl Holder {
@@ -40,7 +43,9 @@ impl Holder {
         let access = &node.services.access;
         let viewer = access.authenticate(Some(&format!("Bearer {credential}"))).await;
         let viewer = viewer.expect("good").expect("somebody");
-        Self { client, standing: access.watch(&viewer) }
+        let mut socket = Socket::greeted(&node.url, Some(credential)).await;
+        socket.start("live", "subscription { conversions { cursor } }").await;
+        Self { client, standing: access.watch(&viewer), socket }
     }
 
     /// Waits until a request is refused, then for the connection's verdict.
@@ -57,12 +62,16 @@ impl Holder {
         let verdict = timeout(WITHIN.saturating_sub(began.elapsed()), self.standing.changed()).await;
         assert!(matches!(verdict, Ok(Verdict::Revoked)), "{what}: {verdict:?} after {:?}", began.elapsed());
         assert!(matches!(self.standing.changed().await, Verdict::Revoked), "{what}: once and for all");
+        let closed = timeout(WITHIN.saturating_sub(began.elapsed()), self.socket.closed()).await;
+        let revoked = Ok(Some((4403, "credential revoked".to_owned())));
+        assert_eq!(closed, revoked, "{what}: after {:?}", began.elapsed());
     }
 
     async fn assert_undisturbed(&mut self, what: &str) {
         assert_eq!(self.client.send(WHO, json!({})).await.0, 200, "{what}");
         let verdict = timeout(Duration::ZERO, self.standing.changed()).await;
         assert!(verdict.is_err(), "{what}: {verdict:?}");
+        assert_eq!(self.socket.ping(json!({})).await["type"], "pong", "{what}");
     }
 }
 
@@ -184,6 +193,7 @@ on_both! {
         let node = app.another_node().await;
         let ann = user(app, "ann@home.test", "ADMIN").await;
         let mut holder = Holder::at(&node, &login(app, "home", "ann@home.test").await.0).await;
+        holder.socket.start("money", "subscription { payouts { cursor } }").await;
         let mut same = node.services.access.watch(&viewer_of(&node, &holder).await);
         let began = Instant::now();
         app.owner().done("setUserRoles", json!({ "id": ann, "roles": ["ANALYST"] }), "").await;
@@ -195,6 +205,11 @@ on_both! {
             assert!(!viewer.may(tributary::auth::Permission::ManageUsers));
             assert!(timeout(Duration::ZERO, standing.changed()).await.is_err(), "told once");
         }
+        // What runs on the socket goes on, but for what is not permitted any more.
+        let ended = timeout(WITHIN.saturating_sub(began.elapsed()), holder.socket.message()).await.expect("in time");
+        assert_eq!((&ended["type"], &ended["id"]), (&json!("error"), &json!("money")), "{ended}");
+        assert_eq!(ended["payload"][0]["extensions"]["code"], "FORBIDDEN");
+        assert_eq!(holder.socket.ping(json!({})).await["type"], "pong");
         while roles_of(&holder.client).await != json!(["ANALYST"]) {
             assert!(began.elapsed() < WITHIN);
         }
