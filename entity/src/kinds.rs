@@ -301,7 +301,7 @@ text_enums! {
         ApiKeyChanged = "API_KEY_CHANGED",
         /// Logged out, or ended because a used refresh token came up again.
         SessionEnded = "SESSION_ENDED",
-        /// Suspended or resumed.
+        /// Suspended or resumed, or given other settings.
         TenantChanged = "TENANT_CHANGED",
         /// A payout was drafted or moved to another state.
         PayoutChanged = "PAYOUT_CHANGED",

@@ -149,6 +149,11 @@ pub(super) fn nowhere(error: Error) -> ServerError {
     ServerError { locations: Vec::new(), ..error.into_server_error(Pos::default()) }
 }
 
+/// As [`to_graphql`], for what belongs to no place in a document.
+pub(crate) fn to_server_error(error: ServiceError) -> ServerError {
+    nowhere(to_graphql(error))
+}
+
 fn coded(code: &'static str, message: &str) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
 }

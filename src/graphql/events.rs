@@ -80,7 +80,7 @@ event_types! {
     ApiKeyChanged, ManageApiKeys, ApiKeyId;
     /// A session was ended. Affiliates are not told.
     SessionEnded, ReadUsers, SessionId;
-    /// The tenant was suspended or resumed. Affiliates are not told.
+    /// The tenant was suspended or resumed, or has other settings. Affiliates are not told.
     TenantChanged, ReadTenant, TenantId;
     /// A payout was drafted or moved to another state.
     PayoutChanged, ReadPayouts, PayoutId;

@@ -14,7 +14,7 @@ use super::{
     error::{self, refused, refused_with},
     guard::{self, Demand},
     live::{Hub, Subscriber},
-    persisted, run,
+    persisted, run, variables,
 };
 use crate::{
     auth::Viewer,
@@ -110,6 +110,7 @@ impl Api {
         let documents = &self.services.documents;
         let to_keep = persisted::resolve(documents, &caller, &mut request).await?;
         let document = guard::parse(&request.query)?;
+        variables::check(&document, request.operation_name.as_deref(), &request.variables)?;
         let demand = guard::weigh(&document, request.operation_name.as_deref(), &request.variables)?;
         self.permit(&caller, demand)?;
         persisted::keep(documents, &caller, to_keep, &request.query).await;

@@ -44,6 +44,7 @@ mod scalars;
 mod sessions;
 mod subscriptions;
 mod users;
+mod variables;
 mod viewer;
 
 use async_graphql::{MergedObject, MergedSubscription, SDLExportOptions, Schema};

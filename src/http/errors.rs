@@ -101,8 +101,7 @@ pub(super) fn of_auth(auth: AuthError, id: &RequestId) -> ServerError {
 
 /// The error of a use case, outside any field.
 pub(super) fn of_service(service: ServiceError, id: &RequestId) -> ServerError {
-    let mut error = error::to_graphql(service).into_server_error(async_graphql::Pos::default());
-    error.locations.clear();
+    let mut error = error::to_server_error(service);
     name_request(&mut error, id);
     error
 }

@@ -164,6 +164,8 @@ pub async fn update(
         tenants::set_payout_four_eyes(&mut tx, four_eyes).await?;
     }
     let row = tenants::get(&tx).await?;
+    let payload = Changed { id: row.tenant_id, status: row.status };
+    tx.record(NewEvent::new(EventKind::TenantChanged, id, &payload, services.now()));
     services.commit(tx).await?;
     Ok(Outcome::done(row))
 }

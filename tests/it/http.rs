@@ -134,6 +134,15 @@ on_both! {
         }
     }
 
+    async fn request_without_a_needed_variable_is_refused_whole(app) {
+        let query = "query($id: ID!) { node(id: $id) { id } viewer { roles } }";
+        for variables in [json!({}), json!({ "id": null })] {
+            let (_, body) = app.owner().send(query, variables).await;
+            assert_eq!(body["errors"][0]["extensions"]["code"], "GRAPHQL_VALIDATION_FAILED", "{body}");
+            assert_eq!(body.get("data"), None, "{body}");
+        }
+    }
+
     async fn batches_are_refused_in_words(app) {
         let request = json!({ "query": VIEWER });
         for body in [json!([]), json!([request]), json!([request, request])] {

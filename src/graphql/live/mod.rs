@@ -27,6 +27,7 @@ pub use subscriber::Subscriber;
 
 use super::{
     ApiSchema,
+    error::to_server_error,
     execution::{Caller, Refusal},
 };
 use crate::services::{ServiceError, Services};
@@ -85,7 +86,7 @@ impl Hub {
     ) -> Result<Subscriber, Refusal> {
         let Asked { document, after } = Asked::of(request)?;
         let viewer =
-            caller.viewer.ok_or_else(|| run::refused(Some(vec![run::server_error(ServiceError::Unauthenticated)])))?;
+            caller.viewer.ok_or_else(|| run::refused(Some(vec![to_server_error(ServiceError::Unauthenticated)])))?;
         let start = last_cursor.or(after).map_or(Start::Tip, Start::Cursor);
         let key = Arc::new(Key::of(&viewer, document));
         Subscriber::begin(Arc::clone(self), viewer, key, start).await

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use async_graphql::{Pos, Response, ServerError};
+use async_graphql::{Response, ServerError};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use tributary_entity::Instant;
 
@@ -21,7 +21,7 @@ use crate::{
     graphql::{
         ApiSchema,
         context::RequestContext,
-        error::to_graphql,
+        error::to_server_error,
         execution::{Refusal, RefusalKind},
     },
     services::{ServiceError, Services},
@@ -66,7 +66,7 @@ impl Run {
                 move |response| {
                     response.unwrap_or_else(|_| {
                         live.broke();
-                        Response::from_errors(vec![server_error(ServiceError::Internal("a subscription panicked"))])
+                        Response::from_errors(vec![to_server_error(ServiceError::Internal("a subscription panicked"))])
                     })
                 }
             })
@@ -117,13 +117,9 @@ impl Stream for Run {
 
 /// A refusal with the reasons that the schema gave: those of a source have codes, those of a document do not.
 pub(super) fn refused(errors: Option<Vec<ServerError>>) -> Refusal {
-    let errors = errors.unwrap_or_else(|| vec![server_error(ServiceError::Internal("a source opened without a word"))]);
+    let errors =
+        errors.unwrap_or_else(|| vec![to_server_error(ServiceError::Internal("a source opened without a word"))]);
     let is_coded = |error: &ServerError| error.extensions.as_ref().is_some_and(|more| more.get("code").is_some());
     let kind = if errors.iter().any(is_coded) { RefusalKind::Source } else { RefusalKind::Document };
     Refusal { kind, errors }
-}
-
-/// An error that belongs to no place in the document.
-pub(super) fn server_error(error: ServiceError) -> ServerError {
-    to_graphql(error).into_server_error(Pos::default())
 }

@@ -25,12 +25,12 @@ use super::{
     context::{Class, Start},
     group::{Key, Seat, nobody},
     meters::{self, Present},
-    run::{Item, Run, refused, server_error},
+    run::{Item, Run, refused},
 };
 use crate::{
     auth::Viewer,
     domain::cursor::Position,
-    graphql::execution::Refusal,
+    graphql::{error::to_server_error, execution::Refusal},
     services::{ServiceError, feed::queue::Popped},
 };
 
@@ -99,7 +99,7 @@ impl Subscriber {
     /// When these do not permit it any more.
     pub async fn continue_as(mut self, viewer: Viewer) -> Result<Self, Refusal> {
         if viewer.scope.tenant_id() != self.viewer.scope.tenant_id() {
-            return Err(refused(Some(vec![server_error(ServiceError::Forbidden)])));
+            return Err(refused(Some(vec![to_server_error(ServiceError::Forbidden)])));
         }
         let key = Key::of(&viewer, self.key.document.clone());
         if key != *self.key {
