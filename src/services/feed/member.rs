@@ -8,6 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures_util::{Stream, stream};
 
+use tokio::task::JoinSet;
+
 use super::{
     Feed, Log,
     event::{LiveEvent, load_relations},
@@ -153,8 +155,16 @@ impl Reading {
 
     async fn read_log(&mut self) {
         let end = self.target.min(self.until.unwrap_or(i64::MAX)).min(self.last.saturating_add(STRETCH));
-        let log = self.member.log();
-        let events = log.outage.persist(|| read(log, &self.member.slot.interest, self.last, end)).await;
+        let (feed, slot, last) = (Arc::clone(&self.member.feed), Arc::clone(&self.member.slot), self.last);
+        // On a task of its own: a client that takes nothing is not asked for more, and a read that stopped half-way would
+        // keep its connection from everybody else.
+        let mut reading = JoinSet::new();
+        reading.spawn(async move {
+            let log = &feed.log;
+            log.outage.persist(|| read(log, &slot.interest, last, end)).await
+        });
+        // A read that panicked is tried again by the caller's loop.
+        let Some(Ok(events)) = reading.join_next().await else { return };
         let is_full = events.len() as u64 == PAGE;
         self.page_end = events.last().filter(|_| is_full).map_or(end, |event| event.row.seq);
         self.page = events.into_iter().map(Arc::new).collect();
