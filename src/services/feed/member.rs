@@ -163,8 +163,11 @@ impl Reading {
             let log = &feed.log;
             log.outage.persist(|| read(log, &slot.interest, last, end)).await
         });
-        // A read that panicked is tried again by the caller's loop.
-        let Some(Ok(events)) = reading.join_next().await else { return };
+        let events = match reading.join_next().await.expect("one was spawned") {
+            Ok(events) => events,
+            // As if it had panicked here: the subscription fails, and its client is told.
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        };
         let is_full = events.len() as u64 == PAGE;
         self.page_end = events.last().filter(|_| is_full).map_or(end, |event| event.row.seq);
         self.page = events.into_iter().map(Arc::new).collect();
