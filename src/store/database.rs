@@ -14,8 +14,8 @@
 use std::{path::Path, time::Duration};
 
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, DbErr, RuntimeErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
@@ -28,7 +28,10 @@ use tributary_migration::{
     protect::{APP_ROLE, create_app_role},
 };
 
-use super::{error::StoreError, scope::Tx};
+use super::{
+    error::{StoreError, is_broken},
+    scope::Tx,
+};
 use crate::domain::tenancy::TenantScope;
 
 /// Where the data is.
@@ -151,7 +154,7 @@ impl Db {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Tx::open(self.write.begin_with_options(options).await?, *scope, self.backend).await
+        Tx::open(begin_on(&self.write, options).await?, *scope, self.backend).await
     }
 
     /// Begins a transaction that reads one state of one tenant: all its reads see the same moment.
@@ -164,12 +167,12 @@ impl Db {
             access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
-        Tx::open(self.read.begin_with_options(options).await?, *scope, self.backend).await
+        Tx::open(begin_on(&self.read, options).await?, *scope, self.backend).await
     }
 
-    /// A connection that belongs to no tenant, for [`super::directory`].
-    pub(super) const fn unscoped(&self) -> (&DatabaseConnection, DbBackend) {
-        (&self.read, self.backend)
+    /// A transaction that belongs to no tenant, for [`super::directory`].
+    pub(super) async fn begin_unscoped(&self) -> Result<(DatabaseTransaction, DbBackend), StoreError> {
+        Ok((begin_on(&self.read, TransactionOptions::default()).await?, self.backend))
     }
 
     /// Whether the database answers.
@@ -190,6 +193,22 @@ impl Db {
         self.write.close().await?;
         Ok(())
     }
+}
+
+/// Begins a transaction on a connection that lives. Those that the server closed while they lay in the pool tell only
+/// when they are used; nothing was done on them yet, so the next one is taken instead of failing the caller.
+async fn begin_on(pool: &DatabaseConnection, options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
+    let pooled = match pool.get_database_backend() {
+        DbBackend::Postgres => pool.get_postgres_connection_pool().size(),
+        _ => 0,
+    };
+    for _ in 0..pooled {
+        match pool.begin_with_options(options).await {
+            Err(error) if is_broken(&error) => tracing::debug!(%error, "a connection was closed in the pool"),
+            result => return result,
+        }
+    }
+    pool.begin_with_options(options).await
 }
 
 /// Whether a connection that comes back can be used again. An error closes it without a word to the server, which

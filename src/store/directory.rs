@@ -5,7 +5,7 @@
 
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
-    Statement, TransactionTrait,
+    Statement,
 };
 use tributary_entity::{Instant, api_key, ids::TenantId, outbox, tenant};
 
@@ -14,8 +14,7 @@ use crate::domain::tenancy::TenantScope;
 
 /// A read without a tenant. Never leaves this file.
 async fn open(db: &Db) -> Result<DatabaseTransaction, StoreError> {
-    let (connection, backend) = db.unscoped();
-    let tx = connection.begin().await?;
+    let (tx, backend) = db.begin_unscoped().await?;
     if backend == sea_orm::DbBackend::Postgres {
         tx.execute_raw(Statement::from_string(backend, "SELECT set_config('app.directory', 'on', true)")).await?;
     }

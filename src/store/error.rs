@@ -115,17 +115,34 @@ enum Class {
     Other,
 }
 
+/// Whether the connection itself is gone: what has not begun yet may begin on another one.
+pub(super) fn is_broken(error: &DbErr) -> bool {
+    let Some(inner) = driver_error(error) else { return false };
+    match inner {
+        sqlx::Error::Io(_) => true,
+        // An administrator, or the server as it went down, ended it.
+        sqlx::Error::Database(database) => database.code().is_some_and(|code| code == "57P01" || code == "57P02"),
+        _ => false,
+    }
+}
+
+fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(inner))
+        | DbErr::Query(RuntimeErr::SqlxError(inner))
+        | DbErr::Conn(RuntimeErr::SqlxError(inner)) => Some(inner.as_ref()),
+        _ => None,
+    }
+}
+
 fn classify(error: &DbErr) -> Class {
-    let (DbErr::Exec(RuntimeErr::SqlxError(inner))
-    | DbErr::Query(RuntimeErr::SqlxError(inner))
-    | DbErr::Conn(RuntimeErr::SqlxError(inner))) = error
-    else {
+    let Some(inner) = driver_error(error) else {
         return match error {
             DbErr::ConnectionAcquire(_) | DbErr::Conn(_) => Class::Unavailable,
             _ => Class::Other,
         };
     };
-    match inner.as_ref() {
+    match inner {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
             if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
