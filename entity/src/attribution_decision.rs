@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{
     Instant,
     ids::{ConversionId, TenantId},
-    kinds::AttributionModel,
+    kinds::{AttributionModel, TouchSource},
 };
 
 table! {
@@ -20,6 +20,18 @@ table! {
         version: i32,
         model: AttributionModel,
         window_secs: i64,
+        // Decisions that were logged before there were these: LAST_CLICK by the click's id.
+        #[serde(default)]
+        half_life_secs: i64,
+        #[serde(default)]
+        min_secs: i64,
+        /// What led to the touches.
+        #[serde(default = "by_click_id")]
+        source: TouchSource,
         decided_at: Instant,
     }
+}
+
+fn by_click_id() -> TouchSource {
+    TouchSource::ClickId
 }

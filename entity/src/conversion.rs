@@ -26,7 +26,13 @@ table! {
         /// The click it was attributed to or refused for, when there is one.
         click_id: Option<ClickId>,
         /// As sent.
-        sent_click_id: ClickId,
+        sent_click_id: Option<ClickId>,
+        /// The sender's own mark for the visitor, as sent.
+        visitor_id: Option<String>,
+        /// In upper case.
+        coupon_code: Option<String>,
+        /// While it waits for its click: until when.
+        held_until: Option<Instant>,
         /// The advertiser's own reference, as sent.
         order_id: Option<String>,
         /// Same as `order_id` on the first conversion of a campaign, goal and order, null on its duplicates: the natural key.

@@ -125,6 +125,8 @@ typed_ids! {
     LinkId = "lnk";
     /// One recorded visit through a link.
     ClickId = "clk";
+    /// A code by which customers name the affiliate who sent them.
+    CouponId = "cpn";
     /// One recorded action of a customer.
     ConversionId = "cnv";
     /// What one affiliate earns from one conversion.

@@ -175,6 +175,25 @@ text_enums! {
         LinkDisabled = "LINK_DISABLED",
     }
 
+    /// What a visitor used.
+    Device {
+        Desktop = "DESKTOP",
+        Mobile = "MOBILE",
+        Tablet = "TABLET",
+        /// A television, console, watch or anything else that is recognised.
+        Other = "OTHER",
+    }
+
+    /// Where the touches of a conversion are looked for.
+    TouchSource {
+        /// The click that the conversion names.
+        ClickId = "CLICK_ID",
+        /// The affiliate whose coupon was used.
+        Coupon = "COUPON",
+        /// The earlier clicks of the visitor or customer.
+        History = "HISTORY",
+    }
+
     ConversionStatus {
         /// Waits for somebody's decision.
         Pending = "PENDING",

@@ -22,6 +22,7 @@ mod m20261120_3_tracking;
 mod m20261120_4_ledger;
 mod m20261120_5_rollups;
 mod m20261120_6_payouts;
+mod m20261120_7_touchpoints;
 pub mod protect;
 
 /// All steps in order.
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_4_ledger::Migration),
             Box::new(m20261120_5_rollups::Migration),
             Box::new(m20261120_6_payouts::Migration),
+            Box::new(m20261120_7_touchpoints::Migration),
         ]
     }
 }

@@ -15,6 +15,8 @@ use super::{
 
 /// 30 days.
 pub const DEFAULT_WINDOW_SECS: i64 = 30 * 86_400;
+/// 7 days.
+pub const DEFAULT_HALF_LIFE_SECS: i64 = 7 * 86_400;
 /// A year.
 pub const WINDOW_MAX_SECS: i64 = 366 * 86_400;
 /// A year.

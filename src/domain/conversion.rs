@@ -14,7 +14,7 @@ use tributary_entity::{
 };
 
 use super::{
-    attribution::{self, Share, Touch},
+    attribution::{self, Means, Share, Touch},
     click::{Labels, labels},
     commission::{self as commission_rules, Explanation},
     instant,
@@ -132,15 +132,11 @@ impl Decision {
 /// Decides a conversion whose click is known. None when an amount is past what can be held.
 pub fn decide(facts: &Facts<'_>) -> Option<Decision> {
     let Facts { campaign, click, .. } = facts;
-    let touch = Touch { click_id: click.id, affiliate_id: click.affiliate_id, occurred_at: click.occurred_at };
+    let touch =
+        Touch { means: Means::Click(click.id), affiliate_id: click.affiliate_id, occurred_at: click.occurred_at };
     let shares = match refusal(facts) {
         Some(reason) => return Some(Decision::refused(reason)),
-        None => attribution::attribute(
-            campaign.attribution_model,
-            &[touch],
-            facts.occurred_at,
-            campaign.attribution_window_secs,
-        ),
+        None => attribution::attribute(&attribution::Rules::of(campaign), &[touch], facts.occurred_at),
     };
     let (Some(shares), Some(goal)) = (shares, facts.goal) else {
         return Some(Decision::refused(ConversionReason::OutsideWindow));
@@ -161,7 +157,7 @@ pub fn decide(facts: &Facts<'_>) -> Option<Decision> {
             .iter()
             .map(|share| {
                 let earned = commission_rules::earn(rule, source, facts.sale, share.millionths)?;
-                Some((share.affiliate_id, earned))
+                Some((share.touch.affiliate_id, earned))
             })
             .collect::<Option<Vec<_>>>()?,
     };

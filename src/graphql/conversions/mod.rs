@@ -138,9 +138,9 @@ impl Conversion {
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
-    /// The click id, as sent.
-    async fn click_id(&self) -> ID {
-        self.row.sent_click_id.into()
+    /// The click id, as sent; null when none was.
+    async fn click_id(&self) -> Option<ID> {
+        self.row.sent_click_id.map(Into::into)
     }
 
     /// The click; null when the id names none.
@@ -201,7 +201,7 @@ impl Conversion {
                 .into_iter()
                 .map(|row| Touch {
                     affiliate: self.known_affiliate(row.affiliate_id),
-                    click: self.known_click(row.click_id),
+                    click: row.click_id.and_then(|id| self.known_click(id)),
                     row,
                 })
                 .collect(),
@@ -305,13 +305,14 @@ pub(in crate::graphql) struct Touch {
 
 #[Object(use_type_description)]
 impl Touch {
-    /// The click.
+    /// The click; null for a coupon, and for a click that is no longer kept.
     #[graphql(guard = "Needs(Permission::ReadClicks)")]
     async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
-        match &self.click {
-            Some(row) => Ok(Some(Click(row.clone()))),
-            None => Ok(ctx.loaders()?.click.load_one(self.row.click_id).await.or_graphql()?.map(Click)),
+        if let Some(row) = &self.click {
+            return Ok(Some(Click(row.clone())));
         }
+        let Some(id) = self.row.click_id else { return Ok(None) };
+        Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
     }
 
     /// Who is credited.

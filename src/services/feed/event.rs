@@ -123,7 +123,9 @@ async fn relations(db: &Db, scope: &TenantScope, snapshots: &[&Snapshot]) -> Res
         .collect();
     let click_ids: BTreeSet<_> = snapshots
         .iter()
-        .flat_map(|snapshot| snapshot.touches.iter().map(|touch| touch.click_id).chain(snapshot.conversion.click_id))
+        .flat_map(|snapshot| {
+            snapshot.touches.iter().filter_map(|touch| touch.click_id).chain(snapshot.conversion.click_id)
+        })
         .collect();
     let goal_ids: BTreeSet<_> = snapshots.iter().filter_map(|snapshot| snapshot.conversion.goal_id).collect();
     let tx = db.snapshot(scope).await?;

@@ -80,6 +80,13 @@ pub(super) async fn record(
             labels: rules::labels_json(&input.labels),
             is_unique,
             invalid_reason,
+            country: None,
+            device: None,
+            os: None,
+            browser: None,
+            referrer_host: None,
+            address_prefix: None,
+            address_hash: None,
         };
         rows.push((*index, row));
     }

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use tributary_entity::{
     Instant, attribution_decision, attribution_touch, click, commission, conversion, conversion_history,
     ids::{AffiliateId, CampaignId, ClickId, CommissionId, ConversionId, GoalId},
-    kinds::{CommissionStatus, ConversionStatus, EventKind},
+    kinds::{CommissionStatus, ConversionStatus, EventKind, TouchSource},
     money::{Currency, Money},
 };
 
@@ -15,6 +15,7 @@ use crate::{
     ambient,
     auth::Actor,
     domain::{
+        attribution::{Means, Share},
         click::labels_json,
         conversion::{self as rules, Decision, Facts, NewConversion, Snapshot},
         event::NewEvent,
@@ -218,7 +219,10 @@ fn base_row(
         goal_code: input.goal.clone(),
         affiliate_id: None,
         click_id: None,
-        sent_click_id: input.click_id,
+        sent_click_id: Some(input.click_id),
+        visitor_id: None,
+        coupon_code: None,
+        held_until: None,
         order_id: input.order_id.clone(),
         unique_order_id: None,
         unique_click_id: None,
@@ -289,18 +293,29 @@ fn attribution_rows(
         version: 1,
         model: campaign.attribution_model,
         window_secs: campaign.attribution_window_secs,
+        half_life_secs: campaign.attribution_half_life_secs,
+        min_secs: campaign.attribution_min_secs,
+        source: TouchSource::ClickId,
         decided_at: now,
     };
     let touches = (0..)
         .zip(&decision.shares)
-        .map(|(position, share)| attribution_touch::Model {
-            tenant_id: row.tenant_id,
-            conversion_id: row.id,
-            version: 1,
-            position,
-            click_id: share.click_id,
-            affiliate_id: share.affiliate_id,
-            share_millionths: share.millionths,
+        .map(|(position, Share { touch, millionths })| {
+            let (click_id, coupon_id, occurred_at) = match touch.means {
+                Means::Click(id) => (Some(id), None, Some(touch.occurred_at)),
+                Means::Coupon(id) => (None, Some(id), None),
+            };
+            attribution_touch::Model {
+                tenant_id: row.tenant_id,
+                conversion_id: row.id,
+                version: 1,
+                position,
+                click_id,
+                affiliate_id: touch.affiliate_id,
+                share_millionths: *millionths,
+                coupon_id,
+                occurred_at,
+            }
         })
         .collect();
     (Some(decided), touches)
