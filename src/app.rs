@@ -36,6 +36,7 @@ use crate::{
         documents::{self, Documents, TrustError},
         feed::Feeds,
         ingest::Lanes,
+        visitors::Visitors,
     },
     store::{
         database::{Db, Location},
@@ -152,6 +153,7 @@ impl App {
             clock: leaves.clock,
             spending: Spending::new(shared.budgets, Arc::clone(&settings)),
             documents: shared.documents,
+            visitors: Visitors,
             db,
             bus: shared.bus,
             limits: shared.limits,

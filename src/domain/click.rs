@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tributary_entity::{
     Instant, affiliate, campaign, enrollment,
-    ids::{AffiliateId, CampaignId, LinkId},
-    kinds::{AffiliateStatus, CampaignStatus, ClickInvalidReason, EnrollmentStatus, LinkStatus},
+    ids::{AffiliateId, CampaignId, ClickId, LinkId},
+    kinds::{AffiliateStatus, CampaignStatus, ClickInvalidReason, Device, EnrollmentStatus, LinkStatus},
     link,
 };
 
@@ -15,9 +15,44 @@ use super::{instant, problem::Problem, text};
 /// Labels by name, such as `sub1`.
 pub type Labels = BTreeMap<String, String>;
 
-/// A click as its sender describes it, checked.
-#[derive(Clone, Debug, Serialize)]
+/// What is known of the visitor and of where the click came from; nothing that names a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Visit {
+    /// ISO 3166-1 alpha-2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<Device>,
+    /// Family name, such as `Android`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<String>,
+    /// Family name, such as `Firefox`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub browser: Option<String>,
+    /// The host of the page that held the link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub referrer_host: Option<String>,
+    /// /24 or /48.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address_prefix: Option<String>,
+    /// Keyed hash of the address, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address_hash: Option<String>,
+}
+
+impl Visit {
+    fn is_blank(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A click as its sender describes it, checked; or as the redirect saw it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewClick {
+    /// Given away already, by the redirect; none lets the lane choose one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<ClickId>,
     pub link_id: LinkId,
     /// None means now.
     pub occurred_at: Option<Instant>,
@@ -25,6 +60,11 @@ pub struct NewClick {
     pub source: Option<String>,
     /// `sub1`..`sub10`.
     pub labels: Labels,
+    #[serde(default, skip_serializing_if = "Visit::is_blank")]
+    pub visit: Visit,
+    /// Why the redirect knows already that it does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invalid_reason: Option<ClickInvalidReason>,
 }
 
 /// Which clicks a list holds.

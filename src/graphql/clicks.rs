@@ -17,7 +17,7 @@ use super::{
 use crate::{
     auth::Permission,
     domain::{
-        click::{ClickFilter, NewClick},
+        click::{ClickFilter, NewClick, Visit},
         instant,
         page::Order,
         problem::Problem,
@@ -181,11 +181,14 @@ pub(super) struct RecordClickInput {
 impl RecordClickInput {
     fn parse(self) -> services::clicks::ClickInput {
         let new = NewClick {
+            id: None,
             link_id: ids::parse(&["linkId"], &self.link_id)?,
             occurred_at: self.occurred_at,
             visitor_id: self.visitor_id,
             source: self.source,
             labels: self.labels.map(SubLabelsInput::into_labels).unwrap_or_default(),
+            visit: Visit::default(),
+            invalid_reason: None,
         };
         Ok((self.idempotency_key, new))
     }

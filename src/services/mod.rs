@@ -31,6 +31,7 @@ pub mod rules;
 pub mod sessions;
 pub mod tenants;
 pub mod users;
+pub mod visitors;
 
 use std::sync::Arc;
 
@@ -83,6 +84,7 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub visitors: visitors::Visitors,
 }
 
 impl Services {

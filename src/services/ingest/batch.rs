@@ -106,7 +106,7 @@ async fn transact_in_time(env: &Env, scope: &TenantScope, items: &[Item]) -> Res
 async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
     let now = env.clock.now();
     let mut tx = env.db.begin(scope).await?;
-    let ids: Vec<Uuid> = items.iter().map(|_| ambient::new_uuid()).collect();
+    let ids: Vec<Uuid> = items.iter().map(|item| item.work.id().unwrap_or_else(ambient::new_uuid)).collect();
 
     let link_ids = items.iter().filter_map(|item| match &item.work {
         Work::Click(click) => Some(click.link_id),

@@ -52,7 +52,7 @@ pub(super) async fn record(
         let affiliate = programme.affiliate(link.affiliate_id)?;
         let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
         let occurred_at = input.occurred_at.unwrap_or(now);
-        let invalid_reason = rules::invalid_reason(link, campaign, affiliate, enrollment);
+        let invalid_reason = input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment));
         let valid = invalid_reason.is_none();
         let is_unique = !repeated.contains(index);
         totals.add(
@@ -80,13 +80,13 @@ pub(super) async fn record(
             labels: rules::labels_json(&input.labels),
             is_unique,
             invalid_reason,
-            country: None,
-            device: None,
-            os: None,
-            browser: None,
-            referrer_host: None,
-            address_prefix: None,
-            address_hash: None,
+            country: input.visit.country.clone(),
+            device: input.visit.device,
+            os: input.visit.os.clone(),
+            browser: input.visit.browser.clone(),
+            referrer_host: input.visit.referrer_host.clone(),
+            address_prefix: input.visit.address_prefix.clone(),
+            address_hash: input.visit.address_hash.clone(),
         };
         rows.push((*index, row));
     }
@@ -121,7 +121,7 @@ async fn repeated(
             indexes.push(*index);
             visits.push(Visit { link_id: link.id, visitor_id, from: at - window, until: at + window });
         }
-        if rules::invalid_reason(link, campaign, affiliate, enrollment).is_none() {
+        if input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment)).is_none() {
             earlier.push(at);
         }
     }

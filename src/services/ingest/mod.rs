@@ -23,7 +23,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
-use tributary_entity::{click, ids::TenantId};
+use tributary_entity::{
+    click,
+    ids::{ClickId, TenantId},
+};
 use uuid::Uuid;
 
 use super::ServiceError;
@@ -53,6 +56,16 @@ pub struct Item {
 pub enum Work {
     Click(NewClick),
     Conversion(NewConversion),
+}
+
+impl Work {
+    /// The id that it has to be recorded under, if that is settled.
+    fn id(&self) -> Option<Uuid> {
+        match self {
+            Self::Click(click) => click.id.map(ClickId::uuid),
+            Self::Conversion(_) => None,
+        }
+    }
 }
 
 /// What became of an item.
