@@ -135,6 +135,8 @@ typed_ids! {
     PayoutId = "pay";
     /// Payouts that are decided on together.
     PayoutBatchId = "pbt";
+    /// Where an affiliate is paid.
+    PayoutDestinationId = "pde";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -288,6 +288,13 @@ text_enums! {
     PayoutMethod {
         /// A person pays, and marks it as paid.
         Manual = "MANUAL",
+        /// A bank transfer in the Single Euro Payments Area.
+        Sepa = "SEPA",
+        /// A bank transfer in the United States.
+        Ach = "ACH",
+        Paypal = "PAYPAL",
+        Wise = "WISE",
+        Stripe = "STRIPE",
     }
 
     /// Why a batch passed an affiliate over.

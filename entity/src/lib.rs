@@ -40,6 +40,7 @@ pub mod link;
 pub mod outbox;
 pub mod payout;
 pub mod payout_batch;
+pub mod payout_destination;
 pub mod payout_history;
 pub mod payout_skip;
 pub mod rollup_hourly;

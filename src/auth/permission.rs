@@ -47,6 +47,8 @@ permissions! {
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Say where affiliates are paid.
+    ManageDestinations,
     /// What only affiliates do: apply to a campaign in their own name.
     ActAsAffiliate,
 }
@@ -78,10 +80,10 @@ impl PermissionSet {
 }
 
 use Permission::{
-    ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageLinks, ManagePayouts,
-    ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions,
-    ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageDestinations, ManageLinks,
+    ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions,
+    ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers,
+    RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -99,7 +101,7 @@ const READ: PermissionSet = PermissionSet::of(&[
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
 /// No key opens these: what leaves the house is decided by people.
-const PAY: PermissionSet = PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts]);
+const PAY: PermissionSet = PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
@@ -130,6 +132,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadEarnings,
             ReadReports,
             ReadPayouts,
+            ManageDestinations,
             ActAsAffiliate,
         ]),
     }

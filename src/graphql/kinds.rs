@@ -301,12 +301,31 @@ pub(super) enum PayoutStatus {
     Returned,
 }
 
-/// By which processor a payout is made.
+/// By which processor a payout is made, or to which kind of account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::PayoutMethod")]
 pub(super) enum PayoutMethod {
     /// A person pays, and marks it as paid.
     Manual,
+    /// A bank transfer in the Single Euro Payments Area.
+    Sepa,
+    /// A bank transfer in the United States.
+    Ach,
+    /// PayPal.
+    Paypal,
+    /// Wise.
+    Wise,
+    /// Stripe.
+    Stripe,
+}
+
+/// Of which type a bank account in the United States is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(super) enum UsAccountType {
+    /// For payments.
+    Checking,
+    /// For savings.
+    Savings,
 }
 
 /// Why a batch passed an affiliate over.

@@ -35,6 +35,7 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod payout_destinations;
 mod payouts;
 mod persisted;
 mod reports;
@@ -66,6 +67,7 @@ pub struct Query(
     earnings::EarningsQuery,
     ledger::LedgerQuery,
     payouts::PayoutQuery,
+    payout_destinations::PayoutDestinationQuery,
     reports::ReportQuery,
     events::EventQuery,
     users::UserQuery,
@@ -87,6 +89,7 @@ pub struct Mutation(
     clicks::ClickMutation,
     conversions::ConversionMutation,
     payouts::PayoutMutation,
+    payout_destinations::PayoutDestinationMutation,
     viewer::TenantMutation,
 );
 

@@ -7,7 +7,7 @@ use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
     AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId, PayoutBatchId, PayoutId,
+    LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     ids,
     ledger::Journal,
     links::Link,
+    payout_destinations::PayoutDestination,
     payouts::{Payout, PayoutBatch},
     rules::CommissionRule,
 };
@@ -79,6 +80,7 @@ nodes! {
     Journal, JournalId, ReadLedger, journal;
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
+    PayoutDestination, PayoutDestinationId, ReadPayouts, payout_destination;
 }
 
 #[derive(Default)]

@@ -115,6 +115,8 @@ pub(super) enum Permission {
     ManagePayouts,
     /// Approve payout batches.
     ApprovePayouts,
+    /// Say where affiliates are paid.
+    ManageDestinations,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }

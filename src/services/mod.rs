@@ -25,6 +25,7 @@ pub mod idempotency;
 pub mod ingest;
 pub mod ledger;
 pub mod links;
+pub mod payout_destinations;
 pub mod payouts;
 pub mod reports;
 pub mod rules;

@@ -25,6 +25,7 @@ pub mod links;
 pub mod outbox;
 pub mod page;
 pub mod payout_batches;
+pub mod payout_destinations;
 pub mod payouts;
 pub mod rollups;
 pub mod rules;

@@ -29,6 +29,7 @@ mod lists;
 mod metrics;
 mod multipart;
 mod nodes;
+mod payout_destinations;
 mod payout_feed;
 mod payouts;
 mod permissions;

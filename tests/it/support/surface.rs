@@ -59,6 +59,11 @@ impl World {
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
         let free_click = programme.click(owner).await;
         app.release_holds().await;
+        let destination = json!({
+            "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
+            "account": { "sepa": { "iban": "DE89370400440532013000" } },
+        });
+        let destination = owner.done("setPayoutDestination", destination, "payoutDestination { id }").await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -78,6 +83,7 @@ impl World {
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
                 ("pbt", programme::id(&drafted, "payoutBatch")),
+                ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("usr", user),
                 ("key", key),
@@ -177,6 +183,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payout", by_id("pay")),
         ("Query.payoutBatch", by_id("pbt")),
         ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
+        ("Query.payoutDestination", by_id("pde")),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
@@ -244,8 +251,16 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectAffiliate", named("aff")),
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
+        ("Mutation.removePayoutDestination", named("pde")),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
+        (
+            "Mutation.setPayoutDestination",
+            input(json!({
+                "affiliateId": id("aff"), "currency": "EUR", "holder": "$UNIQUE",
+                "account": { "paypal": { "email": "$UNIQUE@new.example" } },
+            })),
+        ),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
         ("Mutation.submitPayoutBatch", named("pbt")),
         ("Mutation.suspendAffiliate", named("aff")),
@@ -275,4 +290,4 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt"];
+pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde"];
