@@ -27,6 +27,7 @@ pub mod payout_destination;
 pub mod problem;
 pub mod report;
 pub mod rule;
+pub mod statement;
 pub mod tenancy;
 pub mod tenant;
 pub mod text;

@@ -43,6 +43,7 @@ mod rules;
 mod run;
 mod scalars;
 mod sessions;
+mod statements;
 mod subscriptions;
 mod users;
 mod variables;
@@ -66,6 +67,7 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    statements::StatementQuery,
     payouts::PayoutQuery,
     payout_destinations::PayoutDestinationQuery,
     reports::ReportQuery,

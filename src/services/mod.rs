@@ -30,6 +30,7 @@ pub mod payouts;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
+pub mod statements;
 pub mod tenants;
 pub mod users;
 pub mod visitors;

@@ -32,6 +32,7 @@ pub mod rules;
 pub mod scope;
 pub mod sessions;
 pub mod standings;
+pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;

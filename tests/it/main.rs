@@ -41,6 +41,7 @@ mod rules;
 mod schema;
 mod sockets;
 mod sse;
+mod statements;
 mod subscriptions;
 mod timeouts;
 mod ws;

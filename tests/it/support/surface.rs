@@ -187,6 +187,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
+        ("Query.statement", vec![json!({ "affiliateId": id("aff"), "currency": "EUR", "from": from, "until": until })]),
         ("Query.tenant", vec![json!({})]),
         ("Query.trialBalance", vec![json!({})]),
         ("Query.users", page(json!({}))),
