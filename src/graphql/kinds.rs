@@ -229,6 +229,18 @@ pub(super) enum AttributionModel {
     TimeDecay,
 }
 
+/// Where the touches of a conversion are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::TouchSource")]
+pub(super) enum TouchSource {
+    /// The click that the conversion names.
+    ClickId,
+    /// The affiliate whose coupon was used.
+    Coupon,
+    /// The earlier clicks of the visitor or customer.
+    History,
+}
+
 /// Where a commission stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::CommissionStatus")]
