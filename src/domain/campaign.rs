@@ -3,12 +3,12 @@
 use serde::Serialize;
 use tributary_entity::{
     campaign,
-    kinds::{ApprovalMode, AttributionModel, CampaignStatus},
+    kinds::{ApprovalMode, AttributionModel, CampaignStatus, TouchSource},
     money::Currency,
 };
 
 use super::{
-    link,
+    attribution, link,
     problem::{Problem, ProblemCode},
     text, transition,
 };
@@ -19,6 +19,10 @@ pub const DEFAULT_WINDOW_SECS: i64 = 30 * 86_400;
 pub const DEFAULT_HALF_LIFE_SECS: i64 = 7 * 86_400;
 /// A year.
 pub const WINDOW_MAX_SECS: i64 = 366 * 86_400;
+/// A year: the slowest decay.
+pub const HALF_LIFE_MAX_SECS: i64 = 366 * 86_400;
+/// 30 days.
+pub const CLICK_WAIT_MAX_SECS: i64 = 30 * 86_400;
 /// A year.
 pub const HOLD_MAX_SECS: i64 = 366 * 86_400;
 /// 30 days: the return period of most shops.
@@ -32,6 +36,10 @@ pub struct NewCampaign {
     pub destination_url: String,
     pub attribution_model: AttributionModel,
     pub attribution_window_secs: i64,
+    pub attribution_half_life_secs: i64,
+    pub attribution_min_secs: i64,
+    pub attribution_sources: Vec<TouchSource>,
+    pub click_wait_secs: i64,
     pub approval: ApprovalMode,
     pub hold_secs: i64,
     pub is_public: bool,
@@ -42,7 +50,12 @@ pub struct NewCampaign {
 pub struct CampaignChange {
     pub name: Option<String>,
     pub destination_url: Option<String>,
+    pub attribution_model: Option<AttributionModel>,
     pub attribution_window_secs: Option<i64>,
+    pub attribution_half_life_secs: Option<i64>,
+    pub attribution_min_secs: Option<i64>,
+    pub attribution_sources: Option<Vec<TouchSource>>,
+    pub click_wait_secs: Option<i64>,
     pub approval: Option<ApprovalMode>,
     pub hold_secs: Option<i64>,
     pub is_public: Option<bool>,
@@ -70,7 +83,11 @@ impl NewCampaign {
         let (name, url) = (self.name.clone(), self.destination_url.clone());
         keep(&mut self.name, text::required(&["name"], &name, text::NAME_MAX));
         keep(&mut self.destination_url, link::destination(&["destinationUrl"], &url));
-        problems.extend(window(self.attribution_window_secs));
+        problems.extend(window("attributionWindowSeconds", self.attribution_window_secs));
+        problems.extend(half_life("attributionHalfLifeSeconds", self.attribution_half_life_secs));
+        problems.extend(minimum("attributionMinimumSeconds", self.attribution_min_secs));
+        problems.extend(sources(&self.attribution_sources));
+        problems.extend(click_wait(self.click_wait_secs));
         problems.extend(hold(self.hold_secs));
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
@@ -95,10 +112,7 @@ impl CampaignChange {
                 Err(problem) => problems.push(problem),
             }
         }
-        if let Some(secs) = self.attribution_window_secs {
-            problems.extend(window(secs));
-            campaign.attribution_window_secs = secs;
-        }
+        problems.extend(self.apply_attribution(&mut campaign));
         if let Some(secs) = self.hold_secs {
             problems.extend(hold(secs));
             campaign.hold_secs = secs;
@@ -107,10 +121,60 @@ impl CampaignChange {
         campaign.is_public = self.is_public.unwrap_or(campaign.is_public);
         if problems.is_empty() { Ok(campaign) } else { Err(problems) }
     }
+
+    fn apply_attribution(&self, campaign: &mut campaign::Model) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        campaign.attribution_model = self.attribution_model.unwrap_or(campaign.attribution_model);
+        if let Some(secs) = self.attribution_window_secs {
+            problems.extend(window("attributionWindowSeconds", secs));
+            campaign.attribution_window_secs = secs;
+        }
+        if let Some(secs) = self.attribution_half_life_secs {
+            problems.extend(half_life("attributionHalfLifeSeconds", secs));
+            campaign.attribution_half_life_secs = secs;
+        }
+        if let Some(secs) = self.attribution_min_secs {
+            problems.extend(minimum("attributionMinimumSeconds", secs));
+            campaign.attribution_min_secs = secs;
+        }
+        if let Some(list) = &self.attribution_sources {
+            problems.extend(sources(list));
+            campaign.attribution_sources = attribution::sources_text(list);
+        }
+        if let Some(secs) = self.click_wait_secs {
+            problems.extend(click_wait(secs));
+            campaign.click_wait_secs = secs;
+        }
+        problems
+    }
 }
 
-fn window(secs: i64) -> Option<Problem> {
-    range("attributionWindowSeconds", secs, 1, WINDOW_MAX_SECS)
+/// A window of attribution, also one that is only tried.
+pub(super) fn window(field: &str, secs: i64) -> Option<Problem> {
+    range(field, secs, 1, WINDOW_MAX_SECS)
+}
+
+/// A half-life, also one that is only tried.
+pub(super) fn half_life(field: &str, secs: i64) -> Option<Problem> {
+    range(field, secs, 1, HALF_LIFE_MAX_SECS)
+}
+
+/// A minimum time, also one that is only tried.
+pub(super) fn minimum(field: &str, secs: i64) -> Option<Problem> {
+    range(field, secs, 0, WINDOW_MAX_SECS)
+}
+
+fn click_wait(secs: i64) -> Option<Problem> {
+    range("clickWaitSeconds", secs, 0, CLICK_WAIT_MAX_SECS)
+}
+
+fn sources(list: &[TouchSource]) -> Option<Problem> {
+    const FIELD: &str = "attributionSources";
+    if list.is_empty() {
+        return Some(Problem::new(ProblemCode::Required, &[FIELD], "name at least one"));
+    }
+    let is_repeated = (1..list.len()).any(|end| list[..end].contains(&list[end]));
+    is_repeated.then(|| Problem::new(ProblemCode::AlreadyExists, &[FIELD], "name each once"))
 }
 
 fn hold(secs: i64) -> Option<Problem> {

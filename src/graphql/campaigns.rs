@@ -10,14 +10,17 @@ use super::{
     error::IntoGraphql,
     goals::Goal,
     ids,
-    kinds::{ApprovalMode, AttributionModel, CampaignStatus},
+    kinds::{ApprovalMode, AttributionModel, CampaignStatus, TouchSource},
     rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
 use crate::{
     auth::Permission,
     domain::{
-        campaign::{CampaignChange, CampaignFilter, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign},
+        attribution,
+        campaign::{
+            CampaignChange, CampaignFilter, DEFAULT_HALF_LIFE_SECS, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign,
+        },
         enrollment::EnrollmentFilter,
         problem::Problem,
         text,
@@ -70,6 +73,26 @@ impl Campaign {
     /// A click counts when 0 <= conversion - click <= window, in seconds.
     async fn attribution_window_seconds(&self) -> i64 {
         self.0.attribution_window_secs
+    }
+
+    /// In which a touch loses half its weight, under TIME_DECAY, in seconds.
+    async fn attribution_half_life_seconds(&self) -> i64 {
+        self.0.attribution_half_life_secs
+    }
+
+    /// A conversion that comes sooner after its last click is refused, in seconds; 0 refuses none.
+    async fn attribution_minimum_seconds(&self) -> i64 {
+        self.0.attribution_min_secs
+    }
+
+    /// Where the touches of a conversion are looked for, the first that has one decides; at most three.
+    async fn attribution_sources(&self) -> Vec<TouchSource> {
+        attribution::sources(&self.0.attribution_sources).into_iter().map(Into::into).collect()
+    }
+
+    /// How long a conversion waits for a click that is not there yet, in seconds; 0 refuses it at once.
+    async fn click_wait_seconds(&self) -> i64 {
+        self.0.click_wait_secs
     }
 
     /// Who decides that a conversion is good.
@@ -203,6 +226,18 @@ pub(super) struct CreateCampaignInput {
     /// A click counts when 0 <= conversion - click <= window. 1 second to 366 days; 30 days by default.
     #[graphql(default_with = "DEFAULT_WINDOW_SECS")]
     attribution_window_seconds: i64,
+    /// In which a touch loses half its weight, under TIME_DECAY. 1 second to 366 days; 7 days by default.
+    #[graphql(default_with = "DEFAULT_HALF_LIFE_SECS")]
+    attribution_half_life_seconds: i64,
+    /// A conversion that comes sooner after its last click is refused. 0 to 366 days; 0 by default.
+    #[graphql(default = 0)]
+    attribution_minimum_seconds: i64,
+    /// Where the touches of a conversion are looked for, the first that has one decides: each at most once. All three by
+    /// default, in the order of the enum.
+    attribution_sources: Option<Vec<TouchSource>>,
+    /// How long a conversion waits for a click that is not there yet. 0 to 30 days; 0, the default, refuses it at once.
+    #[graphql(default = 0)]
+    click_wait_seconds: i64,
     /// Who decides that a conversion is good.
     #[graphql(default_with = "tributary_entity::kinds::ApprovalMode::Manual.into()")]
     approval: ApprovalMode,
@@ -222,6 +257,13 @@ impl CreateCampaignInput {
             destination_url: self.destination_url.0,
             attribution_model: self.attribution_model.into(),
             attribution_window_secs: self.attribution_window_seconds,
+            attribution_half_life_secs: self.attribution_half_life_seconds,
+            attribution_min_secs: self.attribution_minimum_seconds,
+            attribution_sources: match self.attribution_sources {
+                Some(sources) => sources.into_iter().map(Into::into).collect(),
+                None => attribution::DEFAULT_SOURCES.to_vec(),
+            },
+            click_wait_secs: self.click_wait_seconds,
             approval: self.approval.into(),
             hold_secs: self.hold_seconds,
             is_public: self.is_public,
@@ -240,8 +282,19 @@ pub(super) struct UpdateCampaignInput {
     name: Option<String>,
     /// Where its links lead.
     destination_url: Option<Url>,
-    /// Holds for conversions from now on.
+    /// Holds for conversions from now on, as all that follows here about attribution; `attributionPreview` tells what it
+    /// would have made of earlier ones.
+    attribution_model: Option<AttributionModel>,
+    /// 1 second to 366 days.
     attribution_window_seconds: Option<i64>,
+    /// 1 second to 366 days.
+    attribution_half_life_seconds: Option<i64>,
+    /// 0 to 366 days.
+    attribution_minimum_seconds: Option<i64>,
+    /// Where the touches of a conversion are looked for, the first that has one decides: at least one, each at most once.
+    attribution_sources: Option<Vec<TouchSource>>,
+    /// How long a conversion waits for a click that is not there yet. 0 to 30 days.
+    click_wait_seconds: Option<i64>,
     /// Holds for conversions from now on.
     approval: Option<ApprovalMode>,
     /// Holds for approvals from now on.
@@ -298,7 +351,12 @@ impl CampaignMutation {
             let change = CampaignChange {
                 name: input.name,
                 destination_url: input.destination_url.map(|url| url.0),
+                attribution_model: input.attribution_model.map(Into::into),
                 attribution_window_secs: input.attribution_window_seconds,
+                attribution_half_life_secs: input.attribution_half_life_seconds,
+                attribution_min_secs: input.attribution_minimum_seconds,
+                attribution_sources: input.attribution_sources.map(|list| list.into_iter().map(Into::into).collect()),
+                click_wait_secs: input.click_wait_seconds,
                 approval: input.approval.map(Into::into),
                 hold_secs: input.hold_seconds,
                 is_public: input.is_public,
