@@ -35,6 +35,8 @@ permissions! {
     ReadLinks,
     ManageLinks,
     ReadClicks,
+    /// From which networks visitors came.
+    ReadVisitors,
     RecordClicks,
     ReadConversions,
     RecordConversions,
@@ -80,8 +82,8 @@ impl PermissionSet {
 use Permission::{
     ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageLinks, ManagePayouts,
     ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions,
-    ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors,
+    RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -91,6 +93,7 @@ const READ: PermissionSet = PermissionSet::of(&[
     ReadAffiliates,
     ReadLinks,
     ReadClicks,
+    ReadVisitors,
     ReadConversions,
     ReadCommissions,
     ReadEarnings,
@@ -176,6 +179,7 @@ mod tests {
             ManageUsers,
             ManageApiKeys,
             ReadRules,
+            ReadVisitors,
             RecordConversions,
             ReviewConversions,
             ReadLedger,
