@@ -16,6 +16,7 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod m20261120_13_link_directory;
 mod m20261120_1_tenancy;
 mod m20261120_2_programme;
 mod m20261120_3_tracking;
@@ -23,7 +24,6 @@ mod m20261120_4_ledger;
 mod m20261120_5_rollups;
 mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
-mod m20261120_13_link_directory;
 pub mod protect;
 
 /// All steps in order.

@@ -147,9 +147,7 @@ impl Redirects {
                 countries: countries.flatten(),
                 devices: self.devices.as_deref().and_then(own_devices),
             }),
-            (hosts, url, countries) => {
-                Err(hosts.err().into_iter().chain(url.err()).chain(countries.err()).collect())
-            }
+            (hosts, url, countries) => Err(hosts.err().into_iter().chain(url.err()).chain(countries.err()).collect()),
         }
     }
 

@@ -108,7 +108,10 @@ mod tests {
     fn parameters_of_others_become_labels() {
         for (query, labels_of) in [
             ("sub1=a&sub10=b", &[("sub1", "a"), ("sub10", "b")][..]),
-            ("aff_sub=a&aff_sub2=b&aff_sub5=c&aff_click_id=d", &[("sub1", "a"), ("sub10", "d"), ("sub2", "b"), ("sub5", "c")]),
+            (
+                "aff_sub=a&aff_sub2=b&aff_sub5=c&aff_click_id=d",
+                &[("sub1", "a"), ("sub10", "d"), ("sub2", "b"), ("sub5", "c")],
+            ),
             ("sub1=a&_ef_transaction_id=t", &[("sub1", "a"), ("sub10", "t")]),
             ("externalid=e&var1=a&var9=b", &[("sub1", "a"), ("sub10", "e"), ("sub9", "b")]),
             ("cid=c&var10=own", &[("sub10", "own")]),

@@ -302,9 +302,7 @@ pub fn deep_link(hosts: &[String], to: &str, click_id: ClickId) -> Option<String
 
 fn matches(pattern: &str, host: &str) -> bool {
     match pattern.strip_prefix("*.") {
-        Some(parent) => {
-            host.strip_suffix(parent).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
-        }
+        Some(parent) => host.strip_suffix(parent).is_some_and(|below| below.len() > 1 && below.ends_with('.')),
         None => pattern == host,
     }
 }

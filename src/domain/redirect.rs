@@ -111,7 +111,10 @@ impl Route {
             return nowhere_or(&self.fallback, Way::Fallback);
         }
         let Some(to) = &query.to else {
-            return nowhere_or(&self.destination, |location| Way::Destination { location, deep_link: DeepLink::Absent });
+            return nowhere_or(&self.destination, |location| Way::Destination {
+                location,
+                deep_link: DeepLink::Absent,
+            });
         };
         match destination::deep_link(&self.deep_link_hosts, to, click_id) {
             Some(location) => Way::Destination { location, deep_link: DeepLink::Followed },

@@ -101,7 +101,9 @@ pub fn http_url(field: &[&str], text: &str) -> Result<String, Problem> {
     if read.host_str().is_some_and(|read| host.eq_ignore_ascii_case(read)) {
         Ok(text)
     } else {
-        invalid("browsers read another host than is written; write it in ASCII (`xn--..`), an address in its plain form")
+        invalid(
+            "browsers read another host than is written; write it in ASCII (`xn--..`), an address in its plain form",
+        )
     }
 }
 

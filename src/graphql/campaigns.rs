@@ -354,8 +354,7 @@ impl CampaignMutation {
                     deep_link_hosts: change(input.deep_link_hosts),
                     fallback_url: change(input.fallback_url).map(|url| url.0),
                     countries: change(input.countries),
-                    devices: change(input.devices)
-                        .map(|devices| devices.into_iter().map(Into::into).collect()),
+                    devices: change(input.devices).map(|devices| devices.into_iter().map(Into::into).collect()),
                 },
             };
             services::campaigns::update(services, viewer, input.idempotency_key.as_deref(), id, change).await

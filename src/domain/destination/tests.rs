@@ -90,7 +90,8 @@ fn values_are_encoded_and_missing_ones_are_nothing() {
 
 #[test]
 fn value_that_looks_like_a_macro_is_text() {
-    let out = expand("https://shop.example/?a={sub1}&b={sub2}&c={click_id}", &[("sub1", "{sub2}"), ("sub2", "{click_id}")]);
+    let out =
+        expand("https://shop.example/?a={sub1}&b={sub2}&c={click_id}", &[("sub1", "{sub2}"), ("sub2", "{click_id}")]);
     assert_eq!(out, format!("https://shop.example/?a=%7Bsub2%7D&b=%7Bclick_id%7D&c={CLICK}"));
 }
 
@@ -131,8 +132,23 @@ fn hosts_are_plain_names() {
     let kept = hosts(&["h"], &good).expect("good");
     assert_eq!(kept, ["shop.example", "*.shop.example", "xn--bcher-kva.example", "shop.example"]);
     for text in [
-        "", "*", "*.", "example", "*.com.", "shop.example.", "https://shop.example", "shop.example:80", "shop.example/x",
-        "a@shop.example", "127.0.0.1", "0x7f.1", "[::1]", "bücher.example", "shop%2eexample", "*.*.example", "a b.example",
+        "",
+        "*",
+        "*.",
+        "example",
+        "*.com.",
+        "shop.example.",
+        "https://shop.example",
+        "shop.example:80",
+        "shop.example/x",
+        "a@shop.example",
+        "127.0.0.1",
+        "0x7f.1",
+        "[::1]",
+        "bücher.example",
+        "shop%2eexample",
+        "*.*.example",
+        "a b.example",
         "shop。example",
     ] {
         assert!(hosts(&["h"], &[text.to_owned()]).is_err(), "{text}");
@@ -189,15 +205,26 @@ fn templates() -> impl Strategy<Value = String> {
         "[a-z/?#&=:@.%é;,+]{0,6}",
     ];
     let host = select(vec!["https://shop.example", "http://a.b.example:8080", "https://xn--bcher-kva.example"]);
-    (host, select(vec!["", "/", "?", "#"]), proptest::collection::vec(piece, 0..8))
-        .prop_map(|(host, begin, pieces)| format!("{host}{begin}{}", if begin.is_empty() { String::new() } else { pieces.concat() }))
+    (host, select(vec!["", "/", "?", "#"]), proptest::collection::vec(piece, 0..8)).prop_map(|(host, begin, pieces)| {
+        format!("{host}{begin}{}", if begin.is_empty() { String::new() } else { pieces.concat() })
+    })
 }
 
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
-        select(vec!["@evil.example", "//evil.example", "\\evil.example", "\r\nlocation: x", "{sub1}", "..", "%0d%0a", "\u{0}", "\u{202e}"])
-            .prop_map(str::to_owned),
+        select(vec![
+            "@evil.example",
+            "//evil.example",
+            "\\evil.example",
+            "\r\nlocation: x",
+            "{sub1}",
+            "..",
+            "%0d%0a",
+            "\u{0}",
+            "\u{202e}"
+        ])
+        .prop_map(str::to_owned),
     ]
 }
 

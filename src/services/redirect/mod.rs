@@ -178,9 +178,7 @@ async fn send_on(
             is_fallback: false,
             deep_link_refused: deep_link == DeepLink::Refused,
         },
-        Way::Fallback(location) => {
-            Departure::To { location, set_cookie, is_fallback: true, deep_link_refused: false }
-        }
+        Way::Fallback(location) => Departure::To { location, set_cookie, is_fallback: true, deep_link_refused: false },
         Way::Nowhere => Departure::Closed,
     }
 }
