@@ -36,6 +36,7 @@ use crate::{
         documents::{self, Documents, TrustError},
         feed::Feeds,
         ingest::Lanes,
+        redirect::Redirects,
         visitors::Visitors,
     },
     store::{
@@ -145,6 +146,7 @@ impl App {
         let services = Services {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
+            redirects: Redirects::new(db.clone(), feeds.clone(), &secret, settings.link_cache_entries),
             feeds,
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),

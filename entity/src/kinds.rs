@@ -173,6 +173,16 @@ text_enums! {
         AffiliateNotActive = "AFFILIATE_NOT_ACTIVE",
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         LinkDisabled = "LINK_DISABLED",
+        /// A HEAD request, which asks where the link leads and goes nowhere.
+        Head = "HEAD",
+        /// Fetched ahead by a browser, perhaps never shown.
+        Prefetch = "PREFETCH",
+        /// A program, not a person.
+        Bot = "BOT",
+        /// From a country that the campaign does not take.
+        CountryNotAllowed = "COUNTRY_NOT_ALLOWED",
+        /// With a device that the campaign does not take.
+        DeviceNotAllowed = "DEVICE_NOT_ALLOWED",
     }
 
     /// What a visitor used.

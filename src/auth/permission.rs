@@ -35,6 +35,8 @@ permissions! {
     ReadLinks,
     ManageLinks,
     ReadClicks,
+    /// From which networks visitors came.
+    ReadVisitors,
     RecordClicks,
     ReadConversions,
     RecordConversions,
@@ -83,7 +85,7 @@ use Permission::{
     ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageDestinations, ManageLinks,
     ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions,
     ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers,
-    RecordClicks, RecordConversions, ReviewConversions,
+    ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -93,6 +95,7 @@ const READ: PermissionSet = PermissionSet::of(&[
     ReadAffiliates,
     ReadLinks,
     ReadClicks,
+    ReadVisitors,
     ReadConversions,
     ReadCommissions,
     ReadEarnings,
@@ -179,6 +182,7 @@ mod tests {
             ManageUsers,
             ManageApiKeys,
             ReadRules,
+            ReadVisitors,
             RecordConversions,
             ReviewConversions,
             ReadLedger,

@@ -1,16 +1,17 @@
 //! Campaigns.
 
-use async_graphql::{Context, Description, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Object, Result};
 use tributary_entity::{campaign, ids::CampaignId};
 
 use super::{
+    change::change,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
     enrollments::{self, Enrollment},
     error::IntoGraphql,
     goals::Goal,
     ids,
-    kinds::{ApprovalMode, AttributionModel, CampaignStatus, TouchSource},
+    kinds::{ApprovalMode, AttributionModel, CampaignStatus, Device, TouchSource},
     rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
@@ -19,7 +20,8 @@ use crate::{
     domain::{
         attribution,
         campaign::{
-            CampaignChange, CampaignFilter, DEFAULT_HALF_LIFE_SECS, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign,
+            self as settings, CampaignChange, CampaignFilter, DEFAULT_HALF_LIFE_SECS, DEFAULT_HOLD_SECS,
+            DEFAULT_WINDOW_SECS, NewCampaign, Redirects, RedirectsChange,
         },
         enrollment::EnrollmentFilter,
         problem::Problem,
@@ -108,6 +110,26 @@ impl Campaign {
     /// Whether any affiliate sees it and may apply.
     async fn is_public(&self) -> bool {
         self.0.is_public
+    }
+
+    /// Hosts that its links' `to` parameter may lead to: `shop.example`, or `*.shop.example` for all below it.
+    async fn deep_link_hosts(&self) -> Vec<String> {
+        settings::deep_link_hosts(&self.0).unwrap_or_default()
+    }
+
+    /// Where its links lead those whom it does not take; null when they are told that there is nothing.
+    async fn fallback_url(&self) -> Option<Url> {
+        self.0.fallback_url.clone().map(Url)
+    }
+
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2; null when it takes all.
+    async fn countries(&self) -> Option<Vec<String>> {
+        settings::countries(&self.0)
+    }
+
+    /// The devices that it takes visitors with; null when it takes all.
+    async fn devices(&self) -> Option<Vec<Device>> {
+        settings::devices(&self.0).map(|devices| devices.into_iter().map(Into::into).collect())
     }
 
     /// When it was made.
@@ -247,6 +269,16 @@ pub(super) struct CreateCampaignInput {
     /// Whether any affiliate sees it and may apply.
     #[graphql(default = false)]
     is_public: bool,
+    /// Hosts that its links' `to` parameter may lead to: `shop.example`, or `*.shop.example` for all below it; at most 100.
+    deep_link_hosts: Option<Vec<String>>,
+    /// Where its links lead those whom it does not take: it is paused, or does not take their country or device. May hold
+    /// macros, as `destinationUrl`.
+    fallback_url: Option<Url>,
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2; all if absent. Who comes from nobody knows where
+    /// is taken.
+    countries: Option<Vec<String>>,
+    /// The devices that it takes visitors with; all if absent. Who comes with an unknown one is taken.
+    devices: Option<Vec<Device>>,
 }
 
 impl CreateCampaignInput {
@@ -267,6 +299,12 @@ impl CreateCampaignInput {
             approval: self.approval.into(),
             hold_secs: self.hold_seconds,
             is_public: self.is_public,
+            redirects: Redirects {
+                deep_link_hosts: self.deep_link_hosts,
+                fallback_url: self.fallback_url.map(|url| url.0),
+                countries: self.countries,
+                devices: self.devices.map(|devices| devices.into_iter().map(Into::into).collect()),
+            },
         })
     }
 }
@@ -301,6 +339,14 @@ pub(super) struct UpdateCampaignInput {
     hold_seconds: Option<i64>,
     /// Whether any affiliate sees it and may apply.
     is_public: Option<bool>,
+    /// Hosts that its links' `to` parameter may lead to; null allows none.
+    deep_link_hosts: MaybeUndefined<Vec<String>>,
+    /// Where its links lead those whom it does not take; null has them told that there is nothing.
+    fallback_url: MaybeUndefined<Url>,
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2; null takes all.
+    countries: MaybeUndefined<Vec<String>>,
+    /// The devices that it takes visitors with; null takes all.
+    devices: MaybeUndefined<Vec<Device>>,
 }
 
 /// Names a campaign whose state is to change.
@@ -360,6 +406,12 @@ impl CampaignMutation {
                 approval: input.approval.map(Into::into),
                 hold_secs: input.hold_seconds,
                 is_public: input.is_public,
+                redirects: RedirectsChange {
+                    deep_link_hosts: change(input.deep_link_hosts),
+                    fallback_url: change(input.fallback_url).map(|url| url.0),
+                    countries: change(input.countries),
+                    devices: change(input.devices).map(|devices| devices.into_iter().map(Into::into).collect()),
+                },
             };
             services::campaigns::update(services, viewer, input.idempotency_key.as_deref(), id, change).await
         };

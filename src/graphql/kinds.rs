@@ -157,6 +157,30 @@ pub(super) enum ClickInvalidReason {
     EnrollmentNotApproved,
     /// The link was disabled.
     LinkDisabled,
+    /// A HEAD request, which asks where the link leads and goes nowhere.
+    Head,
+    /// Fetched ahead by a browser, perhaps never shown.
+    Prefetch,
+    /// A program, not a person.
+    Bot,
+    /// From a country that the campaign does not take.
+    CountryNotAllowed,
+    /// With a device that the campaign does not take.
+    DeviceNotAllowed,
+}
+
+/// What a visitor used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::Device")]
+pub(super) enum Device {
+    /// A computer with a screen and keys.
+    Desktop,
+    /// A telephone.
+    Mobile,
+    /// A tablet.
+    Tablet,
+    /// A television, console, watch or anything else that is recognised.
+    Other,
 }
 
 /// Where a conversion stands.

@@ -93,6 +93,8 @@ pub(super) enum Permission {
     ManageLinks,
     /// Read clicks.
     ReadClicks,
+    /// From which networks visitors came.
+    ReadVisitors,
     /// Record clicks.
     RecordClicks,
     /// Read conversions.

@@ -37,6 +37,7 @@ pub async fn create(
         return Ok(Outcome::replayed(existing(&tx, CampaignId::from_uuid(id)).await?));
     }
     let now = services.now();
+    let [deep_link_hosts, countries, devices] = input.redirects.columns();
     let row = campaign::Model {
         tenant_id: viewer.scope.tenant_id(),
         id,
@@ -50,10 +51,10 @@ pub async fn create(
         attribution_min_secs: input.attribution_min_secs,
         attribution_sources: attribution::sources_text(&input.attribution_sources),
         click_wait_secs: input.click_wait_secs,
-        deep_link_hosts: None,
-        fallback_url: None,
-        countries: None,
-        devices: None,
+        deep_link_hosts,
+        fallback_url: input.redirects.fallback_url,
+        countries,
+        devices,
         approval: input.approval,
         hold_secs: input.hold_secs,
         is_public: input.is_public,

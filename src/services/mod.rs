@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod links;
 pub mod payout_destinations;
 pub mod payouts;
+pub mod redirect;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
@@ -86,6 +87,7 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub redirects: redirect::Redirects,
     pub visitors: visitors::Visitors,
 }
 
@@ -110,9 +112,10 @@ impl Services {
         Ok(())
     }
 
-    /// Tells what a commit of a tenant did: this node's credentials at once, and the bus.
+    /// Tells what a commit of a tenant did: this node's credentials and links at once, and the bus.
     fn announce(&self, tenant_id: TenantId, committed: Committed) {
         self.access.heed(&committed.events);
+        self.redirects.heed(tenant_id, &committed.events);
         if let Some(batch) = EventBatch::of(tenant_id, committed) {
             self.bus.publish(batch);
         }

@@ -35,6 +35,8 @@ mod payouts;
 mod permissions;
 mod persisted;
 mod readme;
+mod redirect;
+mod redirect_cache;
 mod resume;
 mod review;
 mod rules;
