@@ -273,7 +273,9 @@ fn host(field: &[&str], text: &str) -> Result<String, Problem> {
     let name = pattern.strip_prefix("*.").unwrap_or(&pattern);
     // As written and as read alike: no scheme, port or path, and nothing that browsers would take for another name.
     match Host::parse(name) {
-        Ok(Host::Domain(read)) if read == name && name.contains('.') && !name.ends_with('.') => Ok(pattern),
+        Ok(Host::Domain(read)) if read == name && name.contains('.') && !name.contains('*') && !name.ends_with('.') => {
+            Ok(pattern)
+        }
         _ => Err(Problem::new(
             ProblemCode::InvalidText,
             field,
