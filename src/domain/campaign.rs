@@ -206,9 +206,9 @@ fn sources(list: &[TouchSource]) -> Option<Problem> {
 
 impl Redirects {
     fn check(&self) -> Result<Self, Vec<Problem>> {
-        let hosts = self.deep_link_hosts.as_ref().map(own_hosts).transpose();
-        let url = self.fallback_url.as_ref().map(own_fallback).transpose();
-        let countries = self.countries.as_ref().map(own_countries).transpose();
+        let hosts = self.deep_link_hosts.as_deref().map(own_hosts).transpose();
+        let url = self.fallback_url.as_deref().map(own_fallback).transpose();
+        let countries = self.countries.as_deref().map(own_countries).transpose();
         match (hosts, url, countries) {
             (Ok(deep_link_hosts), Ok(fallback_url), Ok(countries)) => Ok(Self {
                 deep_link_hosts: deep_link_hosts.flatten(),
@@ -228,9 +228,9 @@ impl Redirects {
 
 impl RedirectsChange {
     fn apply(&self, campaign: &mut campaign::Model) -> Vec<Problem> {
-        let hosts = self.deep_link_hosts.check(own_hosts);
-        let url = self.fallback_url.check(own_fallback);
-        let countries = self.countries.check(own_countries);
+        let hosts = self.deep_link_hosts.check(|hosts| own_hosts(hosts));
+        let url = self.fallback_url.check(|url| own_fallback(url));
+        let countries = self.countries.check(|countries| own_countries(countries));
         let devices = self.devices.check(|devices| Ok::<_, Problem>(own_devices(devices)));
         match (hosts, url, countries, devices) {
             (Ok(hosts), Ok(url), Ok(countries), Ok(devices)) => {
@@ -250,16 +250,16 @@ impl RedirectsChange {
 
 // An empty list is no list: a campaign that takes nobody is paused.
 
-fn own_hosts(hosts: &Vec<String>) -> Result<Option<Vec<String>>, Problem> {
+fn own_hosts(hosts: &[String]) -> Result<Option<Vec<String>>, Problem> {
     let hosts = distinct(destination::hosts(&["deepLinkHosts"], hosts)?);
     Ok((!hosts.is_empty()).then_some(hosts))
 }
 
-fn own_fallback(url: &String) -> Result<Option<String>, Problem> {
+fn own_fallback(url: &str) -> Result<Option<String>, Problem> {
     destination::check(&["fallbackUrl"], url).map(Some)
 }
 
-fn own_countries(countries: &Vec<String>) -> Result<Option<Vec<String>>, Problem> {
+fn own_countries(countries: &[String]) -> Result<Option<Vec<String>>, Problem> {
     let known = countries.iter().map(|text| {
         countries::parse(text).map(str::to_owned).ok_or_else(|| {
             let message = format!("`{text}` is no country; write a code of ISO 3166-1, such as `DE`");

@@ -70,8 +70,8 @@ impl ClickQuery {
             match meaning(&name) {
                 None => {}
                 Some(Meaning::Sub(sub)) => {
-                    if !read.labels.contains_key(sub) {
-                        read.labels.extend(short().map(|value| (sub.to_owned(), value)));
+                    if let Some(value) = short() {
+                        read.labels.entry(sub.to_owned()).or_insert(value);
                     }
                 }
                 Some(Meaning::OwnClickId) => own_click_id = own_click_id.or_else(short),

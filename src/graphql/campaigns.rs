@@ -112,7 +112,7 @@ impl Campaign {
         self.0.is_public
     }
 
-    /// Hosts that its links' `to` parameter may lead to: `shop.example`, or `*.shop.example` for all below it.
+    /// Hosts that its links' `to` parameter may lead to: `shop.example`, or `*.shop.example` for all below it; at most 100.
     async fn deep_link_hosts(&self) -> Vec<String> {
         settings::deep_link_hosts(&self.0).unwrap_or_default()
     }
@@ -122,12 +122,12 @@ impl Campaign {
         self.0.fallback_url.clone().map(Url)
     }
 
-    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2; null when it takes all.
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2: at most 249. Null when it takes all.
     async fn countries(&self) -> Option<Vec<String>> {
         settings::countries(&self.0)
     }
 
-    /// The devices that it takes visitors with; null when it takes all.
+    /// The devices that it takes visitors with: at most one of each. Null when it takes all.
     async fn devices(&self) -> Option<Vec<Device>> {
         settings::devices(&self.0).map(|devices| devices.into_iter().map(Into::into).collect())
     }

@@ -126,7 +126,8 @@ pub async fn follow(services: &Services, arrival: &Arrival<'_>) -> Departure {
         Ok(Some(known)) => known,
         Ok(None) => return Departure::Unknown,
         Err(error) => {
-            tracing::warn!(%error, "a link cannot be read");
+            // Its metric counts these; in an outage they are as many as visitors.
+            tracing::debug!(%error, "a link cannot be read");
             return Departure::Unavailable;
         }
     };

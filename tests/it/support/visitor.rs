@@ -8,6 +8,9 @@ use url::Url;
 
 use super::Client;
 
+/// As a person's browser calls itself.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0";
+
 /// Asks for tracking links of a node.
 #[derive(Clone)]
 pub struct Visitor {
@@ -26,8 +29,8 @@ pub struct Answer {
 impl Visitor {
     pub fn new(url: &str) -> Self {
         tributary::app::choose_tls();
-        let http = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client");
-        Self { http, url: url.to_owned() }
+        let http = reqwest::Client::builder().user_agent(BROWSER).redirect(Policy::none()).build();
+        Self { http: http.expect("a client"), url: url.to_owned() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
