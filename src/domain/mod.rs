@@ -25,6 +25,7 @@ pub mod log;
 pub mod page;
 pub mod payout;
 pub mod problem;
+pub mod reattribution;
 pub mod report;
 pub mod rule;
 pub mod tenancy;

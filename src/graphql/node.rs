@@ -6,12 +6,13 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId, PayoutBatchId, PayoutId,
+    AffiliateId, AttributionRunId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId,
+    GoalId, JournalId, LinkId, PayoutBatchId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
+    attribution::AttributionRun,
     campaigns::Campaign,
     clicks::Click,
     commissions::Commission,
@@ -79,6 +80,7 @@ nodes! {
     Journal, JournalId, ReadLedger, journal;
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
+    AttributionRun, AttributionRunId, ReadAttribution, attribution_run;
 }
 
 #[derive(Default)]
