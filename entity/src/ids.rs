@@ -129,6 +129,8 @@ typed_ids! {
     CouponId = "cpn";
     /// One recorded action of a customer.
     ConversionId = "cnv";
+    /// A run that credits recorded conversions anew.
+    AttributionRunId = "run";
     /// What one affiliate earns from one conversion.
     CommissionId = "com";
     /// One payment to one affiliate in one currency.

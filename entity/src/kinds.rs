@@ -275,6 +275,18 @@ text_enums! {
         /// Failed, or cancelled after it was initiated.
         PayoutFailed = "PAYOUT_FAILED",
         PayoutReturned = "PAYOUT_RETURNED",
+        /// An attribution run changed what affiliates earn from an approved conversion.
+        Adjustment = "ADJUSTMENT",
+    }
+
+    AttributionRunStatus {
+        /// Asked for.
+        Queued = "QUEUED",
+        Running = "RUNNING",
+        /// All of its conversions were looked at.
+        Done = "DONE",
+        /// Given up at a fault; what was done stays.
+        Failed = "FAILED",
     }
 
     PayoutBatchStatus {
@@ -332,6 +344,8 @@ text_enums! {
         ConversionRecorded = "CONVERSION_RECORDED",
         ConversionApproved = "CONVERSION_APPROVED",
         ConversionRejected = "CONVERSION_REJECTED",
+        /// An attribution run credited it anew.
+        ConversionReattributed = "CONVERSION_REATTRIBUTED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
         CampaignChanged = "CAMPAIGN_CHANGED",
@@ -348,11 +362,15 @@ text_enums! {
         TenantChanged = "TENANT_CHANGED",
         /// A payout was drafted or moved to another state.
         PayoutChanged = "PAYOUT_CHANGED",
+        /// An attribution run was asked for, went on, or came to its end.
+        AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
     }
 
     /// What the outbox asks to be done.
     OutboxKind {
         /// Release every commission of the tenant whose hold is over.
         ReleaseHolds = "RELEASE_HOLDS",
+        /// Credit the next conversions of an attribution run anew.
+        ApplyAttribution = "APPLY_ATTRIBUTION",
     }
 }

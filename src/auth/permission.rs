@@ -45,6 +45,10 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    /// What another attribution would pay, and what runs did.
+    ReadAttribution,
+    /// Post what another attribution pays.
+    ApplyAttribution,
     ReadPayouts,
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
@@ -82,10 +86,10 @@ impl PermissionSet {
 }
 
 use Permission::{
-    ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageDestinations, ManageLinks,
-    ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions,
-    ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers,
-    ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
+    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
+    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
+    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -100,11 +104,13 @@ const READ: PermissionSet = PermissionSet::of(&[
     ReadCommissions,
     ReadEarnings,
     ReadReports,
+    ReadAttribution,
 ]);
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
-/// No key opens these: what leaves the house is decided by people.
-const PAY: PermissionSet = PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations]);
+/// No key opens these: what leaves the house, and who gets it, is decided by people.
+const PAY: PermissionSet =
+    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations, ApplyAttribution]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
@@ -186,6 +192,8 @@ mod tests {
             RecordConversions,
             ReviewConversions,
             ReadLedger,
+            ReadAttribution,
+            ApplyAttribution,
             ManagePayouts,
             ApprovePayouts,
         ] {

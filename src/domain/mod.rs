@@ -30,6 +30,7 @@ pub mod page;
 pub mod payout;
 pub mod payout_destination;
 pub mod problem;
+pub mod reattribution;
 pub mod redirect;
 pub mod report;
 pub mod rule;

@@ -47,6 +47,8 @@ pub struct Statement {
     pub opening: Money,
     /// Commissions of approved conversions.
     pub earned: Money,
+    /// What was posted by hand or by another attribution; negative where it was taken back.
+    pub adjusted: Money,
     /// What left for payouts, less what came back of them.
     pub paid: Money,
     pub closing: Money,
@@ -55,7 +57,7 @@ pub struct Statement {
 impl Statement {
     /// From the balance before the period and the sums inside it. None when a sum is past what can be held.
     pub fn of(currency: Currency, opening_minor: i64, sums: &[KindSum]) -> Option<Self> {
-        let (mut earned, mut paid, mut closing) = (0_i64, 0_i64, opening_minor);
+        let (mut earned, mut adjusted, mut paid, mut closing) = (0_i64, 0_i64, 0_i64, opening_minor);
         for KindSum { kind, amount_minor } in sums {
             closing = closing.checked_add(*amount_minor)?;
             match kind {
@@ -63,6 +65,7 @@ impl Statement {
                 JournalKind::ConversionApproved | JournalKind::HoldReleased => {
                     earned = earned.checked_add(*amount_minor)?;
                 }
+                JournalKind::Adjustment => adjusted = adjusted.checked_add(*amount_minor)?,
                 JournalKind::PayoutInitiated
                 | JournalKind::PayoutSettled
                 | JournalKind::PayoutFailed
@@ -70,7 +73,13 @@ impl Statement {
             }
         }
         let money = |amount_minor| Money::new(amount_minor, currency);
-        Some(Self { opening: money(opening_minor), earned: money(earned), paid: money(paid), closing: money(closing) })
+        Some(Self {
+            opening: money(opening_minor),
+            earned: money(earned),
+            adjusted: money(adjusted),
+            paid: money(paid),
+            closing: money(closing),
+        })
     }
 }
 
@@ -88,6 +97,7 @@ mod tests {
         let sums = [
             sum(JournalKind::ConversionApproved, 1_470),
             sum(JournalKind::HoldReleased, 0),
+            sum(JournalKind::Adjustment, -70),
             sum(JournalKind::PayoutInitiated, -900),
             sum(JournalKind::PayoutReturned, 400),
         ];
@@ -95,8 +105,9 @@ mod tests {
         let minor = |money: Money| money.amount_minor;
         assert_eq!(minor(statement.opening), 100);
         assert_eq!(minor(statement.earned), 1_470);
+        assert_eq!(minor(statement.adjusted), -70);
         assert_eq!(minor(statement.paid), 500);
-        assert_eq!(minor(statement.closing), 1_070);
+        assert_eq!(minor(statement.closing), 1_000);
         assert_eq!(Statement::of(eur, i64::MAX, &sums), None);
     }
 

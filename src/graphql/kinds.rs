@@ -307,6 +307,23 @@ pub(super) enum JournalKind {
     PayoutFailed,
     /// A paid payout came back: cash back to available, debts netted first.
     PayoutReturned,
+    /// An attribution run changed what affiliates earn from an approved conversion: adjustment expense to the account
+    /// that holds the commission, or back.
+    Adjustment,
+}
+
+/// Where an attribution run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::AttributionRunStatus")]
+pub(super) enum AttributionRunStatus {
+    /// Asked for.
+    Queued,
+    /// Looks at its conversions.
+    Running,
+    /// Has looked at all of them.
+    Done,
+    /// Given up at a fault. What was done stays, and the same again goes on from there.
+    Failed,
 }
 
 /// Where a payout batch stands.

@@ -10,6 +10,7 @@ mod payload;
 
 mod affiliates;
 mod api_keys;
+mod attribution;
 mod campaigns;
 mod change;
 mod clicks;
@@ -71,6 +72,7 @@ pub struct Query(
     payouts::PayoutQuery,
     payout_destinations::PayoutDestinationQuery,
     reports::ReportQuery,
+    attribution::AttributionQuery,
     events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
@@ -92,12 +94,18 @@ pub struct Mutation(
     conversions::ConversionMutation,
     payouts::PayoutMutation,
     payout_destinations::PayoutDestinationMutation,
+    attribution::AttributionMutation,
     viewer::TenantMutation,
 );
 
 /// Watch.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(subscriptions::FeedSubscription, events::EventSubscription, dashboard::DashboardSubscription);
+pub struct Subscription(
+    subscriptions::FeedSubscription,
+    events::EventSubscription,
+    dashboard::DashboardSubscription,
+    attribution::AttributionSubscription,
+);
 
 /// The whole schema.
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
@@ -117,6 +125,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         )
         .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
+        .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

@@ -6,12 +6,13 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+    AffiliateId, AttributionRunId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId,
+    GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
+    attribution::AttributionRun,
     campaigns::Campaign,
     clicks::Click,
     commissions::Commission,
@@ -81,6 +82,7 @@ nodes! {
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
     PayoutDestination, PayoutDestinationId, ReadPayouts, payout_destination;
+    AttributionRun, AttributionRunId, ReadAttribution, attribution_run;
 }
 
 #[derive(Default)]

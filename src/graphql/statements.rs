@@ -13,7 +13,7 @@ use super::{
 use crate::{auth::Permission, domain::statement::Period, services};
 
 /// How an affiliate's balance came from one moment to another, as the ledger has it. The balance is pending and available
-/// earnings less debt; `opening + earned - paid = closing`, to the minor unit.
+/// earnings less debt; `opening + earned + adjusted - paid = closing`, to the minor unit.
 #[derive(SimpleObject)]
 pub(super) struct Statement {
     /// Whose.
@@ -28,6 +28,8 @@ pub(super) struct Statement {
     opening: Money,
     /// Commissions of conversions that were approved in the period.
     earned: Money,
+    /// What was adjusted in the period, such as by another attribution; negative where it was taken back.
+    adjusted: Money,
     /// What left for payouts in the period, less what came back of payouts that failed, were cancelled or returned.
     paid: Money,
     /// The balance at the end; negative for a debt.
@@ -61,6 +63,7 @@ impl StatementQuery {
             until,
             opening: statement.opening.into(),
             earned: statement.earned.into(),
+            adjusted: statement.adjusted.into(),
             paid: statement.paid.into(),
             closing: statement.closing.into(),
         }))

@@ -111,6 +111,10 @@ pub(super) enum Permission {
     ReadReports,
     /// Read journals, accounts and the trial balance.
     ReadLedger,
+    /// See what another attribution would pay, and what attribution runs did.
+    ReadAttribution,
+    /// Post what another attribution pays.
+    ApplyAttribution,
     /// Read payouts.
     ReadPayouts,
     /// Draft and submit payout batches, read them, and tell what became of their payouts.

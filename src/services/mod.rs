@@ -7,6 +7,7 @@
 pub mod access;
 pub mod affiliates;
 pub mod api_keys;
+pub mod attribution;
 pub mod budgets;
 pub mod campaigns;
 pub mod clicks;

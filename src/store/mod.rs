@@ -5,6 +5,7 @@
 
 pub mod affiliates;
 pub mod api_keys;
+pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;

@@ -6,6 +6,8 @@ mod support;
 mod access;
 mod accounts;
 mod architecture;
+mod attribution;
+mod attribution_runs;
 mod budget;
 mod campaigns;
 mod cli;
