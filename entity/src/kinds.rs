@@ -173,6 +173,42 @@ text_enums! {
         AffiliateNotActive = "AFFILIATE_NOT_ACTIVE",
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         LinkDisabled = "LINK_DISABLED",
+        /// A HEAD request, which asks where the link leads and goes nowhere.
+        Head = "HEAD",
+        /// Fetched ahead by a browser, perhaps never shown.
+        Prefetch = "PREFETCH",
+        /// A program, not a person.
+        Bot = "BOT",
+        /// From a country that the campaign does not take.
+        CountryNotAllowed = "COUNTRY_NOT_ALLOWED",
+        /// With a device that the campaign does not take.
+        DeviceNotAllowed = "DEVICE_NOT_ALLOWED",
+        /// A cap of clicks was used up.
+        OverCap = "OVER_CAP",
+    }
+
+    /// What a cap limits.
+    CapMetric {
+        /// Unique valid clicks.
+        Clicks = "CLICKS",
+        Conversions = "CONVERSIONS",
+        SaleAmount = "SALE_AMOUNT",
+        Commission = "COMMISSION",
+    }
+
+    /// After what a cap begins anew, in the tenant's time zone.
+    CapPeriod {
+        Day = "DAY",
+        /// From Monday.
+        Week = "WEEK",
+        Month = "MONTH",
+        /// Never.
+        Lifetime = "LIFETIME",
+    }
+
+    CapStatus {
+        Active = "ACTIVE",
+        Archived = "ARCHIVED",
     }
 
     /// What a visitor used.
@@ -222,6 +258,8 @@ text_enums! {
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         /// The click itself was not valid.
         InvalidClick = "INVALID_CLICK",
+        /// More than is left of a cap.
+        OverCap = "OVER_CAP",
         /// No exchange rate from the sale's currency to the campaign's is known.
         FxRateMissing = "FX_RATE_MISSING",
         /// Decided by a person.

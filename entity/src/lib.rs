@@ -17,13 +17,18 @@ pub mod scope;
 mod table;
 
 pub mod account;
+pub mod address_key;
 pub mod affiliate;
 pub mod api_key;
 pub mod attribution_decision;
 pub mod attribution_touch;
 pub mod balance;
 pub mod campaign;
+pub mod cap;
+pub mod cap_share;
+pub mod cap_usage;
 pub mod click;
+pub mod click_invalid_hourly;
 pub mod commission;
 pub mod commission_rule;
 pub mod commission_rule_version;

@@ -6,6 +6,7 @@ pub mod affiliate;
 pub mod api_key;
 pub mod attribution;
 pub mod campaign;
+pub mod cap;
 pub mod change;
 pub mod click;
 pub mod commission;

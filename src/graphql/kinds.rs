@@ -157,6 +157,56 @@ pub(super) enum ClickInvalidReason {
     EnrollmentNotApproved,
     /// The link was disabled.
     LinkDisabled,
+    /// A HEAD request, which asks where the link leads and goes nowhere.
+    Head,
+    /// Fetched ahead by a browser, perhaps never shown.
+    Prefetch,
+    /// A program, not a person.
+    Bot,
+    /// From a country that the campaign does not take.
+    CountryNotAllowed,
+    /// With a device that the campaign does not take.
+    DeviceNotAllowed,
+    /// A cap of clicks was used up.
+    OverCap,
+}
+
+/// What a cap limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapMetric")]
+pub(super) enum CapMetric {
+    /// Unique valid clicks.
+    Clicks,
+    /// Conversions that are not rejected.
+    Conversions,
+    /// What customers pay.
+    SaleAmount,
+    /// What affiliates earn.
+    Commission,
+}
+
+/// After what a cap begins anew, in the tenant's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapPeriod")]
+pub(super) enum CapPeriod {
+    /// At midnight.
+    Day,
+    /// At midnight before Monday.
+    Week,
+    /// At midnight before the first.
+    Month,
+    /// Never.
+    Lifetime,
+}
+
+/// Whether a cap limits anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapStatus")]
+pub(super) enum CapStatus {
+    /// It does.
+    Active,
+    /// No longer.
+    Archived,
 }
 
 /// Where a conversion stands.
@@ -197,6 +247,8 @@ pub(super) enum ConversionReason {
     EnrollmentNotApproved,
     /// The click itself was not valid.
     InvalidClick,
+    /// More than was left of a cap.
+    OverCap,
     /// No exchange rate from the sale's currency to the campaign's is known.
     FxRateMissing,
     /// Decided by a person.

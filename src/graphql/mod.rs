@@ -11,6 +11,7 @@ mod payload;
 mod affiliates;
 mod api_keys;
 mod campaigns;
+mod caps;
 mod change;
 mod clicks;
 mod commissions;
@@ -80,6 +81,7 @@ pub struct Mutation(
     api_keys::ApiKeyMutation,
     campaigns::CampaignMutation,
     goals::GoalMutation,
+    caps::CapMutation,
     rules::RuleMutation,
     affiliates::AffiliateMutation,
     enrollments::EnrollmentMutation,

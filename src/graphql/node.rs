@@ -6,13 +6,14 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId, PayoutBatchId, PayoutId,
+    AffiliateId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId,
+    JournalId, LinkId, PayoutBatchId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
     campaigns::Campaign,
+    caps::Cap,
     clicks::Click,
     commissions::Commission,
     context::RequestData,
@@ -69,6 +70,7 @@ macro_rules! nodes {
 nodes! {
     Campaign, CampaignId, ReadCampaigns, campaign;
     Goal, GoalId, ReadCampaigns, goal;
+    Cap, CapId, ReadCampaigns, cap;
     CommissionRule, CommissionRuleId, ReadRules, rule;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;

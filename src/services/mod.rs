@@ -9,6 +9,7 @@ pub mod affiliates;
 pub mod api_keys;
 pub mod budgets;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -84,6 +85,7 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,
 }
 

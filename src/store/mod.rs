@@ -3,11 +3,13 @@
 //! Every function takes a [`scope::Tx`], which belongs to one tenant (and perhaps to one affiliate inside it); the few
 //! reads that happen before the tenant is known are in [`directory`]. The store remembers and finds; it decides nothing.
 
+pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -20,6 +22,7 @@ pub mod error;
 pub mod events;
 pub mod goals;
 pub mod idempotency;
+pub mod invalid_clicks;
 pub mod ledger;
 pub mod links;
 pub mod outbox;
