@@ -209,8 +209,8 @@ impl ReportQuery {
         Ok(rows.into_iter().map(ReportRow).collect())
     }
 
-    /// The clicks of a period that do not count, by reason; together they are the report's `clicksInvalid`. Reasons
-    /// without clicks are left out. Affiliates see their own.
+    /// The clicks of a period that do not count, by reason; together they are the report's `clicksInvalid`. At most
+    /// one row for each reason, none for those without clicks. Affiliates see their own.
     #[graphql(guard = "Needs(Permission::ReadReports)")]
     async fn invalid_clicks(
         &self,

@@ -204,8 +204,10 @@ on_both! {
     }
 
     async fn day_is_the_tenant_s(app) {
-        app.auditor.run("UPDATE tenant SET time_zone = 'Asia/Kolkata' WHERE slug = 'home'").await.expect("is set");
         let owner = app.owner();
+        assert_eq!(owner.refusal("updateTenant", json!({ "timeZone": "Asia/Nowhere" })).await, "INVALID_TEXT");
+        let set = owner.done("updateTenant", json!({ "timeZone": "Asia/Kolkata" }), "tenant { timeZone }").await;
+        assert_eq!(set["tenant"]["timeZone"], "Asia/Kolkata");
         let programme = Programme::build(&owner, &Terms::default()).await;
         campaign_cap(&owner, &programme, "CONVERSIONS", json!({ "count": 1 })).await;
         // Midnight in Kolkata is 18:30 UTC.

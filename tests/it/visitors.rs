@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use chrono::TimeDelta;
 use serde_json::json;
 use tributary::{
+    app::{App, Leaves, SecretSource},
+    config::Settings,
     domain::{click::Visit, tenancy::TenantScope},
     jobs,
     services::visitors::Sender,
@@ -40,14 +42,14 @@ async fn hash(app: &TestApp, tenant: TenantId, from: &str) -> String {
 async fn tables_with(auditor: &Auditor, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for table in catalogue::tables(auditor).await {
-        let row = if auditor.is_postgres() {
-            "t::text".to_owned()
+        let holds = if auditor.is_postgres() {
+            format!("t::text LIKE '%{text}%'")
         } else {
             let columns = catalogue::texts(auditor, &format!("SELECT name FROM pragma_table_info('{table}')")).await;
-            let columns: Vec<String> = columns.iter().map(|name| format!("coalesce(t.{name}, '')")).collect();
-            columns.join(" || ' ' || ")
+            let columns: Vec<String> = columns.iter().map(|name| format!("t.{name} LIKE '%{text}%'")).collect();
+            columns.join(" OR ")
         };
-        if auditor.number(&format!("SELECT COUNT(*) FROM {table} t WHERE {row} LIKE '%{text}%'")).await > 0 {
+        if auditor.number(&format!("SELECT COUNT(*) FROM {table} t WHERE {holds}")).await > 0 {
             found.push(table);
         }
     }
@@ -168,4 +170,21 @@ on_both! {
             assert_eq!(owner.refusal("recordClick", input).await, "INVALID_TEXT", "{text}");
         }
     }
+}
+
+#[tokio::test]
+async fn country_database_that_cannot_be_used_ends_the_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("countries.mmdb");
+    let start = async || {
+        let settings =
+            Settings { data_dir: folder.path().to_owned(), geoip_database: Some(file.clone()), ..Settings::default() };
+        let started = App::open(settings, SecretSource::Settings, Leaves::default()).await;
+        started.err().expect("does not start").to_string()
+    };
+    let missing = start().await;
+    assert!(missing.starts_with("TRIBUTARY_GEOIP_DATABASE, ") && missing.contains("cannot be read"), "{missing}");
+    std::fs::write(&file, "no database").expect("writes");
+    let bad = start().await;
+    assert!(bad.contains("countries.mmdb: it is no country database in MaxMind's format"), "{bad}");
 }
