@@ -3,12 +3,14 @@
 //! Every function takes a [`scope::Tx`], which belongs to one tenant (and perhaps to one affiliate inside it); the few
 //! reads that happen before the tenant is known are in [`directory`]. The store remembers and finds; it decides nothing.
 
+pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -21,6 +23,7 @@ pub mod error;
 pub mod events;
 pub mod goals;
 pub mod idempotency;
+pub mod invalid_clicks;
 pub mod ledger;
 pub mod links;
 pub mod outbox;

@@ -175,6 +175,8 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
             .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
         let programme = Programme::load(&tx, pairs, !new_conversions.is_empty()).await?;
         let mut totals = BatchTotals::default();
+        let instants = items.iter().map(|item| item.work.occurred_at().unwrap_or(now)).collect();
+        totals.caps.prepare(&mut tx, &programme.campaign_ids(), &instants).await?;
         let clicks = clicks::record(&mut tx, &new_clicks, &links, &programme, &mut totals, now).await?;
         let recorded =
             conversions::record(&mut tx, new_conversions, known, &clicks, &programme, &mut totals, now).await?;

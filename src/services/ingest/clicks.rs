@@ -6,15 +6,13 @@ use chrono::TimeDelta;
 use tributary_entity::{
     Instant, click,
     ids::{ClickId, LinkId},
+    kinds::ClickInvalidReason,
     link,
 };
 
 use super::programme::{BatchTotals, Programme};
 use crate::{
-    domain::{
-        click::{self as rules, NewClick},
-        report::Totals,
-    },
+    domain::click::{self as rules, NewClick},
     store::{
         clicks::{self, Visit},
         error::StoreError,
@@ -52,21 +50,12 @@ pub(super) async fn record(
         let affiliate = programme.affiliate(link.affiliate_id)?;
         let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
         let occurred_at = input.occurred_at.unwrap_or(now);
-        let invalid_reason = input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment));
-        let valid = invalid_reason.is_none();
-        let is_unique = valid && !repeated.contains(index);
-        totals.add(
-            occurred_at,
-            campaign.id,
-            affiliate.id,
-            campaign.currency,
-            Totals {
-                clicks_gross: 1,
-                clicks_unique: i64::from(is_unique),
-                clicks_invalid: i64::from(!valid),
-                ..Totals::default()
-            },
-        )?;
+        let is_unique = !repeated.contains(index);
+        let mut invalid_reason = input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment));
+        if invalid_reason.is_none() && totals.caps.click_is_over(campaign.id, affiliate.id, occurred_at, is_unique)? {
+            invalid_reason = Some(ClickInvalidReason::OverCap);
+        }
+        let is_unique = is_unique && invalid_reason.is_none();
         let row = click::Model {
             tenant_id: tx.scope().tenant_id(),
             id: *id,
@@ -88,6 +77,7 @@ pub(super) async fn record(
             address_prefix: input.visit.address_prefix.clone(),
             address_hash: input.visit.address_hash.clone(),
         };
+        totals.add_click(&row, campaign.currency)?;
         rows.push((*index, row));
     }
     clicks::insert(tx, rows.iter().map(|(_, row)| row.clone()).collect()).await?;

@@ -9,6 +9,7 @@
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
+mod caps;
 mod clicks;
 mod conversions;
 mod programme;
@@ -24,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 use tributary_entity::{
-    click,
+    Instant, click,
     ids::{ClickId, TenantId},
 };
 use uuid::Uuid;
@@ -64,6 +65,14 @@ impl Work {
         match self {
             Self::Click(click) => click.id.map(ClickId::uuid),
             Self::Conversion(_) => None,
+        }
+    }
+
+    /// When it happened, as its sender says; none means now.
+    fn occurred_at(&self) -> Option<Instant> {
+        match self {
+            Self::Click(click) => click.occurred_at,
+            Self::Conversion(conversion) => conversion.occurred_at,
         }
     }
 }

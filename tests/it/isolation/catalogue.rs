@@ -59,7 +59,7 @@ on_both! {
 }
 
 /// All tables but that of the migrations.
-pub(super) async fn tables(auditor: &Auditor) -> Vec<String> {
+pub(crate) async fn tables(auditor: &Auditor) -> Vec<String> {
     let sql = if auditor.is_postgres() {
         "SELECT table_name::text AS name FROM information_schema.tables \
          WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND table_name <> 'seaql_migrations' ORDER BY 1"
@@ -71,7 +71,7 @@ pub(super) async fn tables(auditor: &Auditor) -> Vec<String> {
 }
 
 /// The first column of every result row.
-pub(super) async fn texts(auditor: &Auditor, sql: &str) -> Vec<String> {
+pub(crate) async fn texts(auditor: &Auditor, sql: &str) -> Vec<String> {
     let rows = auditor.rows(sql).await;
     rows.iter().map(|row| row.try_get_by_index(0).unwrap_or_else(|error| panic!("{sql}: {error}"))).collect()
 }
