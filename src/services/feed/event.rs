@@ -33,7 +33,10 @@ impl LiveEvent {
     pub(super) fn read(row: event::Model) -> Self {
         let (mut conversion, mut payout) = (None, None);
         match row.kind {
-            EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
+            EventKind::ConversionRecorded
+            | EventKind::ConversionApproved
+            | EventKind::ConversionRejected
+            | EventKind::ConversionChanged => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
@@ -42,19 +45,13 @@ impl LiveEvent {
             | EventKind::AffiliateChanged
             | EventKind::EnrollmentChanged
             | EventKind::LinkChanged
+            | EventKind::CouponChanged
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged => {}
         }
         Self { row, conversion, payout }
-    }
-
-    /// Whom it concerns: the affiliate whose event it is, and everybody who has a commission from it.
-    pub fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
-        let earning = self.conversion.iter().flat_map(|view| &view.snapshot.commissions).map(|row| row.affiliate_id);
-        let own = self.row.affiliate_id;
-        own.into_iter().chain(earning.filter(move |id| Some(*id) != own))
     }
 }
 
