@@ -248,6 +248,13 @@ text_enums! {
 
     AttributionModel {
         LastClick = "LAST_CLICK",
+        FirstClick = "FIRST_CLICK",
+        /// The same for every touch.
+        Linear = "LINEAR",
+        /// 40 % to the first and to the last, 20 % spread over those between.
+        PositionBased = "POSITION_BASED",
+        /// Halved with every half-life that a touch is older.
+        TimeDecay = "TIME_DECAY",
     }
 
     CommissionStatus {

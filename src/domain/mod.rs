@@ -4,6 +4,7 @@
 
 pub mod affiliate;
 pub mod api_key;
+pub mod apportion;
 pub mod attribution;
 pub mod campaign;
 pub mod change;

@@ -13,10 +13,7 @@ use tributary_entity::{
     kinds::{AttributionModel, ConversionReason, TouchSource},
 };
 
-use super::attribution::{self, Means, Rules, Touch};
-
-/// The touches of one decision, the newest ones.
-pub const TOUCHES_MAX: usize = 100;
+use super::attribution::{self, Means, Rules, TOUCHES_MAX, Touch};
 
 /// What an input named: nothing, something that is not there, or this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -213,12 +213,20 @@ pub(super) enum ConversionReason {
     Test,
 }
 
-/// How conversions are credited to clicks.
+/// How conversions are credited to touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::AttributionModel")]
 pub(super) enum AttributionModel {
-    /// All to the last click.
+    /// All to the last touch.
     LastClick,
+    /// All to the first touch inside the window.
+    FirstClick,
+    /// The same to every touch.
+    Linear,
+    /// 40 % to the first and to the last touch, 20 % spread over those between; of two touches a half each.
+    PositionBased,
+    /// A touch weighs half as much with every half-life that it is older.
+    TimeDecay,
 }
 
 /// Where a commission stands.
