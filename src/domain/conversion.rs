@@ -10,8 +10,8 @@ use tributary_entity::{
     Instant, affiliate, attribution_decision, attribution_touch, campaign, commission, conversion, enrollment, goal,
     ids::{AffiliateId, CampaignId, ClickId},
     kinds::{
-        AffiliateStatus, ApprovalMode, CampaignStatus, ConversionReason, ConversionStatus, EnrollmentStatus, GoalStatus,
-        TouchSource,
+        AffiliateStatus, ApprovalMode, CampaignStatus, ConversionReason, ConversionStatus, EnrollmentStatus,
+        GoalStatus, TouchSource,
     },
     money::Money,
 };
@@ -112,6 +112,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Numbers its decision: those that went before keep theirs.
+    pub fn set_decision_version(&mut self, version: i32) {
+        self.decision.iter_mut().for_each(|decision| decision.version = version);
+        self.touches.iter_mut().for_each(|touch| touch.version = version);
+    }
+
     /// Everybody who is credited, or would have been.
     pub fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
         let main = self.conversion.affiliate_id;
@@ -281,7 +287,7 @@ impl Decision {
     }
 
     /// A conversion whose click may yet come.
-    pub const fn awaits_click() -> Self {
+    pub fn awaits_click() -> Self {
         Self { status: ConversionStatus::Held, ..Self::refused(ConversionReason::AwaitingClick) }
     }
 }
@@ -324,8 +330,7 @@ fn creditable(found: &Found, promoters: &BTreeMap<AffiliateId, Promoter<'_>>) ->
         Some(promoter) => promoter.refusal(),
         None => Some(ConversionReason::AffiliateNotActive),
     };
-    let (touches, refused): (Vec<Touch>, Vec<Touch>) =
-        found.touches.iter().partition(|touch| refusal(touch).is_none());
+    let (touches, refused): (Vec<Touch>, Vec<Touch>) = found.touches.iter().partition(|touch| refusal(touch).is_none());
     let decisive = refused.iter().filter(|touch| touches.is_empty() || Some(touch.means) == found.named);
     match decisive.max_by_key(|touch| (touch.occurred_at, touch.means)).and_then(refusal) {
         Some(reason) => Err(reason),

@@ -22,9 +22,30 @@ pub fn slug(field: &[&str], text: &str) -> Result<String, Problem> {
     }
 }
 
+/// The longest that a conversion waits for its click.
+const CLICK_WAIT_MAX_SECS: i64 = 30 * 86_400;
+
+/// How long a conversion waits for a click that is not there yet: up to 30 days, or not at all.
+///
+/// # Errors
+/// `OUT_OF_RANGE`.
+pub fn click_wait(field: &[&str], secs: i64) -> Result<i64, Problem> {
+    if (0..=CLICK_WAIT_MAX_SECS).contains(&secs) {
+        Ok(secs)
+    } else {
+        Err(Problem::new(ProblemCode::OutOfRange, field, format!("from 0 to {CLICK_WAIT_MAX_SECS}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn click_is_waited_for_up_to_thirty_days() {
+        assert!([0, CLICK_WAIT_MAX_SECS].map(|secs| click_wait(&["s"], secs)).iter().all(Result::is_ok));
+        assert!([-1, CLICK_WAIT_MAX_SECS + 1].map(|secs| click_wait(&["s"], secs)).iter().all(Result::is_err));
+    }
 
     #[test]
     fn slug_is_short_and_plain() {

@@ -25,6 +25,15 @@ pub enum Named<T> {
 }
 
 impl<T> Named<T> {
+    /// The same, borrowed.
+    pub const fn as_ref(&self) -> Named<&T> {
+        match self {
+            Self::Nothing => Named::Nothing,
+            Self::Unknown => Named::Unknown,
+            Self::Known(value) => Named::Known(value),
+        }
+    }
+
     /// What is there.
     pub fn known(self) -> Option<T> {
         match self {
@@ -205,15 +214,9 @@ fn by_history(
 }
 
 /// The past that counts, newest first.
-fn past(
-    campaign: &campaign::Model,
-    traces: &Traces<'_>,
-    conversion_at: Instant,
-    scrutiny: Scrutiny,
-) -> Vec<Touch> {
+fn past(campaign: &campaign::Model, traces: &Traces<'_>, conversion_at: Instant, scrutiny: Scrutiny) -> Vec<Touch> {
     let touches = traces.history.iter().map(PastClick::touch);
-    let mut touches: Vec<Touch> =
-        touches.filter(|touch| counts(campaign, touch, conversion_at, scrutiny)).collect();
+    let mut touches: Vec<Touch> = touches.filter(|touch| counts(campaign, touch, conversion_at, scrutiny)).collect();
     touches.sort_unstable_by_key(|touch| std::cmp::Reverse((touch.occurred_at, touch.means)));
     touches.dedup_by_key(|touch| touch.means);
     touches
@@ -222,9 +225,7 @@ fn past(
 /// Whether a touch is inside the window; of a conversion that was taken up again, whether it came before it at all.
 fn counts(campaign: &campaign::Model, touch: &Touch, conversion_at: Instant, scrutiny: Scrutiny) -> bool {
     match scrutiny {
-        Scrutiny::Full => {
-            attribution::in_window(touch.occurred_at, conversion_at, campaign.attribution_window_secs)
-        }
+        Scrutiny::Full => attribution::in_window(touch.occurred_at, conversion_at, campaign.attribution_window_secs),
         Scrutiny::Waived => touch.occurred_at <= conversion_at,
     }
 }

@@ -11,9 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, campaign, enrollment, event,
+    Instant, affiliate, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId, SessionId, TenantId,
+        UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -25,6 +26,7 @@ use super::{
     campaigns::Campaign,
     context::{Authenticated, RequestData},
     conversions::Conversion,
+    coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     links::Link,
@@ -64,6 +66,8 @@ event_types! {
     ConversionApproved, ReadConversions, ConversionId;
     /// A conversion was rejected.
     ConversionRejected, ReadConversions, ConversionId;
+    /// A conversion was re-opened, or its click came, and it waits for a decision now.
+    ConversionChanged, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
     /// A campaign was created or changed. Affiliates are not told.
@@ -74,6 +78,8 @@ event_types! {
     EnrollmentChanged, ReadAffiliates, EnrollmentId;
     /// A link was created or changed.
     LinkChanged, ReadLinks, LinkId;
+    /// A coupon was created or changed.
+    CouponChanged, ReadLinks, CouponId;
     /// A user was disabled or enabled, or has other roles or another password. Affiliates are not told.
     UserChanged, ReadUsers, UserId;
     /// An API key was made or revoked. Affiliates are not told.
@@ -94,6 +100,7 @@ pub(super) enum EventPayload {
     Affiliate(Affiliate),
     Enrollment(Enrollment),
     Link(Link),
+    Coupon(Coupon),
     Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
 }
@@ -140,7 +147,10 @@ impl Event {
 fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
     let row = &event.row;
     Some(match row.kind {
-        EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
+        EventKind::ConversionRecorded
+        | EventKind::ConversionApproved
+        | EventKind::ConversionRejected
+        | EventKind::ConversionChanged => {
             EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
                 Some(view) => Conversion::of_event(view, view.snapshot.seen_by(ring)?),
@@ -159,6 +169,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::AffiliateChanged => EventPayload::Affiliate(Affiliate(read::<affiliate::Model>(row)?)),
         EventKind::EnrollmentChanged => EventPayload::Enrollment(Enrollment(read::<enrollment::Model>(row)?)),
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
+        EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
         EventKind::UserChanged | EventKind::ApiKeyChanged | EventKind::SessionEnded | EventKind::TenantChanged => {
             return None;
@@ -313,11 +324,7 @@ impl EventSubscription {
         let (_, viewer) = ctx.caller()?;
         let ring = viewer.scope.ring();
         let Wanted { types, interest } = Wanted::by(viewer, types)?;
-        let topic = Topic::bind(ctx, TOPIC, &types, interest.clone(), after)?;
-        source::events(ctx, topic, move |event, place| {
-            // The feed also tells an affiliate of what it earns by events that are another's.
-            interest.covers(&event.row).then(|| Event::of(event, ring, place.cursor()))
-        })
-        .await
+        let topic = Topic::bind(ctx, TOPIC, &types, interest, after)?;
+        source::events(ctx, topic, move |event, place| Some(Event::of(event, ring, place.cursor()))).await
     }
 }

@@ -17,6 +17,7 @@ mod commissions;
 mod connection;
 pub mod context;
 mod conversions;
+mod coupons;
 mod dashboard;
 mod earnings;
 mod enrollments;
@@ -60,6 +61,7 @@ pub struct Query(
     affiliates::AffiliateQuery,
     enrollments::EnrollmentQuery,
     links::LinkQuery,
+    coupons::CouponQuery,
     clicks::ClickQuery,
     conversions::ConversionQuery,
     commissions::CommissionQuery,
@@ -84,6 +86,7 @@ pub struct Mutation(
     affiliates::AffiliateMutation,
     enrollments::EnrollmentMutation,
     links::LinkMutation,
+    coupons::CouponMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
     payouts::PayoutMutation,
@@ -116,6 +119,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")
         .override_output_type_description::<Paged<conversions::Conversion>>("A page of conversions.")
+        .override_output_type_description::<Paged<coupons::Coupon>>("A page of coupons.")
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")

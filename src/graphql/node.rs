@@ -6,8 +6,8 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId, PayoutBatchId, PayoutId,
+    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, GoalId,
+    JournalId, LinkId, PayoutBatchId, PayoutId,
 };
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     commissions::Commission,
     context::RequestData,
     conversions::Conversion,
+    coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     goals::Goal,
@@ -73,6 +74,7 @@ nodes! {
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;
+    Coupon, CouponId, ReadLinks, coupon;
     Click, ClickId, ReadClicks, click;
     Conversion, ConversionId, ReadConversions, conversion;
     Commission, CommissionId, ReadCommissions, commission;

@@ -26,13 +26,18 @@ use crate::{
 const EARNINGS_PACE: Duration = Duration::from_millis(100);
 
 /// The events that tell of conversions.
-const OF_CONVERSIONS: &[EventKind] =
-    &[EventKind::ConversionRecorded, EventKind::ConversionApproved, EventKind::ConversionRejected];
+const OF_CONVERSIONS: &[EventKind] = &[
+    EventKind::ConversionRecorded,
+    EventKind::ConversionApproved,
+    EventKind::ConversionRejected,
+    EventKind::ConversionChanged,
+];
 /// The events that may change what an affiliate has earned.
 const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionRecorded,
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
+    EventKind::ConversionChanged,
     EventKind::EarningsReleased,
     EventKind::PayoutChanged,
 ];
@@ -46,6 +51,8 @@ pub(super) enum ConversionEventType {
     Approved,
     /// It was rejected.
     Rejected,
+    /// It was re-opened, or the click came that it waited for; its status tells what became of it.
+    Changed,
 }
 
 /// Something happened to a conversion.
@@ -88,12 +95,13 @@ impl FeedSubscription {
         let topic = Topic::bind(ctx, "conversions", &filter, interest, after)?;
         source::events(ctx, topic, move |event, place| {
             let view = event.conversion.as_ref()?;
-            let snapshot = view.snapshot.seen_by(ring).filter(|seen| filter.matches(&seen.conversion))?;
+            let snapshot = view.snapshot.seen_by(ring).filter(|seen| filter.matches(seen))?;
             Some(ConversionEvent {
                 cursor: place.cursor(),
                 kind: match event.row.kind {
                     EventKind::ConversionApproved => ConversionEventType::Approved,
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
+                    EventKind::ConversionChanged => ConversionEventType::Changed,
                     _ => ConversionEventType::Recorded,
                 },
                 conversion: Conversion::of_event(view, snapshot),

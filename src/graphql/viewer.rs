@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     auth::{self, Actor},
-    services,
+    services::{self, tenants::TenantChange},
 };
 
 /// One customer of the platform, isolated from all others.
@@ -49,6 +49,11 @@ impl Tenant {
     /// Whether a payout batch must be approved by another than its author.
     async fn payout_four_eyes(&self) -> bool {
         self.0.payout_four_eyes
+    }
+
+    /// How long a conversion waits for a click that is not recorded yet, where it names no campaign; 0 refuses it at once.
+    async fn click_wait_seconds(&self) -> i64 {
+        self.0.click_wait_secs
     }
 
     /// When it was made.
@@ -208,6 +213,9 @@ pub(super) struct UpdateTenantInput {
     idempotency_key: Option<String>,
     /// Whether a payout batch must be approved by another than its author.
     payout_four_eyes: Option<bool>,
+    /// How long a conversion waits for a click that is not recorded yet, where it names no campaign; at most 30 days, 0
+    /// refuses it at once.
+    click_wait_seconds: Option<i64>,
 }
 
 payload! {
@@ -232,6 +240,8 @@ impl TenantMutation {
     ) -> Result<UpdateTenantPayload> {
         let (services, viewer) = ctx.caller()?;
         let key = input.idempotency_key.as_deref();
-        UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, input.payout_four_eyes).await)
+        let change =
+            TenantChange { payout_four_eyes: input.payout_four_eyes, click_wait_secs: input.click_wait_seconds };
+        UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, change).await)
     }
 }

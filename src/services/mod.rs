@@ -12,6 +12,7 @@ pub mod campaigns;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod coupons;
 pub mod dashboard;
 pub mod documents;
 pub mod earnings;

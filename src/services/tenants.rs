@@ -70,6 +70,7 @@ pub async fn create(services: &Services, input: NewTenant) -> Result<(tenant::Mo
         epoch: uuid::Builder::from_random_bytes(ambient::random_bytes()).into_uuid(),
         status: TenantStatus::Active,
         payout_four_eyes: false,
+        click_wait_secs: 0,
         created_at: now,
     };
     let row = user::Model {
@@ -144,24 +145,39 @@ pub async fn get(services: &Services, viewer: &Viewer) -> Result<tenant::Model, 
     Ok(tenants::get(&tx).await?)
 }
 
-/// Says whether the viewer's tenant wants payout batches approved by another than their author; none leaves it as it is.
+/// Changes to a tenant's settings.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TenantChange {
+    /// Whether payout batches have to be approved by another than their author.
+    pub payout_four_eyes: Option<bool>,
+    /// How long conversions wait for clicks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub click_wait_secs: Option<i64>,
+}
+
+/// Changes the settings of the viewer's tenant; what is absent stays as it is.
 ///
 /// # Errors
-/// `IDEMPOTENCY_CONFLICT`; as the database answers.
+/// `OUT_OF_RANGE`; `IDEMPOTENCY_CONFLICT`; as the database answers.
 pub async fn update(
     services: &Services,
     viewer: &Viewer,
     key: Option<&str>,
-    payout_four_eyes: Option<bool>,
+    change: TenantChange,
 ) -> Result<Outcome<tenant::Model>, ServiceError> {
     let id = viewer.scope.tenant_id().uuid();
+    let click_wait_secs =
+        change.click_wait_secs.map(|secs| rules::click_wait(&["clickWaitSeconds"], secs)).transpose()?;
     let mut tx = services.begin(viewer).await?;
-    let claimed = idempotency::claim(services, &mut tx, viewer, key, "updateTenant", &payout_four_eyes, id).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "updateTenant", &change, id).await?;
     if claimed.is_some() {
         return Ok(Outcome::replayed(tenants::get(&tx).await?));
     }
-    if let Some(four_eyes) = payout_four_eyes {
+    if let Some(four_eyes) = change.payout_four_eyes {
         tenants::set_payout_four_eyes(&mut tx, four_eyes).await?;
+    }
+    if let Some(secs) = click_wait_secs {
+        tenants::set_click_wait(&mut tx, secs).await?;
     }
     let row = tenants::get(&tx).await?;
     let payload = Changed { id: row.tenant_id, status: row.status };

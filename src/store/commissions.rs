@@ -72,6 +72,20 @@ pub async fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), Sto
     tx.insert_all::<commission::Entity>(rows).await
 }
 
+/// Takes away the commissions of conversions that are decided anew: nothing of them was ever posted.
+///
+/// # Errors
+/// As the database answers.
+pub async fn delete_rejected(tx: &mut Tx, ids: &[ConversionId]) -> Result<(), StoreError> {
+    use commission::Column;
+    tx.delete_many::<commission::Entity>()
+        .filter(any_of(Column::ConversionId, ids.iter().copied()))
+        .filter(Column::Status.eq(CommissionStatus::Rejected))
+        .exec(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Moves the commissions of these conversions to a state, with the time from which they are payable.
 ///
 /// # Errors

@@ -11,6 +11,8 @@ pub mod campaigns;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod coupons;
+pub mod customers;
 pub mod database;
 pub mod deltas;
 pub mod dialect;
@@ -34,4 +36,5 @@ pub mod standings;
 pub mod tenants;
 #[cfg(test)]
 mod testing;
+pub mod touches;
 pub mod users;

@@ -46,3 +46,13 @@ pub async fn set_payout_four_eyes(tx: &mut Tx, four_eyes: bool) -> Result<(), St
     update.exec(tx.connection()).await?;
     Ok(())
 }
+
+/// Says how long conversions wait for clicks.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_click_wait(tx: &mut Tx, secs: i64) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::ClickWaitSecs, Expr::value(secs));
+    update.exec(tx.connection()).await?;
+    Ok(())
+}

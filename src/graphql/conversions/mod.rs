@@ -18,10 +18,11 @@ use crate::graphql::{
     commissions::Commission,
     connection::{self, Paged, TotalCount},
     context::{Needs, RequestData},
+    coupons::Coupon,
     error::IntoGraphql,
     goals::Goal,
     ids,
-    kinds::{AttributionModel, ConversionReason, ConversionStatus},
+    kinds::{AttributionModel, ConversionReason, ConversionStatus, TouchSource},
     labels::Label,
     scalars::{Cursor, Decimal, Money},
 };
@@ -29,6 +30,7 @@ use crate::{
     auth::Permission,
     domain::{
         conversion::{ConversionFilter, Snapshot},
+        coupon::canonical,
         instant,
         page::{Order, Position},
         problem::Problem,
@@ -103,7 +105,7 @@ impl Conversion {
         self.row.reason.map(Into::into)
     }
 
-    /// The campaign of the click; null when the click is unknown.
+    /// The campaign; null while nothing leads to one.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.row.campaign_id else { return Ok(None) };
@@ -128,7 +130,8 @@ impl Conversion {
         Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
     }
 
-    /// Who is credited, or would have been; null when the click is unknown.
+    /// Who is credited, or would have been: of several the one with the largest share; an affiliate sees itself. Null when
+    /// nothing leads to one.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.row.affiliate_id else { return Ok(None) };
@@ -138,12 +141,27 @@ impl Conversion {
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
-    /// The click id, as sent; null when none was.
+    /// The visitor's mark, as sent.
+    async fn visitor_id(&self) -> Option<&str> {
+        self.row.visitor_id.as_deref()
+    }
+
+    /// The coupon's code, as sent, in upper case. Affiliates see it where it credits them.
+    async fn coupon_code(&self) -> Option<&str> {
+        self.row.coupon_code.as_deref()
+    }
+
+    /// Until when it waits for its click; null when it does not.
+    async fn held_until(&self) -> Option<Instant> {
+        self.row.held_until
+    }
+
+    /// The click id, as sent; null when none was, and for affiliates when it is another's.
     async fn click_id(&self) -> Option<ID> {
         self.row.sent_click_id.map(Into::into)
     }
 
-    /// The click; null when the id names none.
+    /// The click that it was credited to, or refused for; of several the last one of `affiliate`. Null when there is none.
     #[graphql(guard = "Needs(Permission::ReadClicks)")]
     async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
         let Some(id) = self.row.click_id else { return Ok(None) };
@@ -194,6 +212,7 @@ impl Conversion {
         };
         Ok(known.map(|(decision, touches)| Attribution {
             model: decision.model.into(),
+            source: decision.source.into(),
             window_seconds: decision.window_secs,
             version: decision.version,
             decided_at: decision.decided_at,
@@ -280,22 +299,24 @@ impl From<conversion_history::Model> for ConversionStep {
     }
 }
 
-/// Which clicks were credited, by which model.
+/// Which touches were credited, by which model.
 #[derive(SimpleObject)]
 pub(in crate::graphql) struct Attribution {
     /// The model that decided.
     model: AttributionModel,
+    /// Where the touches were found.
+    source: TouchSource,
     /// The window it used.
     window_seconds: i64,
     /// From 1; a re-run adds one.
     version: i32,
     /// When it was decided.
     decided_at: Instant,
-    /// The credited clicks by time; at most 100.
+    /// The credited touches by time, at most 100; of an affiliate its own.
     touches: Vec<Touch>,
 }
 
-/// A credited click.
+/// A credited touch: a click or a coupon.
 #[derive(Description)]
 pub(in crate::graphql) struct Touch {
     row: attribution_touch::Model,
@@ -313,6 +334,13 @@ impl Touch {
         }
         let Some(id) = self.row.click_id else { return Ok(None) };
         Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
+    }
+
+    /// The coupon; null for a click.
+    #[graphql(guard = "Needs(Permission::ReadLinks)")]
+    async fn coupon(&self, ctx: &Context<'_>) -> Result<Option<Coupon>> {
+        let Some(id) = self.row.coupon_id else { return Ok(None) };
+        Ok(ctx.loaders()?.coupon.load_one(id).await.or_graphql()?.map(Coupon))
     }
 
     /// Who is credited.
@@ -348,6 +376,12 @@ pub(in crate::graphql) struct ConversionFilterInput {
     goals: Option<Vec<String>>,
     /// With one of these order ids.
     order_ids: Option<Vec<String>>,
+    /// In its state for one of these reasons.
+    reasons: Option<Vec<ConversionReason>>,
+    /// Of one of these customers.
+    customer_ids: Option<Vec<String>>,
+    /// With one of these coupon codes, in any case.
+    coupon_codes: Option<Vec<String>>,
     /// At or after.
     occurred_from: Option<Instant>,
     /// Before.
@@ -358,12 +392,16 @@ impl ConversionFilterInput {
     /// # Errors
     /// `INVALID_ID` or `OUT_OF_RANGE` at the field.
     pub fn parse(self) -> Result<ConversionFilter, Problem> {
+        let coupon_codes = text::list(&["filter", "couponCodes"], self.coupon_codes)?;
         Ok(ConversionFilter {
             campaign_ids: ids::parse_list(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
             affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
             goals: text::list(&["filter", "goals"], self.goals)?,
             order_ids: text::list(&["filter", "orderIds"], self.order_ids)?,
+            reasons: self.reasons.map(|reasons| reasons.into_iter().map(Into::into).collect()),
+            customer_ids: text::list(&["filter", "customerIds"], self.customer_ids)?,
+            coupon_codes: coupon_codes.map(|codes| codes.iter().map(|code| canonical(code)).collect()),
             occurred_from: instant::optional(&["filter", "occurredFrom"], self.occurred_from)?,
             occurred_before: instant::optional(&["filter", "occurredBefore"], self.occurred_before)?,
         })

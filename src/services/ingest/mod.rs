@@ -10,8 +10,8 @@
 
 mod batch;
 mod clicks;
-mod conversions;
-mod programme;
+pub(super) mod conversions;
+pub(super) mod programme;
 
 use std::{
     collections::HashMap,
