@@ -58,6 +58,8 @@ impl World {
         let key = json!({ "name": "shop", "scopes": ["READ"] });
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
         let free_click = programme.click(owner).await;
+        let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
+        let coupon = programme::id(&owner.done("createCoupon", coupon, "coupon { id }").await, "coupon");
         app.release_holds().await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
@@ -72,6 +74,7 @@ impl World {
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
+                ("cpn", coupon),
                 ("clk", click),
                 ("cnv", conversion),
                 ("com", text(&found["commissions"]["edges"][0]["node"]["id"])),
@@ -170,6 +173,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.events", vec![json!({ "first": 20 })]),
         ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
+        ("Query.coupon", by_id("cpn")),
+        ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
         ("Query.links", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.node", NODES.iter().flat_map(|prefix| by_id(prefix)).collect()),
@@ -217,6 +222,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "ruleId": id("rul") })),
         ),
         ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
+        (
+            "Mutation.createCoupon",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "code": "$UNIQUE" })),
+        ),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
         (
@@ -226,8 +235,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
                 "affiliateId": id("aff"),
             })),
         ),
+        ("Mutation.disableCoupon", named("cpn")),
         ("Mutation.disableLink", named("lnk")),
         ("Mutation.disableUser", named("usr")),
+        ("Mutation.enableCoupon", named("cpn")),
         ("Mutation.enableLink", named("lnk")),
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
@@ -244,6 +255,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectAffiliate", named("aff")),
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
+        ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
@@ -256,7 +268,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
-        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false }))),
+        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false, "clickWaitSeconds": 0 }))),
         (
             "Subscription.conversions",
             vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
