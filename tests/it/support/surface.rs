@@ -62,6 +62,8 @@ impl World {
             "enrollmentId": programme.enrollment, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1000 },
         });
         let cap = programme::id(&owner.done("createCap", cap, "cap { id }").await, "cap");
+        let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
+        let coupon = programme::id(&owner.done("createCoupon", coupon, "coupon { id }").await, "coupon");
         app.release_holds().await;
         let destination = json!({
             "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
@@ -89,6 +91,7 @@ impl World {
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
+                ("cpn", coupon),
                 ("clk", click),
                 ("cnv", conversion),
                 ("com", text(&found["commissions"]["edges"][0]["node"]["id"])),
@@ -205,6 +208,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "from": from, "until": until, "campaignIds": [id("cmp")], "affiliateIds": [id("aff")] })),
         ),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
+        ("Query.coupon", by_id("cpn")),
+        ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
         ("Query.links", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.node", NODES.iter().flat_map(|prefix| by_id(prefix)).collect()),
@@ -265,6 +270,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "ruleId": id("rul") })),
         ),
         ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
+        (
+            "Mutation.createCoupon",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "code": "$UNIQUE" })),
+        ),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
         (
@@ -274,8 +283,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
                 "affiliateId": id("aff"),
             })),
         ),
+        ("Mutation.disableCoupon", named("cpn")),
         ("Mutation.disableLink", named("lnk")),
         ("Mutation.disableUser", named("usr")),
+        ("Mutation.enableCoupon", named("cpn")),
         ("Mutation.enableLink", named("lnk")),
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
@@ -293,6 +304,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
         ("Mutation.removePayoutDestination", named("pde")),
+        ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         (
@@ -313,7 +325,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
-        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false }))),
+        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false, "clickWaitSeconds": 0 }))),
         ("Subscription.attributionRun", by_id("run")),
         (
             "Subscription.conversions",
