@@ -140,14 +140,12 @@ pub fn needs_history(
     conversion_at: Instant,
     scrutiny: Scrutiny,
 ) -> bool {
-    match find(campaign, &Traces { history: &[], ..*traces }, conversion_at, scrutiny) {
-        Ok(Found { source: TouchSource::ClickId, .. }) => campaign.attribution_model != AttributionModel::LastClick,
-        Ok(found) => {
-            // A coupon that stands before the history leaves nothing to it.
-            sources(campaign).take_while(|source| *source != found.source).any(|source| source == TouchSource::History)
-        }
-        Err(_) => sources(campaign).any(|source| source == TouchSource::History),
-    }
+    let alone = find(campaign, &Traces { history: &[], ..*traces }, conversion_at, scrutiny);
+    let found = alone.map(|found| found.source).ok();
+    let before = |source: &TouchSource| Some(*source) != found;
+    // It joins a named click where several touches are credited; else it is asked before what was found, or after nothing.
+    (found == Some(TouchSource::ClickId) && campaign.attribution_model != AttributionModel::LastClick)
+        || sources(campaign).take_while(before).any(|source| source == TouchSource::History)
 }
 
 /// Why a conversion without a campaign has no touches.
@@ -242,3 +240,6 @@ pub fn rules(campaign: &campaign::Model, touches: &[Touch], conversion_at: Insta
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

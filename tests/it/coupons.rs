@@ -19,7 +19,13 @@ async fn sale(client: &Client, order: &str, code: &str, more: Value) -> Value {
     programme::merge(&mut input, more);
     let selection = "conversion { status reason couponCode campaign { id } affiliate { id } click { id } \
         commissionTotal { amount } attribution { source touches { click { id } coupon { id code } share } } }";
-    client.mutate("recordConversion", input, &format!("{selection} userErrors {{ code field }}")).await
+    client.mutate("recordConversion", input, selection).await
+}
+
+/// The code and field of a payload's only refusal.
+fn problem(payload: &Value) -> (Value, Value) {
+    assert_eq!(payload["userErrors"].as_array().map(Vec::len), Some(1), "{payload}");
+    (payload["userErrors"][0]["code"].clone(), payload["userErrors"][0]["field"].clone())
 }
 
 on_both! {
@@ -114,14 +120,14 @@ on_both! {
             coupon(&owner, programme, "SAME").await;
         }
         let refused = sale(&owner, "1", "SAME", json!({})).await;
-        assert_eq!(refused["userErrors"], json!([{ "code": "REQUIRED", "field": ["campaignId"] }]));
+        assert_eq!(problem(&refused), ("REQUIRED".into(), json!(["campaignId"])));
         assert_eq!(app.auditor.number("SELECT COUNT(*) FROM conversion").await, 0);
         let named = json!({ "campaignId": programmes[1].campaign });
         let payload = sale(&owner, "1", "SAME", named).await;
         assert_eq!(payload["conversion"]["affiliate"]["id"], programmes[1].affiliate, "{payload}");
         let away = Programme::build(&app.stranger(), &Terms::default()).await;
         let foreign = sale(&owner, "2", "SAME", json!({ "campaignId": away.campaign })).await;
-        assert_eq!(foreign["userErrors"], json!([{ "code": "NOT_FOUND", "field": ["campaignId"] }]));
+        assert_eq!(problem(&foreign), ("NOT_FOUND".into(), json!(["campaignId"])));
     }
 
     async fn suspended_affiliate_earns_nothing_by_its_coupon(app) {
