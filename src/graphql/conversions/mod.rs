@@ -300,7 +300,7 @@ pub(in crate::graphql) struct Attribution {
     version: i32,
     /// When it was decided.
     decided_at: Instant,
-    /// The credited touches by time, the newest 100 inside the window. Empty where a re-run found none that counts.
+    /// The credited touches by time, at most 100: the newest inside the window. Empty where a re-run found none that counts.
     touches: Vec<Touch>,
 }
 
