@@ -146,6 +146,11 @@ pub async fn lock_due(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<commissio
         return Ok(Vec::new());
     }
     let select = pending().filter(any_of(Column::ConversionId, ids)).order_by_asc(Column::Id);
+    let locked = dialect::lock(tx, select.clone()).all(tx.connection()).await?;
+    if locked.is_empty() {
+        return Ok(locked);
+    }
+    // Whoever held the locks before may have given the conversions further commissions: they leave the hold together.
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 
