@@ -38,6 +38,7 @@ use crate::{
         ingest::Lanes,
         visitors::Visitors,
     },
+    spool::{Spool, SpoolError},
     store::{
         database::{Db, Location},
         error::StoreError,
@@ -72,6 +73,8 @@ pub enum StartError {
     Redis(#[from] redis::RedisError),
     #[error("no HTTP client for the keys of identity providers: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -145,6 +148,7 @@ impl App {
         let services = Services {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
+            spool: Spool::new(settings.spool_folder(), settings.spool_max_bytes),
             feeds,
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),
@@ -176,12 +180,13 @@ impl App {
     /// answers what is under way, for so long as [`DRAIN`] allows, and closes the sockets.
     ///
     /// # Errors
-    /// When the port fails.
+    /// When another process has the spool, or the port fails.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
+        self.services.spool.open()?;
         let jobs = jobs::start(self.services.clone());
         let sockets = Sockets::new(&self.services);
         let notice = Duration::from_secs(self.services.settings.drain_notice_secs);

@@ -33,6 +33,9 @@ const FOLD: Duration = Duration::from_secs(5);
 const LAG_SECONDS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 const COUNTERS: &[(&str, &str)] = &[
+    ("tributary_spool_clicks_total", "Clicks kept on this node's disk because the database did not take them in time."),
+    ("tributary_spool_refused_total", "Clicks that neither the database nor the spool took."),
+    ("tributary_spool_replayed_total", "Clicks of the spool that are in the database now."),
     ("tributary_feed_events_total", "Events that the followers of the log went through."),
     ("tributary_feed_events_handed_total", "Events handed to groups whose filter wants them, each group counted."),
     ("tributary_feed_overflows_total", "Times a group fell behind the follower and read the log itself."),
@@ -48,6 +51,7 @@ const COUNTERS: &[(&str, &str)] = &[
 ];
 
 const GAUGES: &[(&str, &str)] = &[
+    ("tributary_spool_bytes", "Bytes of clicks that wait on this node's disk."),
     ("tributary_live_groups", "Documents that are executed for at least one subscriber."),
     ("tributary_live_subscribers", "Open subscriptions."),
 ];

@@ -56,6 +56,12 @@ pub struct Settings {
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
     pub ingest_batch_items: usize,
+    /// Folder of clicks that wait for the database, of this node alone; none means `spool` in `data_dir`.
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes of clicks that may wait in it; past them a click is refused with OVERLOADED.
+    pub spool_max_bytes: u64,
+    /// How many months of clicks are kept, the current one not counted; 0 keeps all.
+    pub click_retention_months: u32,
     /// The most points that one request may cost.
     pub largest_cost: u64,
     /// Points per second of all a tenant's requests together; 0 is without limit.
@@ -124,6 +130,9 @@ impl Default for Settings {
             idempotency_days: 30,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
+            spool_dir: None,
+            spool_max_bytes: 1 << 30,
+            click_retention_months: 0,
             largest_cost: 50_000,
             tenant_points_per_second: 500_000,
             user_points_per_second: 500_000,
@@ -228,6 +237,12 @@ impl Settings {
         if self.ingest_queue_items < 1_000 {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
         }
+        if self.spool_max_bytes < 1 << 20 {
+            return invalid("TRIBUTARY_SPOOL_MAX_BYTES", "at least 1048576");
+        }
+        if self.click_retention_months > 1_200 {
+            return invalid("TRIBUTARY_CLICK_RETENTION_MONTHS", "at most 1200; 0 keeps all clicks");
+        }
         if !(1_000..=1_000_000_000).contains(&self.largest_cost) {
             return invalid("TRIBUTARY_LARGEST_COST", "from 1000 to 1000000000");
         }
@@ -279,6 +294,11 @@ impl Settings {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.listen),
         }
+    }
+
+    /// Where clicks wait for the database.
+    pub fn spool_folder(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(|| self.data_dir.join("spool"))
     }
 
     /// The embedded database's file.

@@ -1,4 +1,5 @@
-//! Work in the background: due outbox work every second, retention every hour. Safe on any number of nodes.
+//! Work in the background: due outbox work every second, retention every hour, this node's spool while it holds anything.
+//! Safe on any number of nodes.
 //!
 //! # Adding one
 //! For work that follows from a fact: an `OutboxKind`, asked for in the fact's transaction, and an arm in [`outbox`].
@@ -15,9 +16,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{ServiceError, Services};
+use crate::services::{ServiceError, Services, spool};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+/// How soon a spool is looked at again; an empty one costs nothing.
+const SPOOL_EVERY: Duration = Duration::from_millis(250);
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The running jobs of a node.
@@ -40,6 +43,9 @@ pub fn start(services: Services) -> Jobs {
     let mut loops = JoinSet::new();
     loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "outbox", async |services| {
         outbox::run_due(services).await
+    }));
+    loops.spawn(every(SPOOL_EVERY, stop.clone(), services.clone(), "spool", async |services| {
+        spool::replay(services).await
     }));
     loops.spawn(every(RETENTION_EVERY, stop.clone(), services, "retention", async |services| {
         retention::run(services).await

@@ -1,18 +1,23 @@
-//! Clicks: record through the lanes, list.
+//! Clicks: record through the lanes, keep while the database is away, list.
+
+use std::time::Duration;
 
 use tributary_entity::{click, ids::ClickId};
 
 use super::{
     Outcome, ServiceError, Services,
-    ingest::{Item, Recorded, Work},
+    ingest::{Failure, Item, Recorded, Work},
+    spool,
 };
 use crate::{
-    auth::Viewer,
+    ambient,
+    auth::{Actor, Viewer},
     domain::{
         click::{ClickFilter, NewClick},
         idempotency::Claim,
         page::{Page, PageRequest},
         problem::Problem,
+        tenancy::TenantScope,
     },
     store::clicks,
 };
@@ -63,6 +68,27 @@ pub async fn record(
             Recorded::Conversion(_) => Err(ServiceError::Internal("a click was answered with a conversion")),
         })
         .collect())
+}
+
+/// How long a visitor waits for the database before the click goes to the spool: several times what a lane takes for the
+/// largest batch, and less than people notice.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Records a click that has its id already, for a redirect: answers when it is durable, in the database or, when that is
+/// away or slow, in this node's spool.
+///
+/// # Errors
+/// `Refused` when the link is not the tenant's; `Overloaded` when the spool is full, `Unavailable` when the disk fails.
+pub async fn track(services: &Services, scope: &TenantScope, mut click: NewClick) -> Result<(), ServiceError> {
+    // Both may reach the database, at different times: it is one click by one id, at one time.
+    click.id.get_or_insert_with(|| ClickId::from_uuid(ambient::new_uuid()));
+    click.occurred_at.get_or_insert_with(|| services.now());
+    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click.clone()) };
+    match services.lanes.record_within(scope, item, PATIENCE).await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(Failure::Unavailable)) | None => spool::keep(services, scope, &click).await,
+        Some(Err(failure)) => Err(failure.into()),
+    }
 }
 
 /// The clicks with these ids that the viewer may see.

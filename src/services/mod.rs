@@ -29,6 +29,7 @@ pub mod payouts;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
+pub mod spool;
 pub mod tenants;
 pub mod users;
 pub mod visitors;
@@ -46,6 +47,7 @@ use crate::{
     config::Settings,
     domain::{cursor::CursorKey, event::Committed},
     limits::RateLimits,
+    spool::Spool,
     store::{database::Db, error::StoreError, scope::Tx},
 };
 
@@ -84,6 +86,7 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub spool: Spool,
     pub visitors: visitors::Visitors,
 }
 
