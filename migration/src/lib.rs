@@ -16,6 +16,7 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod m20261120_12_click_partitions;
 mod m20261120_1_tenancy;
 mod m20261120_2_programme;
 mod m20261120_3_tracking;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_5_rollups::Migration),
             Box::new(m20261120_6_payouts::Migration),
             Box::new(m20261120_7_touchpoints::Migration),
+            Box::new(m20261120_12_click_partitions::Migration),
         ]
     }
 }

@@ -243,6 +243,13 @@ impl Settings {
         if self.click_retention_months > 1_200 {
             return invalid("TRIBUTARY_CLICK_RETENTION_MONTHS", "at most 1200; 0 keeps all clicks");
         }
+        // A key that is sent again answers the click that it recorded.
+        if self.click_retention_months > 0 && i64::from(self.click_retention_months) * 28 < self.idempotency_days {
+            return invalid(
+                "TRIBUTARY_CLICK_RETENTION_MONTHS",
+                "at least as long as TRIBUTARY_IDEMPOTENCY_DAYS; 0 keeps all",
+            );
+        }
         if !(1_000..=1_000_000_000).contains(&self.largest_cost) {
             return invalid("TRIBUTARY_LARGEST_COST", "from 1000 to 1000000000");
         }

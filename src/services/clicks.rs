@@ -13,13 +13,13 @@ use crate::{
     ambient,
     auth::{Actor, Viewer},
     domain::{
-        click::{ClickFilter, NewClick},
+        click::{self as rules, ClickFilter, NewClick},
         idempotency::Claim,
         page::{Page, PageRequest},
         problem::Problem,
         tenancy::TenantScope,
     },
-    store::clicks,
+    store::{clicks, partitions},
 };
 
 /// The most items of one batch call.
@@ -89,6 +89,35 @@ pub async fn track(services: &Services, scope: &TenantScope, mut click: NewClick
         Some(Err(Failure::Unavailable)) | None => spool::keep(services, scope, &click).await,
         Some(Err(failure)) => Err(failure.into()),
     }
+}
+
+/// Months for which there is a partition ahead: a job that fails for weeks is noticed before they are used up.
+const PARTITIONS_AHEAD: u32 = 3;
+/// Clicks that SQLite deletes in one transaction: others write in between.
+const DELETED_AT_ONCE: u32 = 1_000;
+
+/// Makes room for the clicks of the coming months, and forgets those that the settings let go. Answers how many months
+/// were made and dropped; on SQLite, how many clicks were deleted.
+///
+/// # Errors
+/// As the database answers.
+pub async fn retain(services: &Services, tenants: &[TenantScope]) -> Result<u64, ServiceError> {
+    let made = partitions::make(&services.db, PARTITIONS_AHEAD).await?;
+    let months = services.settings.click_retention_months;
+    let Some(oldest) = rules::oldest_kept(services.now(), months).filter(|_| months > 0) else { return Ok(made) };
+    let mut gone = partitions::drop(&services.db, months).await?;
+    for scope in tenants {
+        loop {
+            let mut tx = services.db.begin(scope).await?;
+            let deleted = clicks::delete_before(&mut tx, oldest, DELETED_AT_ONCE).await?;
+            services.commit(tx).await?;
+            gone += deleted;
+            if deleted < u64::from(DELETED_AT_ONCE) {
+                break;
+            }
+        }
+    }
+    Ok(made + gone)
 }
 
 /// The clicks with these ids that the viewer may see.

@@ -101,16 +101,16 @@ pub async fn replay(services: &Services) -> Result<u64, ServiceError> {
             }
         }
     }
-    if is_whole { segment.remove()? } else { segment.set_aside()? }
+    if is_whole {
+        segment.remove()?
+    } else {
+        segment.set_aside()?
+    }
     Ok(replayed)
 }
 
 /// Records a tenant's clicks in their order. Answers how many of them are in the database now.
-async fn replay_tenant(
-    services: &Services,
-    scope: &TenantScope,
-    clicks: &[NewClick],
-) -> Result<usize, ServiceError> {
+async fn replay_tenant(services: &Services, scope: &TenantScope, clicks: &[NewClick]) -> Result<usize, ServiceError> {
     let mut recorded = 0;
     for chunk in clicks.chunks(CHUNK) {
         let began = Instant::now();

@@ -179,6 +179,9 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
         let recorded =
             conversions::record(&mut tx, new_conversions, known, &clicks, &programme, &mut totals, now).await?;
         totals.write(&mut tx).await?;
+        for fresh in &new_clicks {
+            answers[fresh.index] = Some(Ok(Recorded::Replayed(fresh.id.uuid())));
+        }
         for (index, row) in clicks {
             answers[index] = Some(Ok(Recorded::Click(Box::new(row))));
         }

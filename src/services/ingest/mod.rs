@@ -72,7 +72,7 @@ impl Work {
 pub enum Recorded {
     Click(Box<click::Model>),
     Conversion(Box<Snapshot>),
-    /// The key was used before with the same input: the id of what was recorded then.
+    /// The key was used before with the same input, or the click's id is there: the id of what was recorded then.
     Replayed(Uuid),
 }
 
