@@ -129,12 +129,16 @@ typed_ids! {
     CouponId = "cpn";
     /// One recorded action of a customer.
     ConversionId = "cnv";
+    /// A run that credits recorded conversions anew.
+    AttributionRunId = "run";
     /// What one affiliate earns from one conversion.
     CommissionId = "com";
     /// One payment to one affiliate in one currency.
     PayoutId = "pay";
     /// Payouts that are decided on together.
     PayoutBatchId = "pbt";
+    /// Where an affiliate is paid.
+    PayoutDestinationId = "pde";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -40,7 +40,7 @@ BEGIN
   SELECT array_agg(pg_get_indexdef(indexrelid)) INTO definitions
     FROM pg_index WHERE indrelid = 'click'::regclass AND NOT indisprimary;
   ALTER TABLE click RENAME TO click_old;
-  ALTER TABLE click_old DROP CONSTRAINT click_pkey;
+  ALTER TABLE click_old DROP CONSTRAINT click_pkey, DROP CONSTRAINT click_tenant_id_link_id_fkey;
   FOR definition IN SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'click_old'::regclass LOOP
     EXECUTE format('DROP INDEX %s', definition);
   END LOOP;
@@ -59,9 +59,18 @@ CREATE TRIGGER click_default_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON 
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewrite();
 INSERT INTO click SELECT * FROM click_old;
 DROP TABLE click_old;
-SELECT click_partition(month) FROM (SELECT DISTINCT
-  date_trunc('month', to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0), 'UTC') AS month
-  FROM click_default) AS months;
+DO $$
+DECLARE
+  months timestamptz[];
+  month timestamptz;
+BEGIN
+  SELECT array_agg(DISTINCT date_trunc('month',
+      to_timestamp(('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000.0), 'UTC'))
+    INTO months FROM click_default;
+  FOREACH month IN ARRAY coalesce(months, '{}') LOOP
+    PERFORM click_partition(month);
+  END LOOP;
+END $$;
 SELECT click_make_partitions(3);
 ";
 

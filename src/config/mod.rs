@@ -62,6 +62,8 @@ pub struct Settings {
     pub spool_max_bytes: u64,
     /// How many months of clicks are kept, the current one not counted; 0 keeps all.
     pub click_retention_months: u32,
+    /// Links that a node remembers, to redirect without the database.
+    pub link_cache_entries: u64,
     /// The most points that one request may cost.
     pub largest_cost: u64,
     /// Points per second of all a tenant's requests together; 0 is without limit.
@@ -133,6 +135,7 @@ impl Default for Settings {
             spool_dir: None,
             spool_max_bytes: 1 << 30,
             click_retention_months: 0,
+            link_cache_entries: 100_000,
             largest_cost: 50_000,
             tenant_points_per_second: 500_000,
             user_points_per_second: 500_000,
@@ -249,6 +252,9 @@ impl Settings {
                 "TRIBUTARY_CLICK_RETENTION_MONTHS",
                 "at least as long as TRIBUTARY_IDEMPOTENCY_DAYS; 0 keeps all",
             );
+        }
+        if !(100..=100_000_000).contains(&self.link_cache_entries) {
+            return invalid("TRIBUTARY_LINK_CACHE_ENTRIES", "from 100 to 100000000");
         }
         if !(1_000..=1_000_000_000).contains(&self.largest_cost) {
             return invalid("TRIBUTARY_LARGEST_COST", "from 1000 to 1000000000");

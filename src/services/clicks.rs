@@ -25,6 +25,9 @@ use crate::{
 /// The most items of one batch call.
 pub const BATCH_MAX: usize = 1_000;
 
+/// How long a visitor waits for her click to become durable.
+const TRACK_PATIENCE: Duration = Duration::from_secs(1);
+
 /// One call's click with its key, or why its input could not be read.
 pub type ClickInput = Result<(Option<String>, NewClick), Problem>;
 

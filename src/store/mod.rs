@@ -7,6 +7,7 @@
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
+pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;
@@ -28,12 +29,14 @@ pub mod outbox;
 pub mod page;
 pub mod partitions;
 pub mod payout_batches;
+pub mod payout_destinations;
 pub mod payouts;
 pub mod rollups;
 pub mod rules;
 pub mod scope;
 pub mod sessions;
 pub mod standings;
+pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;

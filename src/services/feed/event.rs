@@ -33,7 +33,10 @@ impl LiveEvent {
     pub(super) fn read(row: event::Model) -> Self {
         let (mut conversion, mut payout) = (None, None);
         match row.kind {
-            EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
+            EventKind::ConversionRecorded
+            | EventKind::ConversionApproved
+            | EventKind::ConversionRejected
+            | EventKind::ConversionReattributed => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
@@ -45,7 +48,8 @@ impl LiveEvent {
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
             | EventKind::SessionEnded
-            | EventKind::TenantChanged => {}
+            | EventKind::TenantChanged
+            | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }
     }

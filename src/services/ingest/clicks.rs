@@ -56,7 +56,7 @@ pub(super) async fn record(
         let valid = row.invalid_reason.is_none();
         let counted = Totals {
             clicks_gross: 1,
-            clicks_unique: i64::from(row.is_unique && valid),
+            clicks_unique: i64::from(row.is_unique),
             clicks_invalid: i64::from(!valid),
             ..Totals::default()
         };
@@ -71,7 +71,7 @@ fn row(
     Fresh { id, input, .. }: &Fresh<'_>,
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
-    is_unique: bool,
+    is_first: bool,
     now: Instant,
 ) -> Result<click::Model, StoreError> {
     let link = links
@@ -80,6 +80,7 @@ fn row(
     let campaign = programme.campaign(link.campaign_id)?;
     let affiliate = programme.affiliate(link.affiliate_id)?;
     let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
+    let invalid_reason = invalid_reason(input, link, campaign, affiliate, enrollment);
     Ok(click::Model {
         tenant_id: tx.scope().tenant_id(),
         id: *id,
@@ -91,8 +92,8 @@ fn row(
         visitor_id: input.visitor_id.clone(),
         source: input.source.clone(),
         labels: rules::labels_json(&input.labels),
-        is_unique,
-        invalid_reason: invalid_reason(input, link, campaign, affiliate, enrollment),
+        is_unique: is_first && invalid_reason.is_none(),
+        invalid_reason,
         country: input.visit.country.clone(),
         device: input.visit.device,
         os: input.visit.os.clone(),
