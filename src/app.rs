@@ -40,6 +40,7 @@ use crate::{
         redirect::Redirects,
         visitors::{CountryError, Visitors},
     },
+    spool::{Spool, SpoolError},
     store::{
         database::{Db, Location},
         error::StoreError,
@@ -76,6 +77,8 @@ pub enum StartError {
     Redis(#[from] redis::RedisError),
     #[error("no HTTP client for the keys of identity providers: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -153,6 +156,7 @@ impl App {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             caps: Exhaustion::new(db.clone(), Arc::clone(&leaves.clock)),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
+            spool: Spool::new(settings.spool_folder(), settings.spool_max_bytes),
             redirects: Redirects::new(db.clone(), feeds.clone(), &secret, settings.link_cache_entries),
             feeds,
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
@@ -185,12 +189,13 @@ impl App {
     /// answers what is under way, for so long as [`DRAIN`] allows, and closes the sockets.
     ///
     /// # Errors
-    /// When the port fails.
+    /// When another process has the spool, or the port fails.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
+        self.services.spool.open()?;
         let jobs = jobs::start(self.services.clone());
         let visitors = self.services.visitors.clone();
         tokio::task::spawn_blocking(move || visitors.warm_up());

@@ -36,6 +36,9 @@ const LAG_SECONDS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 const REDIRECT_SECONDS: &[f64] = &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 const COUNTERS: &[(&str, &str)] = &[
+    ("tributary_spool_clicks_total", "Clicks kept on this node's disk because the database did not take them in time."),
+    ("tributary_spool_refused_total", "Clicks that neither the database nor the spool took."),
+    ("tributary_spool_replayed_total", "Clicks of the spool that are in the database now."),
     ("tributary_feed_events_total", "Events that the followers of the log went through."),
     ("tributary_feed_events_handed_total", "Events handed to groups whose filter wants them, each group counted."),
     ("tributary_feed_overflows_total", "Times a group fell behind the follower and read the log itself."),
@@ -56,6 +59,7 @@ const COUNTERS: &[(&str, &str)] = &[
 ];
 
 const GAUGES: &[(&str, &str)] = &[
+    ("tributary_spool_bytes", "Bytes of clicks that wait on this node's disk."),
     ("tributary_live_groups", "Documents that are executed for at least one subscriber."),
     ("tributary_live_subscribers", "Open subscriptions."),
 ];

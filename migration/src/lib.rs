@@ -18,6 +18,7 @@ use sea_orm_migration::prelude::*;
 
 mod m20261120_10_visitors;
 mod m20261120_11_attribution_runs;
+mod m20261120_12_click_partitions;
 mod m20261120_13_link_directory;
 mod m20261120_14_payout_destinations;
 mod m20261120_1_tenancy;
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_8_identity::Migration),
             Box::new(m20261120_10_visitors::Migration),
             Box::new(m20261120_11_attribution_runs::Migration),
+            Box::new(m20261120_12_click_partitions::Migration),
             Box::new(m20261120_13_link_directory::Migration),
             Box::new(m20261120_14_payout_destinations::Migration),
         ]

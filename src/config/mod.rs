@@ -58,6 +58,12 @@ pub struct Settings {
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
     pub ingest_batch_items: usize,
+    /// Folder of clicks that wait for the database, of this node alone; none means `spool` in `data_dir`.
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes of clicks that may wait in it; past them a click is refused with OVERLOADED.
+    pub spool_max_bytes: u64,
+    /// How many months of clicks are kept, the current one not counted; 0 keeps all.
+    pub click_retention_months: u32,
     /// Links that a node remembers, to redirect without the database.
     pub link_cache_entries: u64,
     /// The most points that one request may cost.
@@ -134,6 +140,9 @@ impl Default for Settings {
             conversion_max_age_days: 50 * 365,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
+            spool_dir: None,
+            spool_max_bytes: 1 << 30,
+            click_retention_months: 0,
             link_cache_entries: 100_000,
             largest_cost: 50_000,
             tenant_points_per_second: 500_000,
@@ -244,6 +253,19 @@ impl Settings {
         if self.ingest_queue_items < 1_000 {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
         }
+        if self.spool_max_bytes < 1 << 20 {
+            return invalid("TRIBUTARY_SPOOL_MAX_BYTES", "at least 1048576");
+        }
+        if self.click_retention_months > 1_200 {
+            return invalid("TRIBUTARY_CLICK_RETENTION_MONTHS", "at most 1200; 0 keeps all clicks");
+        }
+        // A key that is sent again answers the click that it recorded.
+        if self.click_retention_months > 0 && i64::from(self.click_retention_months) * 28 < self.idempotency_days {
+            return invalid(
+                "TRIBUTARY_CLICK_RETENTION_MONTHS",
+                "at least as long as TRIBUTARY_IDEMPOTENCY_DAYS; 0 keeps all",
+            );
+        }
         if !(100..=100_000_000).contains(&self.link_cache_entries) {
             return invalid("TRIBUTARY_LINK_CACHE_ENTRIES", "from 100 to 100000000");
         }
@@ -301,6 +323,11 @@ impl Settings {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.listen),
         }
+    }
+
+    /// Where clicks wait for the database.
+    pub fn spool_folder(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(|| self.data_dir.join("spool"))
     }
 
     /// The embedded database's file.

@@ -1,33 +1,31 @@
-//! Clicks: record through the lanes, list.
+//! Clicks: record through the lanes, keep while the database is away, list.
 
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::timeout;
 use tributary_entity::{click, ids::ClickId, kinds::ClickInvalidReason};
 
 use super::{
     Outcome, ServiceError, Services,
-    ingest::{Item, Recorded, Work},
+    ingest::{Failure, Item, Recorded, Work},
+    spool,
     visitors::{Told, Visitor},
 };
 use crate::{
+    ambient,
     auth::{Actor, Viewer},
     domain::{
-        click::{ClickFilter, NewClick},
+        click::{self as rules, ClickFilter, NewClick},
         idempotency::Claim,
         page::{Page, PageRequest},
         problem::Problem,
         tenancy::TenantScope,
     },
-    store::clicks,
+    store::{clicks, partitions},
 };
 
 /// The most items of one batch call.
 pub const BATCH_MAX: usize = 1_000;
-
-/// How long a visitor waits for her click to become durable.
-const TRACK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// One call's click with its key, or why its input could not be read.
 pub type ClickInput = Result<(Option<String>, NewClick), Problem>;
@@ -133,18 +131,54 @@ async fn send(
         .collect())
 }
 
-/// Records a click of the redirect, whose id is settled. Answers when it is durable.
+/// How long a visitor waits for the database before the click goes to the spool: several times what a lane takes for the
+/// largest batch, and less than people notice.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Records a click that has its id already, for a redirect: answers when it is durable, in the database or, when that is
+/// away or slow, in this node's spool.
 ///
 /// # Errors
-/// `Overloaded` when the lane is full; `Unavailable` when it did not become durable in [`TRACK_PATIENCE`], which does not
-/// say that it will not.
-pub async fn track(services: &Services, scope: &TenantScope, click: NewClick) -> Result<(), ServiceError> {
-    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click) };
-    let recorded = timeout(TRACK_PATIENCE, services.lanes.record(scope, vec![item])).await;
-    for answer in recorded.map_err(|_| ServiceError::Unavailable)?? {
-        answer?;
+/// `Refused` when the link is not the tenant's; `Overloaded` when the spool is full, `Unavailable` when the disk fails.
+pub async fn track(services: &Services, scope: &TenantScope, mut click: NewClick) -> Result<(), ServiceError> {
+    // Both may reach the database, at different times: it is one click by one id, at one time.
+    click.id.get_or_insert_with(|| ClickId::from_uuid(ambient::new_uuid()));
+    click.occurred_at.get_or_insert_with(|| services.now());
+    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click.clone()) };
+    match services.lanes.record_within(scope, item, PATIENCE).await {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(Failure::Unavailable)) | None => spool::keep(services, scope, &click).await,
+        Some(Err(failure)) => Err(failure.into()),
     }
-    Ok(())
+}
+
+/// Months for which there is a partition ahead: a job that fails for weeks is noticed before they are used up.
+const PARTITIONS_AHEAD: u32 = 3;
+/// Clicks that SQLite deletes in one transaction: others write in between.
+const DELETED_AT_ONCE: u32 = 1_000;
+
+/// Makes room for the clicks of the coming months, and forgets those that the settings let go. Answers how many months
+/// were made and dropped; on SQLite, how many clicks were deleted.
+///
+/// # Errors
+/// As the database answers.
+pub async fn retain(services: &Services, tenants: &[TenantScope]) -> Result<u64, ServiceError> {
+    let made = partitions::make(&services.db, PARTITIONS_AHEAD).await?;
+    let months = services.settings.click_retention_months;
+    let Some(oldest) = rules::oldest_kept(services.now(), months).filter(|_| months > 0) else { return Ok(made) };
+    let mut gone = partitions::drop(&services.db, months).await?;
+    for scope in tenants {
+        loop {
+            let mut tx = services.db.begin(scope).await?;
+            let deleted = clicks::delete_before(&mut tx, oldest, DELETED_AT_ONCE).await?;
+            services.commit(tx).await?;
+            gone += deleted;
+            if deleted < u64::from(DELETED_AT_ONCE) {
+                break;
+            }
+        }
+    }
+    Ok(made + gone)
 }
 
 /// The clicks with these ids that the viewer may see.

@@ -34,6 +34,7 @@ pub mod redirect;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
+pub mod spool;
 pub mod statements;
 pub mod tenants;
 pub mod users;
@@ -52,6 +53,7 @@ use crate::{
     config::Settings,
     domain::{cursor::CursorKey, event::Committed},
     limits::RateLimits,
+    spool::Spool,
     store::{database::Db, error::StoreError, scope::Tx},
 };
 
@@ -90,6 +92,7 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub spool: Spool,
     pub redirects: redirect::Redirects,
     pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,

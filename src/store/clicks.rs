@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Select, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, Select, Value};
 use tributary_entity::{
     Instant, click,
     ids::{AffiliateId, CampaignId, ClickId, LinkId},
@@ -65,10 +65,32 @@ pub async fn count(tx: &Tx, filter: &ClickFilter) -> Result<i64, StoreError> {
     page::count(tx, filtered(tx, filter)).await
 }
 
+/// Inserts clicks; those that are there already, by their ids, are passed over. Answers the ids of those that went in.
+///
 /// # Errors
 /// As the database answers.
-pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<(), StoreError> {
-    tx.insert_all::<click::Entity>(rows).await
+pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<HashSet<ClickId>, StoreError> {
+    tx.insert_missing::<click::Entity>(rows).await
+}
+
+/// Deletes up to `limit` of the tenant's clicks with ids before `horizon`, on SQLite, whose trigger keeps all others.
+/// Answers how many.
+///
+/// # Errors
+/// As the database answers.
+pub async fn delete_before(tx: &mut Tx, horizon: ClickId, limit: u32) -> Result<u64, StoreError> {
+    if tx.backend() != DbBackend::Sqlite {
+        return Ok(0);
+    }
+    let values: Vec<Value> = vec![tx.scope().tenant_id().into(), horizon.into()];
+    let allow = "INSERT INTO click_horizon (tenant_id, before_id) VALUES ($1, $2) \
+                 ON CONFLICT (tenant_id) DO UPDATE SET before_id = excluded.before_id";
+    tx.connection().execute_raw(tx.statement(allow, values.clone())).await?;
+    let delete = format!(
+        "DELETE FROM click WHERE tenant_id = $1 AND id IN \
+         (SELECT id FROM click WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT {limit})"
+    );
+    Ok(tx.connection().execute_raw(tx.statement(delete, values)).await?.rows_affected())
 }
 
 /// A visitor's way to a conversion.

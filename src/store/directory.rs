@@ -38,6 +38,18 @@ pub async fn tenant_by_slug(db: &Db, slug: &str) -> Result<Option<(TenantScope, 
     Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
 }
 
+/// The tenant with an id, which this node has seen before.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn tenant_by_id(db: &Db, id: TenantId) -> Result<Option<TenantScope>, StoreError> {
+    let tx = open(db).await?;
+    let row = tenant::Entity::find().filter(tenant::Column::TenantId.eq(id)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| TenantScope::tenant(row.tenant_id)))
+}
+
 /// The API key with a hash, whatever its state.
 ///
 /// # Errors

@@ -1,11 +1,13 @@
 //! What the program remembers: the only place that names `sea_orm`.
 //!
 //! Every function takes a [`scope::Tx`], which belongs to one tenant (and perhaps to one affiliate inside it); the few
-//! reads that happen before the tenant is known are in [`directory`]. The store remembers and finds; it decides nothing.
+//! reads that happen before the tenant is known are in [`directory`], the months of the click table, which are nobody's, in
+//! [`partitions`]. The store remembers and finds; it decides nothing.
 
 pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;
+mod arrays;
 pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
@@ -30,6 +32,7 @@ pub mod ledger;
 pub mod links;
 pub mod outbox;
 pub mod page;
+pub mod partitions;
 pub mod payout_batches;
 pub mod payout_destinations;
 pub mod payouts;

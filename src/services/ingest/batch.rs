@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tributary_entity::{
-    Instant,
+    Instant, click,
     ids::{CampaignId, ClickId, ConversionId, LinkId},
     link,
 };
@@ -231,7 +231,11 @@ async fn record(
     cases.extend(fresh);
     let settled = conversions::settle(tx, cases, &known, &mut programme, &mut totals, now).await?;
     totals.write(tx).await?;
-    let clicks = recorded.into_iter().map(|(index, row)| (index, Ok(Recorded::Click(Box::new(row)))));
+    let mut recorded: HashMap<usize, click::Model> = recorded.into_iter().collect();
+    let clicks = new_clicks.iter().map(move |fresh| {
+        let row = recorded.remove(&fresh.index).map(|row| Recorded::Click(Box::new(row)));
+        (fresh.index, Ok(row.unwrap_or(Recorded::Replayed(fresh.id.uuid()))))
+    });
     let conversions = indexes.into_iter().zip(settled.into_iter().skip(waited)).map(|(index, answer)| {
         (index, answer.map(|snapshot| Recorded::Conversion(Box::new(snapshot))).map_err(Failure::Refused))
     });
