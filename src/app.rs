@@ -32,12 +32,13 @@ use crate::{
         Services,
         access::Access,
         budgets::Spending,
+        caps::Exhaustion,
         dashboard::Dashboards,
         documents::{self, Documents, TrustError},
         feed::Feeds,
         ingest::Lanes,
         redirect::Redirects,
-        visitors::Visitors,
+        visitors::{CountryError, Visitors},
     },
     spool::{Spool, SpoolError},
     store::{
@@ -66,6 +67,8 @@ pub enum StartError {
     File { path: PathBuf, error: std::io::Error },
     #[error("TRIBUTARY_TRUSTED_DOCUMENTS, {path}: {error}")]
     TrustedDocuments { path: PathBuf, error: TrustError },
+    #[error("TRIBUTARY_GEOIP_DATABASE, {path}: {error}")]
+    Countries { path: PathBuf, error: CountryError },
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("the database cannot be used: {0}{cause}", cause = cause(.0))]
@@ -146,8 +149,12 @@ impl App {
         let external = ExternalIdentity::new(&settings.identity_providers, !settings.is_production())?;
         let feeds = Feeds::new(db.clone(), Arc::clone(&shared.bus));
         let clock = Arc::clone(&leaves.clock);
+        let country_file = settings.geoip_database.as_deref();
+        let visitors = Visitors::open(db.clone(), Arc::clone(&leaves.clock), country_file)
+            .map_err(|error| StartError::Countries { path: country_file.unwrap_or(Path::new("")).to_owned(), error })?;
         let services = Services {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
+            caps: Exhaustion::new(db.clone(), Arc::clone(&leaves.clock)),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
             spool: Spool::new(settings.spool_folder(), settings.spool_max_bytes),
             redirects: Redirects::new(db.clone(), feeds.clone(), &secret, settings.link_cache_entries),
@@ -159,7 +166,7 @@ impl App {
             clock: leaves.clock,
             spending: Spending::new(shared.budgets, Arc::clone(&settings)),
             documents: shared.documents,
-            visitors: Visitors,
+            visitors,
             db,
             bus: shared.bus,
             limits: shared.limits,
@@ -190,6 +197,8 @@ impl App {
     ) -> Result<(), StartError> {
         self.services.spool.open()?;
         let jobs = jobs::start(self.services.clone());
+        let visitors = self.services.visitors.clone();
+        tokio::task::spawn_blocking(move || visitors.warm_up());
         let sockets = Sockets::new(&self.services);
         let notice = Duration::from_secs(self.services.settings.drain_notice_secs);
         let ends = sockets.clone();

@@ -121,6 +121,8 @@ typed_ids! {
     AffiliateId = "aff";
     /// An affiliate in a campaign.
     EnrollmentId = "enr";
+    /// A limit of what a campaign or enrollment takes.
+    CapId = "cap";
     /// A tracking link.
     LinkId = "lnk";
     /// One recorded visit through a link.

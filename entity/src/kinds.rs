@@ -183,6 +183,32 @@ text_enums! {
         CountryNotAllowed = "COUNTRY_NOT_ALLOWED",
         /// With a device that the campaign does not take.
         DeviceNotAllowed = "DEVICE_NOT_ALLOWED",
+        /// A cap of clicks was used up.
+        OverCap = "OVER_CAP",
+    }
+
+    /// What a cap limits.
+    CapMetric {
+        /// Unique valid clicks.
+        Clicks = "CLICKS",
+        Conversions = "CONVERSIONS",
+        SaleAmount = "SALE_AMOUNT",
+        Commission = "COMMISSION",
+    }
+
+    /// After what a cap begins anew, in the tenant's time zone.
+    CapPeriod {
+        Day = "DAY",
+        /// From Monday.
+        Week = "WEEK",
+        Month = "MONTH",
+        /// Never.
+        Lifetime = "LIFETIME",
+    }
+
+    CapStatus {
+        Active = "ACTIVE",
+        Archived = "ARCHIVED",
     }
 
     /// What a visitor used.
@@ -232,6 +258,8 @@ text_enums! {
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         /// The click itself was not valid.
         InvalidClick = "INVALID_CLICK",
+        /// More than is left of a cap.
+        OverCap = "OVER_CAP",
         /// No exchange rate from the sale's currency to the campaign's is known.
         FxRateMissing = "FX_RATE_MISSING",
         /// Decided by a person.

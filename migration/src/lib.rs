@@ -16,6 +16,7 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod m20261120_10_visitors;
 mod m20261120_11_attribution_runs;
 mod m20261120_12_click_partitions;
 mod m20261120_13_link_directory;
@@ -43,6 +44,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_5_rollups::Migration),
             Box::new(m20261120_6_payouts::Migration),
             Box::new(m20261120_7_touchpoints::Migration),
+            Box::new(m20261120_10_visitors::Migration),
             Box::new(m20261120_11_attribution_runs::Migration),
             Box::new(m20261120_12_click_partitions::Migration),
             Box::new(m20261120_13_link_directory::Migration),

@@ -88,6 +88,10 @@ pub struct Settings {
     /// Networks of proxies whose `X-Forwarded-For` is believed: `10.0.0.0/8`.
     #[serde(deserialize_with = "list::deserialize")]
     pub trusted_proxies: Vec<IpNet>,
+    /// A country database in MaxMind's format; none: countries are not known.
+    pub geoip_database: Option<PathBuf>,
+    /// How long visitors' address hashes can be compared: their keys are destroyed after this.
+    pub address_key_days: u64,
     /// Open sockets and streams of one user or key, per node.
     pub sockets_per_user: usize,
     /// Open sockets and streams of one tenant, per node.
@@ -147,6 +151,8 @@ impl Default for Settings {
             metrics_token: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            geoip_database: None,
+            address_key_days: 30,
             sockets_per_user: 1_000,
             sockets_per_tenant: 20_000,
             connection_max_secs: 4 * 3_600,
@@ -279,6 +285,9 @@ impl Settings {
                 "TRIBUTARY_ALLOWED_ORIGINS",
                 "must be origins: http:// or https://, a host, nothing behind",
             );
+        }
+        if !(1..=400).contains(&self.address_key_days) {
+            return invalid("TRIBUTARY_ADDRESS_KEY_DAYS", "from 1 to 400");
         }
         if self.sockets_per_user == 0 {
             return invalid("TRIBUTARY_SOCKETS_PER_USER", "at least 1");

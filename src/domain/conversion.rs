@@ -123,6 +123,11 @@ impl Decision {
         Self { status: ConversionStatus::Rejected, reason: Some(reason), shares: Vec::new(), commissions: Vec::new() }
     }
 
+    /// Of a conversion that would take more than is left of a cap.
+    pub const fn over_cap() -> Self {
+        Self::refused(ConversionReason::OverCap)
+    }
+
     /// Of a conversion whose click id names no click.
     pub const fn unknown_click() -> Self {
         Self::refused(ConversionReason::UnknownClick)

@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod apportion;
 pub mod attribution;
 pub mod campaign;
+pub mod cap;
 pub mod change;
 pub mod click;
 pub mod click_query;

@@ -1,6 +1,35 @@
-//! Tenants: what their names may be.
+//! Tenants: what their names may be, and which settings may change.
+
+use chrono_tz::Tz;
+use serde::Serialize;
 
 use super::problem::{Problem, ProblemCode};
+
+/// Changes to a tenant's settings; none leaves one as it is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TenantChange {
+    pub payout_four_eyes: Option<bool>,
+    /// IANA name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+}
+
+impl TenantChange {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// `INVALID_TEXT` for a time zone that is not known.
+    pub fn check(self) -> Result<Self, Problem> {
+        let Some(name) = &self.time_zone else { return Ok(self) };
+        match name.trim().parse::<Tz>() {
+            Ok(zone) => Ok(Self { time_zone: Some(zone.name().to_owned()), ..self }),
+            Err(_) => {
+                let message = "not the name of a time zone, such as `Europe/Berlin`";
+                Err(Problem::new(ProblemCode::InvalidText, &["timeZone"], message))
+            }
+        }
+    }
+}
 
 /// A tenant's short name: lower-case letters, digits and hyphens, 2 to 40 of them. It is typed into log-in forms, so
 /// case and spaces around it do not matter.

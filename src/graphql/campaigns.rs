@@ -4,6 +4,7 @@ use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Objec
 use tributary_entity::{campaign, ids::CampaignId};
 
 use super::{
+    caps::Cap,
     change::change,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
@@ -154,6 +155,13 @@ impl Campaign {
     async fn commission_rules(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRule>> {
         let rules = ctx.loaders()?.rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
         Ok(rules.unwrap_or_default().into_iter().map(CommissionRule).collect())
+    }
+
+    /// Its limits and those of its enrollments, oldest first; at most 1,000. An affiliate sees its own enrollment's.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
+    async fn caps(&self, ctx: &Context<'_>) -> Result<Vec<Cap>> {
+        let states = ctx.loaders()?.caps_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(states.unwrap_or_default().into_iter().map(Cap).collect())
     }
 
     /// The affiliates in it, newest first. An affiliate sees its own place.

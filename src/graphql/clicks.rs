@@ -1,5 +1,7 @@
 //! Clicks.
 
+use std::net::IpAddr;
+
 use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, click, ids::ClickId};
 
@@ -20,9 +22,9 @@ use crate::{
         click::{ClickFilter, NewClick, Visit},
         instant,
         page::Order,
-        problem::Problem,
+        problem::{Problem, ProblemCode},
     },
-    services::{self, clicks::BATCH_MAX},
+    services::{self, clicks::BATCH_MAX, visitors::Told},
 };
 
 /// One recorded visit through a link; never changed.
@@ -207,10 +209,23 @@ pub(super) struct RecordClickInput {
     source: Option<String>,
     /// The affiliate's labels.
     labels: Option<SubLabelsInput>,
+    /// What the visitor's browser called itself. Read for device, system and browser, and not kept; a crawler's click
+    /// is invalid as BOT.
+    user_agent: Option<String>,
+    /// The visitor's address, IPv4 or IPv6. Kept are its network (/24, /48), its country, and a hash under a key that
+    /// changes daily.
+    ip_address: Option<String>,
+    /// The page that the visitor came from. Its host is kept.
+    referrer: Option<String>,
 }
 
 impl RecordClickInput {
-    fn parse(self) -> services::clicks::ClickInput {
+    fn parse(self) -> services::clicks::ToldClick {
+        let told = Told {
+            address: self.ip_address.as_deref().map(ip_address).transpose()?,
+            user_agent: self.user_agent,
+            referrer: self.referrer,
+        };
         let new = NewClick {
             id: None,
             link_id: ids::parse(&["linkId"], &self.link_id)?,
@@ -221,8 +236,13 @@ impl RecordClickInput {
             visit: Visit::default(),
             invalid_reason: None,
         };
-        Ok((self.idempotency_key, new))
+        Ok((self.idempotency_key, new, told))
     }
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, Problem> {
+    let message = "an IPv4 or IPv6 address";
+    text.trim().parse().map_err(|_| Problem::new(ProblemCode::InvalidText, &["ipAddress"], message))
 }
 
 /// Clicks to record together.
@@ -262,7 +282,7 @@ impl ClickMutation {
         #[graphql(desc = "The click.")] input: RecordClickInput,
     ) -> Result<RecordClickPayload> {
         let (services, viewer) = ctx.caller()?;
-        let mut answers = services::clicks::record(services, viewer, vec![input.parse()]).await.or_graphql()?;
+        let mut answers = services::clicks::record_told(services, viewer, vec![input.parse()]).await.or_graphql()?;
         RecordClickPayload::answer(answers.pop().unwrap_or(Err(services::ServiceError::Internal("no answer"))))
     }
 
@@ -278,7 +298,7 @@ impl ClickMutation {
             return Ok(RecordClicksPayload { items: Vec::new(), user_errors: vec![problem.into()] });
         }
         let inputs = input.items.into_iter().map(RecordClickInput::parse).collect();
-        let answers = services::clicks::record(services, viewer, inputs).await.or_graphql()?;
+        let answers = services::clicks::record_told(services, viewer, inputs).await.or_graphql()?;
         let items = answers.into_iter().map(RecordClickPayload::answer_item).collect();
         Ok(RecordClicksPayload { items, user_errors: Vec::new() })
     }

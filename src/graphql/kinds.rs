@@ -167,6 +167,46 @@ pub(super) enum ClickInvalidReason {
     CountryNotAllowed,
     /// With a device that the campaign does not take.
     DeviceNotAllowed,
+    /// A cap of clicks was used up.
+    OverCap,
+}
+
+/// What a cap limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapMetric")]
+pub(super) enum CapMetric {
+    /// Unique valid clicks.
+    Clicks,
+    /// Conversions that are not rejected.
+    Conversions,
+    /// What customers pay.
+    SaleAmount,
+    /// What affiliates earn.
+    Commission,
+}
+
+/// After what a cap begins anew, in the tenant's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapPeriod")]
+pub(super) enum CapPeriod {
+    /// At midnight.
+    Day,
+    /// At midnight before Monday.
+    Week,
+    /// At midnight before the first.
+    Month,
+    /// Never.
+    Lifetime,
+}
+
+/// Whether a cap limits anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapStatus")]
+pub(super) enum CapStatus {
+    /// It does.
+    Active,
+    /// No longer.
+    Archived,
 }
 
 /// What a visitor used.
@@ -221,6 +261,8 @@ pub(super) enum ConversionReason {
     EnrollmentNotApproved,
     /// The click itself was not valid.
     InvalidClick,
+    /// More than was left of a cap.
+    OverCap,
     /// No exchange rate from the sale's currency to the campaign's is known.
     FxRateMissing,
     /// Decided by a person.

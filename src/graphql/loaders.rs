@@ -14,8 +14,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
     affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
     ids::{
-        AffiliateId, AttributionRunId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId,
-        GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+        AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
+        EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
     },
     link, payout, payout_batch, payout_destination,
 };
@@ -23,7 +23,7 @@ use tributary_entity::{
 use crate::{
     auth::Viewer,
     domain::{payout::StatusTotal, rule::Rule},
-    services::{self, ServiceError, Services, ledger::PostedJournal},
+    services::{self, ServiceError, Services, caps::CapState, ledger::PostedJournal},
 };
 
 /// A load that failed, shared by all who waited for it.
@@ -94,6 +94,12 @@ loaders! {
     };
     goals_of_campaign, GoalsOfCampaign: CampaignId => Vec<goal::Model> = async |services, viewer, ids| {
         grouped(services::goals::of_campaigns(services, viewer, ids).await, |row| row.campaign_id)
+    };
+    cap, CapById: CapId => CapState = async |services, viewer, ids| {
+        by_key(services::caps::get_many(services, viewer, ids).await, |state| state.cap.id)
+    };
+    caps_of_campaign, CapsOfCampaign: CampaignId => Vec<CapState> = async |services, viewer, ids| {
+        grouped(services::caps::of_campaigns(services, viewer, ids).await, |state| state.cap.campaign_id)
     };
     rule, RuleById: CommissionRuleId => Rule = async |services, viewer, ids| {
         by_key(services::rules::get_many(services, viewer, ids).await, |rule| rule.head.id)

@@ -12,6 +12,7 @@ mod affiliates;
 mod api_keys;
 mod attribution;
 mod campaigns;
+mod caps;
 mod change;
 mod clicks;
 mod commissions;
@@ -86,6 +87,7 @@ pub struct Mutation(
     api_keys::ApiKeyMutation,
     campaigns::CampaignMutation,
     goals::GoalMutation,
+    caps::CapMutation,
     rules::RuleMutation,
     affiliates::AffiliateMutation,
     enrollments::EnrollmentMutation,

@@ -6,14 +6,15 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId,
-    GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+    AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
+    EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
     campaigns::Campaign,
+    caps::Cap,
     clicks::Click,
     commissions::Commission,
     context::RequestData,
@@ -71,6 +72,7 @@ macro_rules! nodes {
 nodes! {
     Campaign, CampaignId, ReadCampaigns, campaign;
     Goal, GoalId, ReadCampaigns, goal;
+    Cap, CapId, ReadCampaigns, cap;
     CommissionRule, CommissionRuleId, ReadRules, rule;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;

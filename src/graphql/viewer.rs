@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     auth::{self, Actor},
+    domain::tenant::TenantChange,
     services,
 };
 
@@ -216,6 +217,9 @@ pub(super) struct UpdateTenantInput {
     idempotency_key: Option<String>,
     /// Whether a payout batch must be approved by another than its author.
     payout_four_eyes: Option<bool>,
+    /// IANA name, such as `Europe/Berlin`: where the days, weeks and months of caps begin. What has been counted stays
+    /// in the period that it was counted in.
+    time_zone: Option<String>,
 }
 
 payload! {
@@ -240,6 +244,7 @@ impl TenantMutation {
     ) -> Result<UpdateTenantPayload> {
         let (services, viewer) = ctx.caller()?;
         let key = input.idempotency_key.as_deref();
-        UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, input.payout_four_eyes).await)
+        let change = TenantChange { payout_four_eyes: input.payout_four_eyes, time_zone: input.time_zone };
+        UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, change).await)
     }
 }

@@ -1,4 +1,8 @@
 //! Who is at the other end: the peer of the connection, or whom a trusted proxy speaks for.
+//!
+//! # Decisions
+//! - `Forwarded` (RFC 7239) is not read: a proxy that writes the one header hands on the other as its client sent it, and
+//!   whoever believes both believes the client. Proxies write `X-Forwarded-For`, or can be told to.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -75,6 +79,12 @@ mod tests {
             ("10.0.0.1", &["203.0.113.9:4711"], "203.0.113.9"),
             ("::ffff:10.0.0.1", &["2001:db8::1"], "2001:db8::1"),
             ("fd00::1", &["[2001:db8::1]:80"], "2001:db8::1"),
+            ("fd00::1", &["2001:db8::bad, 2001:db8::1, fd00::2, ::ffff:10.0.0.3"], "2001:db8::1"),
+            ("2001:db8::7", &["2001:db8::1"], "2001:db8::7"),
+            ("fd00::1", &["::ffff:203.0.113.9"], "203.0.113.9"),
+            ("10.0.0.1", &["203.0.113.9, "], "10.0.0.1"),
+            ("10.0.0.1", &["203.0.113.9\t,\t10.0.0.2"], "203.0.113.9"),
+            ("10.0.0.1", &["for=203.0.113.9"], "10.0.0.1"),
         ] {
             let headers = forwarded
                 .iter()

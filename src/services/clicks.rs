@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use tributary_entity::{click, ids::ClickId};
+use serde::Serialize;
+use tributary_entity::{click, ids::ClickId, kinds::ClickInvalidReason};
 
 use super::{
     Outcome, ServiceError, Services,
     ingest::{Failure, Item, Recorded, Work},
     spool,
+    visitors::{Told, Visitor},
 };
 use crate::{
     ambient,
@@ -25,11 +27,63 @@ use crate::{
 /// The most items of one batch call.
 pub const BATCH_MAX: usize = 1_000;
 
-/// How long a visitor waits for her click to become durable.
-const TRACK_PATIENCE: Duration = Duration::from_secs(1);
-
 /// One call's click with its key, or why its input could not be read.
 pub type ClickInput = Result<(Option<String>, NewClick), Problem>;
+
+/// As [`ClickInput`], with what is told of the visitor.
+pub type ToldClick = Result<(Option<String>, NewClick, Told), Problem>;
+
+/// What a repetition of a call has to agree with. Not what was made of it, which differs from day to day, nor the
+/// address itself: the hash of an input is kept, and an address can be guessed.
+#[derive(Serialize)]
+struct ToldInput<'a> {
+    click: &'a NewClick,
+    user_agent: Option<&'a str>,
+    referrer: Option<&'a str>,
+    address_prefix: Option<&'a str>,
+}
+
+/// As [`record`], of clicks whose senders tell of their visitors.
+///
+/// # Errors
+/// As [`record`].
+pub async fn record_told(
+    services: &Services,
+    viewer: &Viewer,
+    inputs: Vec<ToldClick>,
+) -> Result<Vec<Result<Outcome<click::Model>, ServiceError>>, ServiceError> {
+    let now = services.now();
+    if inputs.iter().flatten().any(|(_, _, told)| told.address.is_some()) {
+        services.visitors.prepare(&viewer.scope).await;
+    }
+    let items = inputs.into_iter().map(|input| {
+        let (key, new, told) = input?;
+        let mut new = new.check(now)?;
+        if told.is_blank() {
+            return item(viewer, key.as_deref(), new);
+        }
+        let Visitor { visit, is_crawler } = services.visitors.describe_told(&viewer.scope, &told);
+        let input = ToldInput {
+            click: &new,
+            user_agent: told.user_agent.as_deref(),
+            referrer: told.referrer.as_deref(),
+            address_prefix: visit.address_prefix.as_deref(),
+        };
+        let claim = Claim::new(&viewer.scope, key.as_deref(), OPERATION, &input)?;
+        new.visit = visit;
+        new.invalid_reason = is_crawler.then_some(ClickInvalidReason::Bot);
+        Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new) })
+    });
+    send(services, viewer, items.collect()).await
+}
+
+/// What idempotency keys of clicks are for.
+const OPERATION: &str = "recordClick";
+
+fn item(viewer: &Viewer, key: Option<&str>, new: NewClick) -> Result<Item, Problem> {
+    let claim = Claim::new(&viewer.scope, key, OPERATION, &new)?;
+    Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new) })
+}
 
 /// Records clicks. Answers per item, in order; an item that is refused does not touch the others.
 ///
@@ -41,15 +95,19 @@ pub async fn record(
     inputs: Vec<ClickInput>,
 ) -> Result<Vec<Result<Outcome<click::Model>, ServiceError>>, ServiceError> {
     let now = services.now();
-    let items = inputs
-        .into_iter()
-        .map(|input| {
-            let (key, new) = input?;
-            let new = new.check(now)?;
-            let claim = Claim::new(&viewer.scope, key.as_deref(), "recordClick", &new)?;
-            Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new) })
-        })
-        .collect();
+    let items = inputs.into_iter().map(|input| {
+        let (key, new) = input?;
+        item(viewer, key.as_deref(), new.check(now)?)
+    });
+    send(services, viewer, items.collect()).await
+}
+
+/// Hands items to the lane, and answers what became of them.
+async fn send(
+    services: &Services,
+    viewer: &Viewer,
+    items: Vec<Result<Item, Problem>>,
+) -> Result<Vec<Result<Outcome<click::Model>, ServiceError>>, ServiceError> {
     let answers = services.lanes.record_checked(&viewer.scope, items).await?;
     let replayed: Vec<ClickId> = answers
         .iter()

@@ -33,7 +33,7 @@ use crate::{
         text,
     },
     store::{
-        attributions, balances, campaigns, commissions,
+        attributions, balances, campaigns, caps, commissions,
         conversions::{self, StatusChange},
         error::StoreError,
         rollups::{self, RollupKey},
@@ -282,8 +282,10 @@ async fn reject(
     reason: ConversionReason,
     now: Instant,
 ) -> Result<Vec<Changed>, StoreError> {
-    let earned = take_unapproved(tx, &rows).await?;
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
+    // Before earnings, as ingest does: the other way round the two would wait for each other.
+    caps::give_back(tx, &ids).await?;
+    let earned = take_unapproved(tx, &rows).await?;
     if !ids.is_empty() {
         let change =
             StatusChange { status: ConversionStatus::Rejected, reason, approved_at: None, payable_at: None, at: now };

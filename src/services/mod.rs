@@ -10,6 +10,7 @@ pub mod api_keys;
 pub mod attribution;
 pub mod budgets;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -92,6 +93,7 @@ pub struct Services {
     pub lanes: ingest::Lanes,
     pub spool: Spool,
     pub redirects: redirect::Redirects,
+    pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,
 }
 

@@ -22,7 +22,8 @@ use crate::{
         event::NewEvent,
         problem::{Problem, ProblemCode},
         tenancy::TenantScope,
-        tenant as rules, text,
+        tenant::{self as rules, TenantChange},
+        text,
         user::{NewUser, User},
     },
     store::{
@@ -144,24 +145,28 @@ pub async fn get(services: &Services, viewer: &Viewer) -> Result<tenant::Model, 
     Ok(tenants::get(&tx).await?)
 }
 
-/// Says whether the viewer's tenant wants payout batches approved by another than their author; none leaves it as it is.
+/// Changes the settings of the viewer's tenant.
 ///
 /// # Errors
-/// `IDEMPOTENCY_CONFLICT`; as the database answers.
+/// The change's problems; `IDEMPOTENCY_CONFLICT`; as the database answers.
 pub async fn update(
     services: &Services,
     viewer: &Viewer,
     key: Option<&str>,
-    payout_four_eyes: Option<bool>,
+    change: TenantChange,
 ) -> Result<Outcome<tenant::Model>, ServiceError> {
+    let change = change.check()?;
     let id = viewer.scope.tenant_id().uuid();
     let mut tx = services.begin(viewer).await?;
-    let claimed = idempotency::claim(services, &mut tx, viewer, key, "updateTenant", &payout_four_eyes, id).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "updateTenant", &change, id).await?;
     if claimed.is_some() {
         return Ok(Outcome::replayed(tenants::get(&tx).await?));
     }
-    if let Some(four_eyes) = payout_four_eyes {
+    if let Some(four_eyes) = change.payout_four_eyes {
         tenants::set_payout_four_eyes(&mut tx, four_eyes).await?;
+    }
+    if let Some(time_zone) = change.time_zone {
+        tenants::set_time_zone(&mut tx, time_zone).await?;
     }
     let row = tenants::get(&tx).await?;
     let payload = Changed { id: row.tenant_id, status: row.status };

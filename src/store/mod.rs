@@ -4,6 +4,7 @@
 //! reads that happen before the tenant is known are in [`directory`], the months of the click table, which are nobody's, in
 //! [`partitions`]. The store remembers and finds; it decides nothing.
 
+pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
@@ -11,6 +12,7 @@ pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -23,6 +25,7 @@ pub mod error;
 pub mod events;
 pub mod goals;
 pub mod idempotency;
+pub mod invalid_clicks;
 pub mod ledger;
 pub mod links;
 pub mod outbox;

@@ -46,3 +46,13 @@ pub async fn set_payout_four_eyes(tx: &mut Tx, four_eyes: bool) -> Result<(), St
     update.exec(tx.connection()).await?;
     Ok(())
 }
+
+/// Moves the tenant's days.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_time_zone(tx: &mut Tx, name: String) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::TimeZone, Expr::value(name));
+    update.exec(tx.connection()).await?;
+    Ok(())
+}

@@ -20,6 +20,7 @@ const LISTS: &[(&str, &str, u64)] = &[
     ("TrialBalance", "lines", 50),
     ("Journal", "entries", 4),
     ("CommissionRule", "versions", 2),
+    ("Campaign", "caps", 4),
 ];
 /// Refusals are rare, and few.
 const USER_ERRORS: &str = "userErrors";

@@ -1,7 +1,7 @@
 //! One batch, one transaction: claims, facts, decisions, rows, events; all or nothing.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     panic::AssertUnwindSafe,
     time::Duration,
@@ -75,8 +75,8 @@ async fn contained<T>(work: impl Future<Output = Result<T, StoreError>>) -> Resu
 /// Does a batch, again when it lost a race against another node.
 async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
     let mut delay = Duration::from_millis(5);
-    for _ in 1..ATTEMPTS {
-        match transact_in_time(env, scope, items).await {
+    for number in 1..ATTEMPTS {
+        match transact_in_time(env, scope, items, number > 1).await {
             // Another node was first with a natural key: the next try sees its row and decides anew.
             Err(
                 StoreError::Conflict(_)
@@ -86,7 +86,7 @@ async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<A
         }
         delay *= 2;
     }
-    transact_in_time(env, scope, items).await
+    transact_in_time(env, scope, items, true).await
 }
 
 /// What is to be done with an item, as far as its link and its key tell.
@@ -99,11 +99,18 @@ enum Plan {
 
 /// One try, given up when the database does not answer: a server that vanished must not hold the lane. Whether it had
 /// committed is unknown then; the callers' keys tell them.
-async fn transact_in_time(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
-    tokio::time::timeout(TIME_LIMIT, transact(env, scope, items)).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
+async fn transact_in_time(
+    env: &Env,
+    scope: &TenantScope,
+    items: &[Item],
+    again: bool,
+) -> Result<Vec<Answer>, StoreError> {
+    let transacted = tokio::time::timeout(TIME_LIMIT, transact(env, scope, items, again)).await;
+    transacted.unwrap_or_else(|_| Err(StoreError::timed_out()))
 }
 
-async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+/// Clicks that are there already are rare: they are looked for only when it is done `again`, having met one.
+async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -> Result<Vec<Answer>, StoreError> {
     let now = env.clock.now();
     let mut tx = env.db.begin(scope).await?;
     let ids: Vec<Uuid> = items.iter().map(|item| item.work.id().unwrap_or_else(ambient::new_uuid)).collect();
@@ -175,7 +182,10 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
             .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
         let programme = Programme::load(&tx, pairs, !new_conversions.is_empty()).await?;
         let mut totals = BatchTotals::default();
-        let clicks = clicks::record(&mut tx, &new_clicks, &links, &programme, &mut totals, now).await?;
+        let instants = items.iter().map(|item| item.work.occurred_at().unwrap_or(now)).collect();
+        totals.caps.prepare(&mut tx, &programme.campaign_ids(), &instants).await?;
+        let there = if again { clicks::there(&tx, &new_clicks).await? } else { HashSet::new() };
+        let clicks = clicks::record(&mut tx, &new_clicks, there, &links, &programme, &mut totals, now).await?;
         let recorded =
             conversions::record(&mut tx, new_conversions, known, &clicks, &programme, &mut totals, now).await?;
         totals.write(&mut tx).await?;

@@ -88,7 +88,7 @@ pub(super) async fn record(
     let mut recorded = Vec::with_capacity(fresh.len());
     for item in &fresh {
         let snapshot = match known.get(&item.input.click_id) {
-            Some(click) => attributed(tx, item, click, programme, &mut taken, now)?,
+            Some(click) => attributed(tx, item, click, programme, &mut taken, totals, now)?,
             None => unattributed(tx, item, now).await?,
         };
         add_totals(totals, &snapshot.conversion)?;
@@ -143,6 +143,7 @@ fn attributed(
     click: &click::Model,
     programme: &Programme,
     taken: &mut Taken,
+    totals: &mut BatchTotals,
     now: Instant,
 ) -> Result<Snapshot, StoreError> {
     let input = item.input;
@@ -163,6 +164,7 @@ fn attributed(
         click_taken: once.is_some_and(|once| taken.clicks.contains(&once)),
     };
     let decision = rules::decide(&facts).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+    let decision = totals.caps.admit(item.id, &facts, decision)?;
     let counts = decision.status != ConversionStatus::Rejected;
     // A refused conversion does not use up its order id: the sender may mend what was wrong and send it again.
     if counts {

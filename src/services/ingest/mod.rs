@@ -9,6 +9,7 @@
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
+mod caps;
 mod clicks;
 mod conversions;
 mod programme;
@@ -16,7 +17,7 @@ mod programme;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -24,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 use tributary_entity::{
-    click,
+    Instant, click,
     ids::{ClickId, TenantId},
 };
 use uuid::Uuid;
@@ -64,6 +65,14 @@ impl Work {
         match self {
             Self::Click(click) => click.id.map(ClickId::uuid),
             Self::Conversion(_) => None,
+        }
+    }
+
+    /// When it happened, as its sender says; none means now.
+    fn occurred_at(&self) -> Option<Instant> {
+        match self {
+            Self::Click(click) => click.occurred_at,
+            Self::Conversion(conversion) => conversion.occurred_at,
         }
     }
 }
@@ -119,7 +128,7 @@ struct Lane {
     queue: mpsc::UnboundedSender<Call>,
     room: Arc<Semaphore>,
     /// Since when the lane is at its batch; none while it waits for one.
-    busy_since: Arc<Mutex<Option<Instant>>>,
+    busy_since: Arc<Mutex<Option<std::time::Instant>>>,
 }
 
 impl Lane {
@@ -230,7 +239,7 @@ impl Lanes {
         self,
         scope: TenantScope,
         mut calls: mpsc::UnboundedReceiver<Call>,
-        busy_since: Arc<Mutex<Option<Instant>>>,
+        busy_since: Arc<Mutex<Option<std::time::Instant>>>,
     ) {
         let mut held: Option<Call> = None;
         loop {
@@ -265,7 +274,7 @@ impl Lanes {
                     Err(_) => break,
                 }
             }
-            *lock(&busy_since) = Some(Instant::now());
+            *lock(&busy_since) = Some(std::time::Instant::now());
             let mut results = batch::settle(&self.env, &scope, &items).await.into_iter();
             *lock(&busy_since) = None;
             for (count, answer, _room) in answers {

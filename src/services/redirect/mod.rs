@@ -107,11 +107,6 @@ impl Redirects {
     pub fn heed(&self, tenant_id: TenantId, events: &[event::Model]) {
         self.routes.heed(tenant_id, events);
     }
-
-    /// A tenant's id for the visitor with a cookie's value; none for a value that is none of ours.
-    pub fn visitor_id(&self, scope: &TenantScope, cookie: &[u8]) -> Option<String> {
-        Token::parse(cookie).map(|token| self.visitors.visitor_id(scope, &token))
-    }
 }
 
 /// Sends a visitor on, and records the click.

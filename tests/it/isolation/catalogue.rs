@@ -60,7 +60,7 @@ on_both! {
 
 /// All tables but that of the migrations, and but the months of clicks, on which nobody has a right: see
 /// `row_security`.
-pub(super) async fn tables(auditor: &Auditor) -> Vec<String> {
+pub(crate) async fn tables(auditor: &Auditor) -> Vec<String> {
     let sql = if auditor.is_postgres() {
         "SELECT c.relname::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg_toast%' \
@@ -73,7 +73,7 @@ pub(super) async fn tables(auditor: &Auditor) -> Vec<String> {
 }
 
 /// The first column of every result row.
-pub(super) async fn texts(auditor: &Auditor, sql: &str) -> Vec<String> {
+pub(crate) async fn texts(auditor: &Auditor, sql: &str) -> Vec<String> {
     let rows = auditor.rows(sql).await;
     rows.iter().map(|row| row.try_get_by_index(0).unwrap_or_else(|error| panic!("{sql}: {error}"))).collect()
 }

@@ -67,6 +67,13 @@ async fn seed(app: &TestApp) {
         client.done("createAffiliate", goal, "").await;
         // Work that is not due.
         let programme = Programme::build(&client, &Terms::default()).await;
+        let cap = serde_json::json!({
+            "campaignId": programme.campaign, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1 },
+        });
+        client.done("createCap", cap, "").await;
+        // A visitor with an address, and one who does not count.
+        let visitor = serde_json::json!({ "userAgent": "curl/8.10.1", "ipAddress": "192.0.2.1" });
+        programme.click_with(&client, visitor).await;
         let click = programme.click(&client).await;
         client.done("recordConversion", sale(&click, &click, "1.00"), "").await;
     }

@@ -96,6 +96,7 @@ pub fn mutation(name: &str, selection: &str) -> String {
         "approveEnrollment" | "rejectEnrollment" | "suspendEnrollment" => "EnrollmentStatusInput".to_owned(),
         "disableLink" | "enableLink" => "LinkStatusInput".to_owned(),
         "approvePayoutBatch" | "submitPayoutBatch" => "PayoutBatchStatusInput".to_owned(),
+        "archiveCap" => "CapStatusInput".to_owned(),
         "archiveGoal" => "GoalStatusInput".to_owned(),
         "archiveCommissionRule" => "CommissionRuleStatusInput".to_owned(),
         "refreshSession" | "logout" => "RefreshTokenInput".to_owned(),

@@ -87,6 +87,26 @@ pub async fn check(auditor: &Auditor) {
     )
     .await;
     empty(
+        "invalid clicks by reason that are not what they count",
+        "SELECT t.tenant_id FROM (SELECT tenant_id, SUM(clicks_invalid) AS n FROM rollup_hourly GROUP BY tenant_id) t \
+         WHERE t.n <> (SELECT COALESCE(SUM(h.clicks), 0) FROM click_invalid_hourly h WHERE h.tenant_id = t.tenant_id) \
+         OR t.n <> (SELECT COUNT(*) FROM click c WHERE c.tenant_id = t.tenant_id AND c.invalid_reason IS NOT NULL)",
+    )
+    .await;
+    empty(
+        "use of caps that is not what conversions took",
+        "SELECT u.cap_id FROM cap_usage u JOIN cap c ON c.tenant_id = u.tenant_id AND c.id = u.cap_id \
+         WHERE c.metric <> 'CLICKS' AND u.used <> (SELECT COALESCE(SUM(s.amount), 0) FROM cap_share s \
+         WHERE s.tenant_id = u.tenant_id AND s.cap_id = u.cap_id AND s.period_start = u.period_start)",
+    )
+    .await;
+    empty(
+        "shares of caps of conversions that do not count",
+        "SELECT s.cap_id FROM cap_share s JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id \
+         WHERE v.status = 'REJECTED'",
+    )
+    .await;
+    empty(
         "attribution shares that do not sum to one",
         "SELECT conversion_id FROM attribution_touch GROUP BY tenant_id, conversion_id, version \
          HAVING SUM(share_millionths) <> 1000000",

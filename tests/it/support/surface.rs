@@ -58,6 +58,10 @@ impl World {
         let key = json!({ "name": "shop", "scopes": ["READ"] });
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
         let free_click = programme.click(owner).await;
+        let cap = json!({
+            "enrollmentId": programme.enrollment, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1000 },
+        });
+        let cap = programme::id(&owner.done("createCap", cap, "cap { id }").await, "cap");
         app.release_holds().await;
         let destination = json!({
             "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
@@ -81,6 +85,7 @@ impl World {
                 ("cmp", programme.campaign),
                 ("gol", programme.goal),
                 ("rul", programme.rule),
+                ("cap", cap),
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
@@ -162,6 +167,12 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         "clickId": world.free_click, "goal": "sale", "orderId": "$UNIQUE",
         "saleAmount": { "amount": "1.00", "currency": "EUR" },
     });
+    let count = json!({ "count": 1_000_000 });
+    let cap = |target: Value| {
+        let mut input = json!({ "metric": "CLICKS", "period": "LIFETIME", "amount": count });
+        programme::merge(&mut input, target);
+        json!({ "input": input })
+    };
     BTreeMap::from([
         ("Query.affiliate", by_id("aff")),
         ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
@@ -189,6 +200,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.earnings", vec![json!({ "affiliateId": id("aff") })]),
         ("Query.events", vec![json!({ "first": 20 })]),
         ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        (
+            "Query.invalidClicks",
+            input(json!({ "from": from, "until": until, "campaignIds": [id("cmp")], "affiliateIds": [id("aff")] })),
+        ),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
         ("Query.link", by_id("lnk")),
         ("Query.links", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
@@ -223,6 +238,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.approveEnrollment", named("enr")),
         ("Mutation.approvePayoutBatch", named("pbt")),
         ("Mutation.archiveCampaign", named("cmp")),
+        ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
@@ -233,6 +249,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         (
             "Mutation.createCampaign",
             input(json!({ "name": "Boots", "currency": "EUR", "destinationUrl": "https://shop.example/" })),
+        ),
+        (
+            "Mutation.createCap",
+            vec![cap(json!({ "campaignId": id("cmp") })), cap(json!({ "enrollmentId": id("enr") }))],
         ),
         (
             "Mutation.createCommissionRule",
@@ -287,6 +307,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.suspendAffiliate", named("aff")),
         ("Mutation.suspendEnrollment", named("enr")),
         ("Mutation.updateAffiliate", input(json!({ "id": id("aff"), "company": "Ltd" }))),
+        ("Mutation.updateCap", input(json!({ "id": id("cap"), "amount": count }))),
         ("Mutation.updateCampaign", input(json!({ "id": id("cmp"), "name": "Boots" }))),
         ("Mutation.updateCommissionRule", input(json!({ "id": id("rul"), "name": "Other" }))),
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
@@ -313,4 +334,4 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] =
-    &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
+    &["cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
