@@ -25,7 +25,7 @@ pub async fn get_many(tx: &Tx, days: &[NaiveDate]) -> Result<Vec<(NaiveDate, Vec
 pub async fn insert_missing(tx: &mut Tx, keys: Vec<(NaiveDate, Vec<u8>)>) -> Result<(), StoreError> {
     let tenant_id = tx.scope().tenant_id();
     let rows = keys.into_iter().map(|(day, key)| Model { tenant_id, day, key }).collect();
-    tx.insert_ignoring::<Entity>(rows, &[Column::TenantId, Column::Day]).await?;
+    tx.insert_ignoring::<Entity>(rows, Some(&[Column::TenantId, Column::Day])).await?;
     Ok(())
 }
 

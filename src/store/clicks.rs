@@ -65,12 +65,15 @@ pub async fn count(tx: &Tx, filter: &ClickFilter) -> Result<i64, StoreError> {
     page::count(tx, filtered(tx, filter)).await
 }
 
-/// Inserts clicks; those that are there already, by their ids, are passed over. Answers the ids of those that went in.
+/// Inserts clicks.
 ///
 /// # Errors
-/// As the database answers.
-pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<HashSet<ClickId>, StoreError> {
-    tx.insert_missing::<click::Entity>(rows).await
+/// `Conflict` when one of them is there already; the same again can find it before.
+pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<(), StoreError> {
+    let count = rows.len() as u64;
+    let inserted =
+        tx.insert_ignoring::<click::Entity>(rows, Some(&[click::Column::TenantId, click::Column::Id])).await?;
+    if inserted == count { Ok(()) } else { Err(StoreError::raced("a click is there already")) }
 }
 
 /// Deletes up to `limit` of the tenant's clicks with ids before `horizon`, on SQLite, whose trigger keeps all others.

@@ -25,7 +25,7 @@ pub async fn bind(tx: &mut Tx, pairs: BTreeSet<(&str, &str)>, now: Instant) -> R
         bound_at: now,
     });
     let key = [Column::TenantId, Column::CustomerId, Column::VisitorId];
-    tx.insert_ignoring::<customer_visitor::Entity>(rows.collect(), &key).await.map(drop)
+    tx.insert_ignoring::<customer_visitor::Entity>(rows.collect(), Some(&key)).await.map(drop)
 }
 
 /// The visitors that a customer was are looked at up to this many, the newest ones.

@@ -105,6 +105,11 @@ impl StoreError {
         Self::Unavailable(DbErr::Custom("no answer in time".to_owned()))
     }
 
+    /// A unit of work that met what another one did meanwhile.
+    pub fn raced(what: &str) -> Self {
+        Self::Conflict(DbErr::Custom(what.to_owned()))
+    }
+
     /// Whether this very unit of work may succeed when it is done again.
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict(_))

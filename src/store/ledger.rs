@@ -48,7 +48,7 @@ pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Inst
     // Two transactions that make the same accounts must wait for each other in one order.
     rows.sort_by_key(|row| row.id);
     let conflict = [account::Column::TenantId, account::Column::Id];
-    tx.insert_ignoring::<account::Entity>(rows, &conflict).await?;
+    tx.insert_ignoring::<account::Entity>(rows, Some(&conflict)).await?;
     Ok(())
 }
 

@@ -173,7 +173,7 @@ pub async fn insert(tx: &mut Tx, row: payout::Model) -> Result<(), StoreError> {
 /// # Errors
 /// As the database answers.
 pub async fn insert_unless_open(tx: &mut Tx, rows: Vec<payout::Model>) -> Result<Vec<payout::Model>, StoreError> {
-    tx.insert_ignoring::<payout::Entity>(rows.clone(), &[]).await?;
+    tx.insert_ignoring::<payout::Entity>(rows.clone(), Some(&[])).await?;
     let ids: Vec<PayoutId> = rows.iter().map(|row| row.id).collect();
     let mut inserted: HashSet<PayoutId> = HashSet::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {

@@ -3,14 +3,11 @@
 //! Every find filters by the scope's tenant, every insert stamps it, and on PostgreSQL row-level security is told it as
 //! the first statement. Nobody outside `store` can make a query, because nobody holds a connection.
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    hash::Hash,
-};
+use std::collections::BTreeSet;
 
 use sea_orm::{
     ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany, IdenStatic,
-    IntoActiveModel, Iterable, QueryFilter, QueryTrait, Select, Statement, TryGetable, UpdateMany, Value,
+    IntoActiveModel, Iterable, QueryFilter, QueryTrait, Select, Statement, UpdateMany, Value,
     sea_query::{InsertStatement, OnConflict},
 };
 use tributary_entity::{
@@ -110,52 +107,30 @@ impl Tx {
         E::Model: IntoActiveModel<E::ActiveModel>,
         E::ActiveModel: Send,
     {
-        for statement in self.insertions::<E>(rows, None, None)? {
-            self.inner.execute_raw(statement).await?;
-        }
-        Ok(())
+        self.insert_ignoring::<E>(rows, None).await.map(drop)
     }
 
     /// As [`Tx::insert_all`]; rows that run into the key of these columns are passed over, into any
     /// key where none are named. Answers how many went in.
-    pub(super) async fn insert_ignoring<E>(&mut self, rows: Vec<E::Model>, key: &[E::Column]) -> Result<u64, StoreError>
+    pub(super) async fn insert_ignoring<E>(
+        &mut self,
+        rows: Vec<E::Model>,
+        key: Option<&[E::Column]>,
+    ) -> Result<u64, StoreError>
     where
         E: Scoped,
         E::Model: IntoActiveModel<E::ActiveModel>,
         E::ActiveModel: Send,
     {
         let mut inserted = 0;
-        for statement in self.insertions::<E>(rows, Some(key), None)? {
+        for statement in self.insertions::<E>(rows, key)? {
             inserted += self.inner.execute_raw(statement).await?.rows_affected();
         }
         Ok(inserted)
     }
 
-    /// As [`Tx::insert_all`]; rows whose id is there already are passed over. Answers the ids of those that went in.
-    pub(super) async fn insert_missing<E>(&mut self, rows: Vec<E::Model>) -> Result<HashSet<E::Id>, StoreError>
-    where
-        E: Identified,
-        E::Id: TryGetable + Eq + Hash,
-        E::Model: IntoActiveModel<E::ActiveModel>,
-        E::ActiveModel: Send,
-    {
-        let key = [E::tenant_column(), E::id_column()];
-        let mut inserted = HashSet::with_capacity(rows.len());
-        for statement in self.insertions::<E>(rows, Some(&key), Some(E::id_column()))? {
-            for row in self.inner.query_all_raw(statement).await? {
-                inserted.insert(row.try_get_by_index(0)?);
-            }
-        }
-        Ok(inserted)
-    }
-
     /// The statements that insert rows.
-    fn insertions<E>(
-        &self,
-        rows: Vec<E::Model>,
-        key: Option<&[E::Column]>,
-        returning: Option<E::Column>,
-    ) -> Result<Vec<Statement>, StoreError>
+    fn insertions<E>(&self, rows: Vec<E::Model>, key: Option<&[E::Column]>) -> Result<Vec<Statement>, StoreError>
     where
         E: Scoped,
         E::Model: IntoActiveModel<E::ActiveModel>,
@@ -174,15 +149,12 @@ impl Tx {
                 return Ok(statements);
             }
             statements.push(match self.backend {
-                DbBackend::Postgres => self.insertion_of_arrays::<E>(&batch, key, returning)?,
+                DbBackend::Postgres => self.insertion_of_arrays::<E>(&batch, key)?,
                 backend => {
                     let mut insert = insertion_of_values::<E>(batch);
                     if let Some(columns) = key {
                         let mut on_conflict = OnConflict::columns(columns.iter().copied());
                         insert.on_conflict(on_conflict.do_nothing().to_owned());
-                    }
-                    if let Some(column) = returning {
-                        insert.returning_col(column);
                     }
                     backend.build(&insert)
                 }
@@ -195,7 +167,6 @@ impl Tx {
         &self,
         rows: &[E::ActiveModel],
         key: Option<&[E::Column]>,
-        returning: Option<E::Column>,
     ) -> Result<Statement, StoreError> {
         let table = E::default().table_name().to_owned();
         let name = |column: &E::Column| format!("\"{}\"", column.as_str());
@@ -221,9 +192,6 @@ impl Tx {
             let target: Vec<String> = key.iter().map(name).collect();
             let target = if target.is_empty() { String::new() } else { format!("({}) ", target.join(", ")) };
             sql.push_str(&format!(" ON CONFLICT {target}DO NOTHING"));
-        }
-        if let Some(column) = returning {
-            sql.push_str(&format!(" RETURNING {}", name(&column)));
         }
         Ok(self.statement(sql, values))
     }

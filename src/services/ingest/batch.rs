@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     panic::AssertUnwindSafe,
     time::Duration,
@@ -82,8 +82,8 @@ async fn contained<T>(work: impl Future<Output = Result<T, StoreError>>) -> Resu
 /// Does a batch, again when it lost a race against another node.
 async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
     let mut delay = Duration::from_millis(5);
-    for _ in 1..ATTEMPTS {
-        match transact_in_time(env, scope, items).await {
+    for number in 1..ATTEMPTS {
+        match transact_in_time(env, scope, items, number > 1).await {
             // Another node was first with a natural key: the next try sees its row and decides anew.
             Err(
                 StoreError::Conflict(_)
@@ -93,7 +93,7 @@ async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<A
         }
         delay *= 2;
     }
-    transact_in_time(env, scope, items).await
+    transact_in_time(env, scope, items, true).await
 }
 
 /// What is to be done with an item, as far as its link and its key tell.
@@ -106,11 +106,18 @@ enum Plan {
 
 /// One try, given up when the database does not answer: a server that vanished must not hold the lane. Whether it had
 /// committed is unknown then; the callers' keys tell them.
-async fn transact_in_time(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
-    tokio::time::timeout(TIME_LIMIT, transact(env, scope, items)).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
+async fn transact_in_time(
+    env: &Env,
+    scope: &TenantScope,
+    items: &[Item],
+    again: bool,
+) -> Result<Vec<Answer>, StoreError> {
+    let transacted = tokio::time::timeout(TIME_LIMIT, transact(env, scope, items, again)).await;
+    transacted.unwrap_or_else(|_| Err(StoreError::timed_out()))
 }
 
-async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+/// Clicks that are there already are rare: they are looked for only when it is done `again`, having met one.
+async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -> Result<Vec<Answer>, StoreError> {
     let now = env.clock.now();
     let mut tx = env.db.begin(scope).await?;
     let ids: Vec<Uuid> = items.iter().map(|item| item.work.id().unwrap_or_else(ambient::new_uuid)).collect();
@@ -180,7 +187,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
     }
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
     if !new_clicks.is_empty() || !new_conversions.is_empty() {
-        let recorded = record(&mut tx, &new_clicks, new_conversions, &links, now).await?;
+        let recorded = record(&mut tx, &new_clicks, again, new_conversions, &links, now).await?;
         for (index, answer) in recorded {
             if let Err(Failure::Refused(problem)) = &answer {
                 refuse(&mut tx, items, &ids, &mut plans, index, problem).await?;
@@ -205,6 +212,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
 async fn record(
     tx: &mut Tx,
     new_clicks: &[clicks::Fresh<'_>],
+    again: bool,
     new_conversions: Vec<(usize, Case<'_>)>,
     links: &HashMap<LinkId, link::Model>,
     now: Instant,
@@ -220,7 +228,8 @@ async fn record(
     let mut totals = BatchTotals::default();
     let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
     totals.caps.prepare(tx, &clicked(links), &instants).await?;
-    let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
+    let there = if again { clicks::there(tx, new_clicks).await? } else { HashSet::new() };
+    let recorded = clicks::record(tx, new_clicks, there, links, &programme, &mut totals, now).await?;
     known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono_tz::Tz;
 use tributary_entity::{
-    Instant, cap, cap_share, click,
+    Instant, cap, cap_share,
     ids::{AffiliateId, CampaignId, CapId, ConversionId},
     kinds::{CapMetric, ConversionReason, ConversionStatus},
 };
@@ -89,7 +89,8 @@ impl BatchCaps {
         at: Instant,
         is_unique: bool,
     ) -> Result<bool, StoreError> {
-        let periods = self.click_periods(campaign_id, affiliate_id, at)?;
+        let is_meant = |cap: &cap::Model| cap.metric == CapMetric::Clicks && rules::concerns(cap, affiliate_id);
+        let periods = self.periods(campaign_id, at, is_meant)?;
         if periods.iter().any(|period| rules::is_exhausted(&period.cap, period.used)) {
             return Ok(true);
         }
@@ -97,19 +98,6 @@ impl BatchCaps {
             self.take(period.key, i64::from(is_unique))?;
         }
         Ok(false)
-    }
-
-    /// Gives back what a click took that turned out to be recorded before.
-    ///
-    /// # Errors
-    /// As [`BatchCaps::click_is_over`].
-    pub fn give_click_back(&mut self, row: &click::Model) -> Result<(), StoreError> {
-        if row.is_unique && row.invalid_reason.is_none() {
-            for period in self.click_periods(row.campaign_id, row.affiliate_id, row.occurred_at)? {
-                self.take(period.key, -1)?;
-            }
-        }
-        Ok(())
     }
 
     /// Refuses a conversion that would count and is over a cap. One that is not takes its share of each. What a person
@@ -156,15 +144,6 @@ impl BatchCaps {
             self.take(period.key, amount)?;
         }
         Ok(true)
-    }
-
-    fn click_periods(
-        &self,
-        campaign_id: CampaignId,
-        affiliate_id: AffiliateId,
-        at: Instant,
-    ) -> Result<Vec<Period>, StoreError> {
-        self.periods(campaign_id, at, |cap| cap.metric == CapMetric::Clicks && rules::concerns(cap, affiliate_id))
     }
 
     fn periods(

@@ -10,10 +10,7 @@ use tributary_entity::{
     link,
 };
 
-use super::{
-    caps::BatchCaps,
-    programme::{BatchTotals, Programme},
-};
+use super::programme::{BatchTotals, Programme};
 use crate::{
     domain::click::{self as rules, NewClick},
     store::{
@@ -31,35 +28,46 @@ pub(super) struct Fresh<'a> {
     pub input: &'a NewClick,
 }
 
-/// Records clicks, whose links are known. Answers the new rows by their index in the batch; a click whose id is there
-/// already, because it came by the spool and by its lane, has none and counts nothing.
+/// Which of these clicks are there already.
+pub(super) async fn there(tx: &Tx, fresh: &[Fresh<'_>]) -> Result<HashSet<ClickId>, StoreError> {
+    let ids: Vec<ClickId> = fresh.iter().map(|item| item.id).collect();
+    let mut there = HashSet::new();
+    for ids in ids.chunks(1_000) {
+        there.extend(clicks::get_many(tx, ids).await?.into_iter().map(|row| row.id));
+    }
+    Ok(there)
+}
+
+/// Records clicks, whose links are known. Answers the new rows by their index in the batch; a click that is there
+/// already, by its id, because it came by the spool and by its lane, has none and counts nothing. Those that were there
+/// before the batch are `known`.
+///
+/// # Errors
+/// `Conflict` when one is there that is not `known`.
 pub(super) async fn record(
     tx: &mut Tx,
     fresh: &[Fresh<'_>],
+    mut known: HashSet<ClickId>,
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
     totals: &mut BatchTotals,
     now: Instant,
 ) -> Result<Vec<(usize, click::Model)>, StoreError> {
+    let fresh: Vec<&Fresh<'_>> = fresh.iter().filter(|item| known.insert(item.id)).collect();
+    let fresh = fresh.as_slice();
     if fresh.is_empty() {
         return Ok(Vec::new());
     }
     let repeated = repeated(tx, fresh, links, programme, now).await?;
     let mut rows = Vec::with_capacity(fresh.len());
     for item in fresh {
-        let is_first = !repeated.contains(&item.index);
-        rows.push((item.index, row(tx, item, links, programme, &mut totals.caps, is_first, now)?));
+        rows.push((item.index, row(tx, item, links, programme, totals, !repeated.contains(&item.index), now)?));
     }
-    let mut missing = clicks::insert(tx, rows.iter().map(|(_, row)| row.clone()).collect()).await?;
-    // The same id twice in the batch is one row: the first.
-    let (new, there): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, row)| missing.remove(&row.id));
-    for (_, row) in &there {
-        totals.caps.give_click_back(row)?;
-    }
-    for (_, row) in &new {
+    clicks::insert(tx, rows.iter().map(|(_, row)| row.clone()).collect()).await?;
+    for (_, row) in &rows {
         totals.add_click(row, programme.campaign(row.campaign_id)?.currency)?;
     }
-    Ok(new)
+    Ok(rows)
 }
 
 fn row(
@@ -67,7 +75,7 @@ fn row(
     Fresh { id, input, .. }: &Fresh<'_>,
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
-    caps: &mut BatchCaps,
+    totals: &mut BatchTotals,
     is_first: bool,
     now: Instant,
 ) -> Result<click::Model, StoreError> {
@@ -79,7 +87,7 @@ fn row(
     let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
     let occurred_at = input.occurred_at.unwrap_or(now);
     let mut invalid_reason = invalid_reason(input, link, campaign, affiliate, enrollment);
-    if invalid_reason.is_none() && caps.click_is_over(campaign.id, affiliate.id, occurred_at, is_first)? {
+    if invalid_reason.is_none() && totals.caps.click_is_over(campaign.id, affiliate.id, occurred_at, is_first)? {
         invalid_reason = Some(ClickInvalidReason::OverCap);
     }
     Ok(click::Model {
@@ -124,7 +132,7 @@ fn invalid_reason(
 /// first: senders report late, and not in order. By their index in the batch.
 async fn repeated(
     tx: &Tx,
-    fresh: &[Fresh<'_>],
+    fresh: &[&Fresh<'_>],
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
     now: Instant,

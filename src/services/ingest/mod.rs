@@ -17,7 +17,7 @@ pub(super) mod programme;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -120,7 +120,7 @@ struct Lane {
     queue: mpsc::UnboundedSender<Call>,
     room: Arc<Semaphore>,
     /// Since when the lane is at its batch; none while it waits for one.
-    busy_since: Arc<Mutex<Option<Instant>>>,
+    busy_since: Arc<Mutex<Option<std::time::Instant>>>,
 }
 
 impl Lane {
@@ -231,7 +231,7 @@ impl Lanes {
         self,
         scope: TenantScope,
         mut calls: mpsc::UnboundedReceiver<Call>,
-        busy_since: Arc<Mutex<Option<Instant>>>,
+        busy_since: Arc<Mutex<Option<std::time::Instant>>>,
     ) {
         let mut held: Option<Call> = None;
         loop {
@@ -266,7 +266,7 @@ impl Lanes {
                     Err(_) => break,
                 }
             }
-            *lock(&busy_since) = Some(Instant::now());
+            *lock(&busy_since) = Some(std::time::Instant::now());
             let mut results = batch::settle(&self.env, &scope, &items).await.into_iter();
             *lock(&busy_since) = None;
             for (count, answer, _room) in answers {
