@@ -36,6 +36,7 @@ use crate::{
         documents::{self, Documents, TrustError},
         feed::Feeds,
         ingest::Lanes,
+        postbacks::refusals::Refusals,
         visitors::Visitors,
     },
     store::{
@@ -154,6 +155,7 @@ impl App {
             spending: Spending::new(shared.budgets, Arc::clone(&settings)),
             documents: shared.documents,
             visitors: Visitors,
+            refusals: Refusals::default(),
             db,
             bus: shared.bus,
             limits: shared.limits,

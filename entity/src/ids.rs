@@ -135,6 +135,10 @@ typed_ids! {
     PayoutId = "pay";
     /// Payouts that are decided on together.
     PayoutBatchId = "pbt";
+    /// Where another server, or a page, sends conversions to.
+    PostbackEndpointId = "pbe";
+    /// A call of such an endpoint that was refused.
+    PostbackCallId = "pbc";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -23,6 +23,7 @@ mod m20261120_4_ledger;
 mod m20261120_5_rollups;
 mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
+mod m20261120_9_postbacks;
 pub mod protect;
 
 /// All steps in order.
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_5_rollups::Migration),
             Box::new(m20261120_6_payouts::Migration),
             Box::new(m20261120_7_touchpoints::Migration),
+            Box::new(m20261120_9_postbacks::Migration),
         ]
     }
 }

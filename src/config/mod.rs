@@ -52,6 +52,10 @@ pub struct Settings {
     pub refresh_token_secs: i64,
     /// How long idempotency keys are kept; at least 7 days.
     pub idempotency_days: i64,
+    /// Calls of one postback endpoint in a minute; 0 is without limit.
+    pub postbacks_per_minute: u32,
+    /// How long refused calls of postback endpoints are kept.
+    pub postback_call_days: i64,
     /// Items that may wait in one tenant's ingest lane; more are refused with OVERLOADED.
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
@@ -122,6 +126,8 @@ impl Default for Settings {
             access_token_secs: 900,
             refresh_token_secs: 30 * 86_400,
             idempotency_days: 30,
+            postbacks_per_minute: 60_000,
+            postback_call_days: 14,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
             largest_cost: 50_000,
@@ -221,6 +227,9 @@ impl Settings {
         }
         if self.idempotency_days < 7 {
             return invalid("TRIBUTARY_IDEMPOTENCY_DAYS", "at least 7");
+        }
+        if !(1..=366).contains(&self.postback_call_days) {
+            return invalid("TRIBUTARY_POSTBACK_CALL_DAYS", "from 1 to 366");
         }
         if !(1..=10_000).contains(&self.ingest_batch_items) {
             return invalid("TRIBUTARY_INGEST_BATCH_ITEMS", "from 1 to 10000");

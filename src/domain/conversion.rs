@@ -36,6 +36,10 @@ pub struct NewConversion {
     pub occurred_at: Option<Instant>,
     /// `adv1`..`adv10`.
     pub labels: Labels,
+    /// The sender wants it decided about, also where the campaign approves by itself. Not part of what was sent: the same
+    /// conversion may be sent again without it.
+    #[serde(skip)]
+    pub needs_review: bool,
 }
 
 impl NewConversion {
@@ -105,6 +109,8 @@ pub struct Facts<'a> {
     pub order_taken: bool,
     /// The goal counts once per click, and another conversion has the click.
     pub click_taken: bool,
+    /// Its sender keeps it back.
+    pub needs_review: bool,
 }
 
 /// What becomes of a conversion.
@@ -162,8 +168,8 @@ pub fn decide(facts: &Facts<'_>) -> Option<Decision> {
             .collect::<Option<Vec<_>>>()?,
     };
     let status = match campaign.approval {
-        ApprovalMode::Auto => ConversionStatus::Approved,
-        ApprovalMode::Manual => ConversionStatus::Pending,
+        ApprovalMode::Auto if !facts.needs_review => ConversionStatus::Approved,
+        ApprovalMode::Auto | ApprovalMode::Manual => ConversionStatus::Pending,
     };
     Some(Decision { status, reason: None, shares, commissions })
 }

@@ -23,6 +23,7 @@ pub mod link;
 pub mod log;
 pub mod page;
 pub mod payout;
+pub mod postback;
 pub mod problem;
 pub mod report;
 pub mod rule;

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, campaign, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId, PostbackEndpointId, SessionId,
+        TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -78,6 +79,8 @@ event_types! {
     UserChanged, ReadUsers, UserId;
     /// An API key was made or revoked. Affiliates are not told.
     ApiKeyChanged, ManageApiKeys, ApiKeyId;
+    /// A postback endpoint was made or changed. Affiliates are not told.
+    PostbackEndpointChanged, ManageCampaigns, PostbackEndpointId;
     /// A session was ended. Affiliates are not told.
     SessionEnded, ReadUsers, SessionId;
     /// The tenant was suspended or resumed, or has other settings. Affiliates are not told.
@@ -115,8 +118,8 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for users, keys, sessions and the
-    /// tenant, and where the log keeps it in another
+    /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
+    /// sessions and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -160,9 +163,11 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::EnrollmentChanged => EventPayload::Enrollment(Enrollment(read::<enrollment::Model>(row)?)),
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         // What the log keeps of these is for the program.
-        EventKind::UserChanged | EventKind::ApiKeyChanged | EventKind::SessionEnded | EventKind::TenantChanged => {
-            return None;
-        }
+        EventKind::UserChanged
+        | EventKind::ApiKeyChanged
+        | EventKind::PostbackEndpointChanged
+        | EventKind::SessionEnded
+        | EventKind::TenantChanged => return None,
     })
 }
 

@@ -15,9 +15,9 @@ use tributary_entity::{
     affiliate, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
     ids::{
         AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId,
-        JournalId, LinkId, PayoutBatchId, PayoutId,
+        JournalId, LinkId, PayoutBatchId, PayoutId, PostbackEndpointId,
     },
-    link, payout, payout_batch,
+    link, payout, payout_batch, postback_endpoint,
 };
 
 use crate::{
@@ -135,6 +135,10 @@ loaders! {
     payout_batch, PayoutBatchById: PayoutBatchId => payout_batch::Model = async |services, viewer, ids| {
         by_key(services::payouts::batches::get_many(services, viewer, ids).await, |row| row.id)
     };
+    postback_endpoint, PostbackEndpointById: PostbackEndpointId => postback_endpoint::Model =
+        async |services, viewer, ids| {
+            by_key(services::postbacks::get_many(services, viewer, ids).await, |row| row.id)
+        };
     totals_of_payout_batch, TotalsOfPayoutBatch: PayoutBatchId => Vec<StatusTotal> = async |services, viewer, ids| {
         grouped(services::payouts::batches::totals(services, viewer, ids).await, |total| total.batch_id)
     };

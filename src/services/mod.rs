@@ -26,6 +26,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod links;
 pub mod payouts;
+pub mod postbacks;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
@@ -85,6 +86,7 @@ pub struct Services {
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
     pub visitors: visitors::Visitors,
+    pub refusals: postbacks::refusals::Refusals,
 }
 
 impl Services {

@@ -26,6 +26,7 @@ pub mod outbox;
 pub mod page;
 pub mod payout_batches;
 pub mod payouts;
+pub mod postbacks;
 pub mod rollups;
 pub mod rules;
 pub mod scope;

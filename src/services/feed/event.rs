@@ -44,6 +44,7 @@ impl LiveEvent {
             | EventKind::LinkChanged
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
+            | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged => {}
         }

@@ -161,6 +161,7 @@ fn attributed(
         rules: programme.rules(campaign.id),
         order_taken: order.as_ref().is_some_and(|order| taken.orders.contains(order)),
         click_taken: once.is_some_and(|once| taken.clicks.contains(&once)),
+        needs_review: input.needs_review,
     };
     let decision = rules::decide(&facts).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let counts = decision.status != ConversionStatus::Rejected;
