@@ -33,6 +33,8 @@ mod payout_feed;
 mod payouts;
 mod permissions;
 mod persisted;
+mod pixel;
+mod postbacks;
 mod readme;
 mod resume;
 mod review;

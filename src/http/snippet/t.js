@@ -3,7 +3,6 @@
   var s = d.currentScript, token = s.getAttribute('data-token'), domain = s.getAttribute('data-domain');
   var base = s.src.replace(/\/t\.js.*$/, ''), key = 'trb_click', age = 2592000, click;
   function valid(id) { return /^clk_[0-7][0-9a-hjkmnp-tv-z]{25}$/.test(id) && id; }
-  // Storage may be forbidden.
   function attempt(f) { try { return f(); } catch (e) {} }
   function keep(id) {
     click = id;

@@ -95,6 +95,7 @@ pub fn mutation(name: &str, selection: &str) -> String {
         "approveAffiliate" | "rejectAffiliate" | "suspendAffiliate" => "AffiliateStatusInput".to_owned(),
         "approveEnrollment" | "rejectEnrollment" | "suspendEnrollment" => "EnrollmentStatusInput".to_owned(),
         "disableLink" | "enableLink" => "LinkStatusInput".to_owned(),
+        "disablePostbackEndpoint" | "enablePostbackEndpoint" => "PostbackEndpointStatusInput".to_owned(),
         "approvePayoutBatch" | "submitPayoutBatch" => "PayoutBatchStatusInput".to_owned(),
         "archiveGoal" => "GoalStatusInput".to_owned(),
         "archiveCommissionRule" => "CommissionRuleStatusInput".to_owned(),

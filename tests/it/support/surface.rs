@@ -57,6 +57,13 @@ impl World {
         let user = programme::id(&owner.done("createUser", user, "user { id }").await, "user");
         let key = json!({ "name": "shop", "scopes": ["READ"] });
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
+        let endpoint = json!({ "name": "shop" });
+        let endpoint = owner.done("createPostbackEndpoint", endpoint, "token postbackEndpoint { id }").await;
+        // It says nothing, and so it is refused and listed.
+        let token = text(&endpoint["token"]);
+        reqwest::get(format!("{}/postback/{token}", app.url)).await.expect("an answer");
+        let calls = "{ postbackCalls(first: 1) { edges { node { id } } } }";
+        let call = text(&owner.data(calls, json!({})).await["postbackCalls"]["edges"][0]["node"]["id"]);
         let free_click = programme.click(owner).await;
         app.release_holds().await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
@@ -81,6 +88,8 @@ impl World {
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("usr", user),
                 ("key", key),
+                ("pbe", programme::id(&endpoint, "postbackEndpoint")),
+                ("pbc", call),
             ]),
             free_click,
             name: text(&found["affiliate"]["name"]),
@@ -179,6 +188,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
+        ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
+        ("Query.postbackEndpoints", vec![json!({ "first": 20 })]),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
         ("Query.tenant", vec![json!({})]),
         ("Query.trialBalance", vec![json!({})]),
@@ -219,6 +230,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
+        ("Mutation.createPostbackEndpoint", input(json!({ "name": "endpoint" }))),
         (
             "Mutation.createUser",
             input(json!({
@@ -227,8 +239,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             })),
         ),
         ("Mutation.disableLink", named("lnk")),
+        ("Mutation.disablePostbackEndpoint", named("pbe")),
         ("Mutation.disableUser", named("usr")),
         ("Mutation.enableLink", named("lnk")),
+        ("Mutation.enablePostbackEndpoint", named("pbe")),
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
         ("Mutation.logout", input(json!({ "refreshToken": "none" }))),
@@ -246,6 +260,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectEnrollment", named("enr")),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
+        ("Mutation.rotatePostbackToken", named("pbe")),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
         ("Mutation.submitPayoutBatch", named("pbt")),
         ("Mutation.suspendAffiliate", named("aff")),
@@ -256,6 +271,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
+        ("Mutation.updatePostbackEndpoint", input(json!({ "id": id("pbe"), "name": "Other" }))),
         ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false }))),
         (
             "Subscription.conversions",
