@@ -80,7 +80,7 @@ event_types! {
     /// An API key was made or revoked. Affiliates are not told.
     ApiKeyChanged, ManageApiKeys, ApiKeyId;
     /// A postback endpoint was made or changed. Affiliates are not told.
-    PostbackEndpointChanged, ManageCampaigns, PostbackEndpointId;
+    PostbackEndpointChanged, ManageApiKeys, PostbackEndpointId;
     /// A session was ended. Affiliates are not told.
     SessionEnded, ReadUsers, SessionId;
     /// The tenant was suspended or resumed, or has other settings. Affiliates are not told.

@@ -8,10 +8,7 @@ use axum::{
 };
 
 use super::{Edge, errors, listener::Peer, postback, request_id::RequestId};
-use crate::{
-    domain::postback::Parameters,
-    services::postbacks::receive::{self, Call, Sender},
-};
+use crate::services::postbacks::receive::{self, Call, Parameters, Sender};
 
 /// One transparent pixel.
 const GIF: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\xff\xff\xff\x00\x00\x00\x21\xf9\x04\x01\x00\x00\x00\x00\

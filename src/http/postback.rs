@@ -21,10 +21,7 @@ use serde_json::{Map, Value, json};
 use tower_http::cors::{Any, CorsLayer};
 
 use super::{Edge, body, errors, listener::Peer, pixel, request_id::RequestId, snippet};
-use crate::{
-    domain::postback::Parameters,
-    services::postbacks::receive::{self, Call, Receipt, Refusal, Sender},
-};
+use crate::services::postbacks::receive::{self, Call, Parameters, Receipt, Refusal, Sender};
 
 /// The largest body: many times what any vendor sends.
 const BODY_MAX: usize = 64 * 1024;

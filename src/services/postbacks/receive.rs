@@ -21,7 +21,7 @@ use crate::{
     domain::{
         conversion::{NewConversion, Review, Snapshot},
         postback::{
-            self, Parameters, Said, Standing,
+            self, Said, Standing,
             endpoint::{self as rules, GoalName},
         },
         problem::{Problem, ProblemCode},
@@ -34,6 +34,8 @@ use crate::{
     },
     store::{campaigns, clicks, directory, goals},
 };
+
+pub use crate::domain::postback::Parameters;
 
 /// A call as it came.
 pub struct Call {
