@@ -37,6 +37,7 @@ use crate::{
         feed::Feeds,
         ingest::Lanes,
         postbacks::refusals::Refusals,
+        redirect::Redirects,
         visitors::Visitors,
     },
     store::{
@@ -146,6 +147,7 @@ impl App {
         let services = Services {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
+            redirects: Redirects::new(db.clone(), feeds.clone(), &secret, settings.link_cache_entries),
             feeds,
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),

@@ -129,6 +129,8 @@ typed_ids! {
     CouponId = "cpn";
     /// One recorded action of a customer.
     ConversionId = "cnv";
+    /// A run that credits recorded conversions anew.
+    AttributionRunId = "run";
     /// What one affiliate earns from one conversion.
     CommissionId = "com";
     /// One payment to one affiliate in one currency.
@@ -139,6 +141,8 @@ typed_ids! {
     PostbackEndpointId = "pbe";
     /// A call of such an endpoint that was refused.
     PostbackCallId = "pbc";
+    /// Where an affiliate is paid.
+    PayoutDestinationId = "pde";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -173,6 +173,16 @@ text_enums! {
         AffiliateNotActive = "AFFILIATE_NOT_ACTIVE",
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         LinkDisabled = "LINK_DISABLED",
+        /// A HEAD request, which asks where the link leads and goes nowhere.
+        Head = "HEAD",
+        /// Fetched ahead by a browser, perhaps never shown.
+        Prefetch = "PREFETCH",
+        /// A program, not a person.
+        Bot = "BOT",
+        /// From a country that the campaign does not take.
+        CountryNotAllowed = "COUNTRY_NOT_ALLOWED",
+        /// With a device that the campaign does not take.
+        DeviceNotAllowed = "DEVICE_NOT_ALLOWED",
     }
 
     /// What a visitor used.
@@ -256,6 +266,13 @@ text_enums! {
 
     AttributionModel {
         LastClick = "LAST_CLICK",
+        FirstClick = "FIRST_CLICK",
+        /// The same for every touch.
+        Linear = "LINEAR",
+        /// 40 % to the first and to the last, 20 % spread over those between.
+        PositionBased = "POSITION_BASED",
+        /// Halved with every half-life that a touch is older.
+        TimeDecay = "TIME_DECAY",
     }
 
     CommissionStatus {
@@ -279,6 +296,18 @@ text_enums! {
         /// Failed, or cancelled after it was initiated.
         PayoutFailed = "PAYOUT_FAILED",
         PayoutReturned = "PAYOUT_RETURNED",
+        /// An attribution run changed what affiliates earn from an approved conversion.
+        Adjustment = "ADJUSTMENT",
+    }
+
+    AttributionRunStatus {
+        /// Asked for.
+        Queued = "QUEUED",
+        Running = "RUNNING",
+        /// All of its conversions were looked at.
+        Done = "DONE",
+        /// Given up at a fault; what was done stays.
+        Failed = "FAILED",
     }
 
     PayoutBatchStatus {
@@ -309,6 +338,13 @@ text_enums! {
     PayoutMethod {
         /// A person pays, and marks it as paid.
         Manual = "MANUAL",
+        /// A bank transfer in the Single Euro Payments Area.
+        Sepa = "SEPA",
+        /// A bank transfer in the United States.
+        Ach = "ACH",
+        Paypal = "PAYPAL",
+        Wise = "WISE",
+        Stripe = "STRIPE",
     }
 
     /// Why a batch passed an affiliate over.
@@ -329,6 +365,8 @@ text_enums! {
         ConversionRecorded = "CONVERSION_RECORDED",
         ConversionApproved = "CONVERSION_APPROVED",
         ConversionRejected = "CONVERSION_REJECTED",
+        /// An attribution run credited it anew.
+        ConversionReattributed = "CONVERSION_REATTRIBUTED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
         CampaignChanged = "CAMPAIGN_CHANGED",
@@ -347,11 +385,15 @@ text_enums! {
         TenantChanged = "TENANT_CHANGED",
         /// A payout was drafted or moved to another state.
         PayoutChanged = "PAYOUT_CHANGED",
+        /// An attribution run was asked for, went on, or came to its end.
+        AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
     }
 
     /// What the outbox asks to be done.
     OutboxKind {
         /// Release every commission of the tenant whose hold is over.
         ReleaseHolds = "RELEASE_HOLDS",
+        /// Credit the next conversions of an attribution run anew.
+        ApplyAttribution = "APPLY_ATTRIBUTION",
     }
 }

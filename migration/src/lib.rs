@@ -16,6 +16,9 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod m20261120_11_attribution_runs;
+mod m20261120_13_link_directory;
+mod m20261120_14_payout_destinations;
 mod m20261120_1_tenancy;
 mod m20261120_2_programme;
 mod m20261120_3_tracking;
@@ -41,6 +44,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_6_payouts::Migration),
             Box::new(m20261120_7_touchpoints::Migration),
             Box::new(m20261120_9_postbacks::Migration),
+            Box::new(m20261120_11_attribution_runs::Migration),
+            Box::new(m20261120_13_link_directory::Migration),
+            Box::new(m20261120_14_payout_destinations::Migration),
         ]
     }
 }

@@ -60,6 +60,8 @@ pub struct Settings {
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
     pub ingest_batch_items: usize,
+    /// Links that a node remembers, to redirect without the database.
+    pub link_cache_entries: u64,
     /// The most points that one request may cost.
     pub largest_cost: u64,
     /// Points per second of all a tenant's requests together; 0 is without limit.
@@ -130,6 +132,7 @@ impl Default for Settings {
             postback_call_days: 14,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
+            link_cache_entries: 100_000,
             largest_cost: 50_000,
             tenant_points_per_second: 500_000,
             user_points_per_second: 500_000,
@@ -236,6 +239,9 @@ impl Settings {
         }
         if self.ingest_queue_items < 1_000 {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
+        }
+        if !(100..=100_000_000).contains(&self.link_cache_entries) {
+            return invalid("TRIBUTARY_LINK_CACHE_ENTRIES", "from 100 to 100000000");
         }
         if !(1_000..=1_000_000_000).contains(&self.largest_cost) {
             return invalid("TRIBUTARY_LARGEST_COST", "from 1000 to 1000000000");

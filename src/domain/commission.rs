@@ -1,13 +1,16 @@
 //! Commission: which rule applies, what it earns, and why.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
+    commission,
     ids::{AffiliateId, CommissionRuleId, ConversionId, GoalId},
     kinds::{CommissionStatus, RuleKind, RuleSource, RuleStatus},
     money::Money,
 };
 
-use super::{attribution::WHOLE_MILLIONTHS, rule::Rule};
+use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS, rule::Rule};
 
 /// Why a commission is what it is; stored with it, so that a later change of the rule explains nothing away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,8 +28,14 @@ pub struct Explanation {
     pub rate_ppm: i64,
     /// The affiliate's share of the conversion, in millionths.
     pub share_millionths: i32,
-    /// What was earned: `(flat + sale x rate) x share`, rounded half to even, once.
+    /// What was earned: `(flat + sale x rate) x share`, rounded half to even, once; where several affiliates share it by the
+    /// same terms, their sum is rounded and split by largest remainder.
     pub amount: Money,
+}
+
+/// What a commission is now: what was reckoned, with what attribution runs added or took since.
+pub const fn net(row: &commission::Model) -> Money {
+    Money::new(row.amount_minor + row.adjusted_minor, row.currency)
 }
 
 /// Which commissions a list holds. All conditions must hold.
@@ -56,17 +65,58 @@ pub fn choose(
     default(Some(goal_id)).or_else(|| default(None)).map(|rule| (rule, RuleSource::CampaignDefault))
 }
 
-/// What a rule earns on a sale in the same currency, for a share of the conversion. None when it is past what a
-/// 64-bit amount can hold.
+/// Splits the commission of a sale among the affiliates credited with it, each by the rule that is its own; who has none
+/// has no line. `credits` are in millionths of the conversion, one per affiliate, in the order of their first touch. None
+/// when an amount is past what 64 bits can hold.
 ///
-/// `round_half_even((flat x 10^6 + sale x rate) x share / 10^12)`
-pub fn earn(rule: &Rule, source: RuleSource, sale: Money, share_millionths: i32) -> Option<Explanation> {
-    let terms = &rule.terms;
-    let base = i128::from(terms.flat_minor) * 1_000_000 + i128::from(sale.amount_minor) * i128::from(terms.rate_ppm);
-    let amount = round_half_even(base.checked_mul(share_millionths.into())?, 1_000_000 * i128::from(WHOLE_MILLIONTHS));
+/// Affiliates with the same terms share one pool: `round_half_even((flat x 10^6 + sale x rate) x credits / 10^12)`, rounded
+/// once for all of them; their parts sum to it exactly, by largest remainder, ties by the earlier touch.
+pub fn split<'a>(
+    sale: Money,
+    credits: &[(AffiliateId, i32)],
+    rule_of: impl Fn(AffiliateId) -> Option<(&'a Rule, RuleSource)>,
+) -> Option<Vec<(AffiliateId, Explanation)>> {
+    let mut pools: BTreeMap<(CommissionRuleId, i32), Vec<usize>> = BTreeMap::new();
+    let rules: Vec<_> = credits.iter().map(|(affiliate_id, _)| rule_of(*affiliate_id)).collect();
+    for (place, rule) in rules.iter().enumerate() {
+        if let Some((rule, _)) = rule {
+            pools.entry((rule.head.id, rule.terms.version)).or_default().push(place);
+        }
+    }
+    let mut lines: Vec<(usize, Explanation)> = Vec::with_capacity(credits.len());
+    for places in pools.into_values() {
+        let members = places.iter().filter_map(|place| rules[*place].map(|rule| (rule, credits[*place].1)));
+        let members: Vec<((&Rule, RuleSource), i32)> = members.collect();
+        lines.extend(places.iter().copied().zip(pool(sale, &members)?));
+    }
+    lines.sort_unstable_by_key(|(place, _)| *place);
+    Some(lines.into_iter().map(|(place, line)| (credits[place].0, line)).collect())
+}
+
+/// What those earn who share the same terms.
+fn pool(sale: Money, members: &[((&Rule, RuleSource), i32)]) -> Option<Vec<Explanation>> {
+    const DENOMINATOR: i128 = 1_000_000 * WHOLE_MILLIONTHS as i128;
+    let exact = members.iter().map(|((rule, _), share)| whole(rule, sale).checked_mul((*share).into()));
+    let exact: Vec<i128> = exact.collect::<Option<_>>()?;
+    let sum = exact.iter().try_fold(0_i128, |sum, part| sum.checked_add(*part))?;
+    let parts = apportion(round_half_even(sum, DENOMINATOR), &exact, DENOMINATOR);
+    members.iter().zip(parts).map(|(member, part)| explanation(*member, sale, i64::try_from(part).ok()?)).collect()
+}
+
+/// What a rule earns on a whole sale, in millionths of a minor unit.
+fn whole(rule: &Rule, sale: Money) -> i128 {
+    i128::from(rule.terms.flat_minor) * 1_000_000 + i128::from(sale.amount_minor) * i128::from(rule.terms.rate_ppm)
+}
+
+fn explanation(
+    ((rule, source), share_millionths): ((&Rule, RuleSource), i32),
+    sale: Money,
+    amount_minor: i64,
+) -> Option<Explanation> {
+    let Rule { head, terms } = rule;
     Some(Explanation {
-        rule_id: rule.head.id,
-        rule_name: rule.head.name.clone(),
+        rule_id: head.id,
+        rule_name: head.name.clone(),
         rule_version: terms.version,
         kind: terms.kind,
         source,
@@ -74,7 +124,7 @@ pub fn earn(rule: &Rule, source: RuleSource, sale: Money, share_millionths: i32)
         flat_minor: terms.flat_minor,
         rate_ppm: terms.rate_ppm,
         share_millionths,
-        amount: Money::new(i64::try_from(amount).ok()?, sale.currency),
+        amount: Money::new(amount_minor, sale.currency),
     })
 }
 
@@ -134,10 +184,18 @@ mod tests {
     }
 
     fn earned(flat_minor: i64, rate_ppm: i64, sale: i64, share: i32) -> i64 {
-        earn(&rule(1, None, true, flat_minor, rate_ppm), RuleSource::CampaignDefault, eur(sale), share)
-            .expect("in range")
-            .amount
-            .amount_minor
+        amounts(&rule(1, None, true, flat_minor, rate_ppm), sale, &[share])[0]
+    }
+
+    /// What affiliates 1, 2, 3.. with these shares earn by one rule.
+    fn amounts(rule: &Rule, sale: i64, shares: &[i32]) -> Vec<i64> {
+        let credits: Vec<(AffiliateId, i32)> = (1..).map(affiliate).zip(shares.iter().copied()).collect();
+        let lines = split(eur(sale), &credits, |_| Some((rule, RuleSource::CampaignDefault))).expect("in range");
+        lines.into_iter().map(|(_, line)| line.amount.amount_minor).collect()
+    }
+
+    fn affiliate(number: u128) -> AffiliateId {
+        AffiliateId::from_uuid(Uuid::from_u128(number))
     }
 
     #[test]
@@ -155,6 +213,39 @@ mod tests {
         assert_eq!(cents, [0, 2, 2, 4]);
         assert_eq!(round_half_even(-5, 10), 0);
         assert_eq!(round_half_even(-15, 10), -2);
+    }
+
+    #[test]
+    fn parts_of_one_pool_sum_to_the_whole() {
+        // 10 % of 1.00 in three: 3.34, 3.33, 3.33 cents.
+        let tenth = rule(1, None, true, 0, 100_000);
+        assert_eq!(amounts(&tenth, 100, &[333_334, 333_333, 333_333]), [4, 3, 3]);
+        // A flat 0.01 between two has one winner: the earlier one.
+        assert_eq!(amounts(&rule(1, None, true, 1, 0), 0, &[500_000, 500_000]), [1, 0]);
+        // A part of a conversion: the others have no rule, and their part of it is nobody's.
+        assert_eq!(amounts(&tenth, 100, &[250_000, 250_000]), [3, 2]);
+    }
+
+    #[test]
+    fn each_is_paid_by_a_rule_of_its_own_or_not_at_all() {
+        let (tenth, fifth) = (rule(1, None, true, 0, 100_000), rule(2, None, false, 0, 200_000));
+        let credits = [(affiliate(3), 400_000), (affiliate(1), 400_000), (affiliate(2), 200_000)];
+        let lines = split(eur(1_000), &credits, |id| match id {
+            id if id == affiliate(1) => Some((&fifth, RuleSource::EnrollmentOverride)),
+            id if id == affiliate(2) => None,
+            _ => Some((&tenth, RuleSource::CampaignDefault)),
+        });
+        let lines = lines.expect("in range");
+        let lines: Vec<_> = lines.iter().map(|(id, line)| (*id, line.amount.amount_minor, line.source)).collect();
+        let own = RuleSource::EnrollmentOverride;
+        assert_eq!(lines, [(affiliate(3), 40, RuleSource::CampaignDefault), (affiliate(1), 80, own)]);
+    }
+
+    #[test]
+    fn what_no_amount_can_hold_is_no_commission() {
+        let most = rule(1, None, true, i64::MAX, 1_000_000);
+        let credits = [(affiliate(1), WHOLE_MILLIONTHS)];
+        assert_eq!(split(eur(i64::MAX), &credits, |_| Some((&most, RuleSource::CampaignDefault))), None);
     }
 
     #[test]
@@ -178,6 +269,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn parts_are_within_a_unit_of_their_exact_value_and_sum_to_the_rounded_whole(
+            sale in 0i64..=1_000_000_000, rate in 0i64..=1_000_000, flat in 0i64..=100_000,
+            cuts in prop::collection::btree_set(1i32..WHOLE_MILLIONTHS, 0..20),
+        ) {
+            let ends: Vec<i32> = cuts.into_iter().chain([WHOLE_MILLIONTHS]).collect();
+            let mut begin = 0;
+            let shares: Vec<i32> = ends.iter().map(|end| end - std::mem::replace(&mut begin, *end)).collect();
+            let parts = amounts(&rule(1, None, true, flat, rate), sale, &shares);
+            prop_assert_eq!(parts.iter().sum::<i64>(), earned(flat, rate, sale, WHOLE_MILLIONTHS));
+            let whole = i128::from(flat) * 1_000_000 + i128::from(sale) * i128::from(rate);
+            for (part, share) in parts.iter().zip(&shares) {
+                let error = i128::from(*part) * 1_000_000_000_000 - whole * i128::from(*share);
+                prop_assert!(error.abs() < 1_000_000_000_000);
+            }
+        }
+
         #[test]
         fn rounding_is_within_half_a_unit_and_never_past_the_sale(
             sale in 0i64..=tributary_entity::money::MAX_INPUT_MINOR,

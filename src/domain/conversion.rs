@@ -157,16 +157,8 @@ pub fn decide(facts: &Facts<'_>) -> Option<Decision> {
         });
     }
     let own_rule = facts.enrollment.and_then(|enrollment| enrollment.rule_id);
-    let commissions = match commission_rules::choose(facts.rules, goal.id, own_rule) {
-        None => Vec::new(),
-        Some((rule, source)) => shares
-            .iter()
-            .map(|share| {
-                let earned = commission_rules::earn(rule, source, facts.sale, share.millionths)?;
-                Some((share.touch.affiliate_id, earned))
-            })
-            .collect::<Option<Vec<_>>>()?,
-    };
+    let rule_of = |_| commission_rules::choose(facts.rules, goal.id, own_rule);
+    let commissions = commission_rules::split(facts.sale, &attribution::credits(&shares), rule_of)?;
     let status = match campaign.approval {
         ApprovalMode::Auto if !facts.needs_review => ConversionStatus::Approved,
         ApprovalMode::Auto | ApprovalMode::Manual => ConversionStatus::Pending,

@@ -26,6 +26,8 @@ pub enum ProblemCode {
     /// Not an absolute http or https address.
     InvalidUrl,
     InvalidEmail,
+    /// No such bank account, or account at a processor, can exist.
+    InvalidAccount,
     /// The text is too long or holds control characters.
     InvalidText,
     /// The value is outside its range.

@@ -10,7 +10,7 @@ use super::{
     context::{Needs, RequestData},
     error::{IntoGraphql, UserError},
     ids,
-    kinds::ClickInvalidReason,
+    kinds::{ClickInvalidReason, Device},
     labels::{Label, SubLabelsInput},
     links::Link,
 };
@@ -85,7 +85,7 @@ impl Click {
         Label::list(self.0.labels.as_deref())
     }
 
-    /// Whether it is the first of its link and visitor inside the campaign's window.
+    /// Whether it is valid and the first such of its link and visitor inside the campaign's window.
     async fn is_unique(&self) -> bool {
         self.0.is_unique
     }
@@ -93,6 +93,37 @@ impl Click {
     /// Why it does not count; null for a valid click.
     async fn invalid_reason(&self) -> Option<ClickInvalidReason> {
         self.0.invalid_reason.map(Into::into)
+    }
+
+    /// Where the visitor's address is at home, by ISO 3166-1 alpha-2; null when that is not known.
+    async fn country(&self) -> Option<&str> {
+        self.0.country.as_deref()
+    }
+
+    /// What the visitor used; null when that is not known.
+    async fn device(&self) -> Option<Device> {
+        self.0.device.map(Into::into)
+    }
+
+    /// The family of the visitor's operating system, such as `Android`.
+    async fn os(&self) -> Option<&str> {
+        self.0.os.as_deref()
+    }
+
+    /// The family of the visitor's browser, such as `Firefox`.
+    async fn browser(&self) -> Option<&str> {
+        self.0.browser.as_deref()
+    }
+
+    /// The host of the page that held the link.
+    async fn referrer_host(&self) -> Option<&str> {
+        self.0.referrer_host.as_deref()
+    }
+
+    /// The visitor's network, /24 or /48; the address itself is not kept. Not for affiliates.
+    #[graphql(guard = "Needs(Permission::ReadVisitors)")]
+    async fn address_prefix(&self) -> Option<&str> {
+        self.0.address_prefix.as_deref()
     }
 }
 

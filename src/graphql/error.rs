@@ -31,6 +31,8 @@ pub(super) enum UserErrorCode {
     InvalidUrl,
     /// Not an e-mail address.
     InvalidEmail,
+    /// No such bank account, or account at a processor, can exist.
+    InvalidAccount,
     /// The text is too long or holds control characters.
     InvalidText,
     /// The value is outside its range.

@@ -11,9 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, campaign, enrollment, event,
+    Instant, affiliate, attribution_run, campaign, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId, PostbackEndpointId, SessionId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId,
+        PostbackEndpointId, SessionId,
         TenantId, UserId,
     },
     kinds::EventKind,
@@ -23,6 +24,7 @@ use uuid::Uuid;
 
 use super::{
     affiliates::Affiliate,
+    attribution::AttributionRun,
     campaigns::Campaign,
     context::{Authenticated, RequestData},
     conversions::Conversion,
@@ -65,6 +67,8 @@ event_types! {
     ConversionApproved, ReadConversions, ConversionId;
     /// A conversion was rejected.
     ConversionRejected, ReadConversions, ConversionId;
+    /// An attribution run credited a conversion anew.
+    ConversionReattributed, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
     /// A campaign was created or changed. Affiliates are not told.
@@ -87,6 +91,8 @@ event_types! {
     TenantChanged, ReadTenant, TenantId;
     /// A payout was drafted or moved to another state.
     PayoutChanged, ReadPayouts, PayoutId;
+    /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
+    AttributionRunChanged, ReadAttribution, AttributionRunId;
 }
 
 /// What the log keeps of a change.
@@ -99,6 +105,7 @@ pub(super) enum EventPayload {
     Link(Link),
     Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
+    AttributionRun(Box<AttributionRun>),
 }
 
 /// Commissions that became payable.
@@ -143,7 +150,10 @@ impl Event {
 fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
     let row = &event.row;
     Some(match row.kind {
-        EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
+        EventKind::ConversionRecorded
+        | EventKind::ConversionApproved
+        | EventKind::ConversionRejected
+        | EventKind::ConversionReattributed => {
             EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
                 Some(view) => Conversion::of_event(view, view.snapshot.seen_by(ring)?),
@@ -168,6 +178,9 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
         | EventKind::TenantChanged => return None,
+        EventKind::AttributionRunChanged => {
+            EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
+        }
     })
 }
 

@@ -157,6 +157,30 @@ pub(super) enum ClickInvalidReason {
     EnrollmentNotApproved,
     /// The link was disabled.
     LinkDisabled,
+    /// A HEAD request, which asks where the link leads and goes nowhere.
+    Head,
+    /// Fetched ahead by a browser, perhaps never shown.
+    Prefetch,
+    /// A program, not a person.
+    Bot,
+    /// From a country that the campaign does not take.
+    CountryNotAllowed,
+    /// With a device that the campaign does not take.
+    DeviceNotAllowed,
+}
+
+/// What a visitor used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::Device")]
+pub(super) enum Device {
+    /// A computer with a screen and keys.
+    Desktop,
+    /// A telephone.
+    Mobile,
+    /// A tablet.
+    Tablet,
+    /// A television, console, watch or anything else that is recognised.
+    Other,
 }
 
 /// Where a conversion stands.
@@ -245,12 +269,32 @@ pub(super) enum PostbackEndpointStatus {
     Disabled,
 }
 
-/// How conversions are credited to clicks.
+/// How conversions are credited to touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::AttributionModel")]
 pub(super) enum AttributionModel {
-    /// All to the last click.
+    /// All to the last touch.
     LastClick,
+    /// All to the first touch inside the window.
+    FirstClick,
+    /// The same to every touch.
+    Linear,
+    /// 40 % to the first and to the last touch, 20 % spread over those between; of two touches a half each.
+    PositionBased,
+    /// A touch weighs half as much with every half-life that it is older.
+    TimeDecay,
+}
+
+/// Where the touches of a conversion are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::TouchSource")]
+pub(super) enum TouchSource {
+    /// The click that the conversion names.
+    ClickId,
+    /// The affiliate whose coupon was used.
+    Coupon,
+    /// The earlier clicks of the visitor or customer.
+    History,
 }
 
 /// Where a commission stands.
@@ -295,6 +339,23 @@ pub(super) enum JournalKind {
     PayoutFailed,
     /// A paid payout came back: cash back to available, debts netted first.
     PayoutReturned,
+    /// An attribution run changed what affiliates earn from an approved conversion: adjustment expense to the account
+    /// that holds the commission, or back.
+    Adjustment,
+}
+
+/// Where an attribution run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::AttributionRunStatus")]
+pub(super) enum AttributionRunStatus {
+    /// Asked for.
+    Queued,
+    /// Looks at its conversions.
+    Running,
+    /// Has looked at all of them.
+    Done,
+    /// Given up at a fault. What was done stays, and the same again goes on from there.
+    Failed,
 }
 
 /// Where a payout batch stands.
@@ -333,12 +394,31 @@ pub(super) enum PayoutStatus {
     Returned,
 }
 
-/// By which processor a payout is made.
+/// By which processor a payout is made, or to which kind of account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::PayoutMethod")]
 pub(super) enum PayoutMethod {
     /// A person pays, and marks it as paid.
     Manual,
+    /// A bank transfer in the Single Euro Payments Area.
+    Sepa,
+    /// A bank transfer in the United States.
+    Ach,
+    /// PayPal.
+    Paypal,
+    /// Wise.
+    Wise,
+    /// Stripe.
+    Stripe,
+}
+
+/// Of which type a bank account in the United States is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(super) enum UsAccountType {
+    /// For payments.
+    Checking,
+    /// For savings.
+    Savings,
 }
 
 /// Why a batch passed an affiliate over.

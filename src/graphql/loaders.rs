@@ -12,12 +12,12 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
+    affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
     ids::{
-        AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId,
-        JournalId, LinkId, PayoutBatchId, PayoutId, PostbackEndpointId,
+        AffiliateId, AttributionRunId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId,
+        GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
-    link, payout, payout_batch, postback_endpoint,
+    link, payout, payout_batch, payout_destination, postback_endpoint,
 };
 
 use crate::{
@@ -139,8 +139,19 @@ loaders! {
         async |services, viewer, ids| {
             by_key(services::postbacks::get_many(services, viewer, ids).await, |row| row.id)
         };
+    payout_destination, PayoutDestinationById: PayoutDestinationId => payout_destination::Model =
+        async |services, viewer, ids| {
+            by_key(services::payout_destinations::get_many(services, viewer, ids).await, |row| row.id)
+        };
+    destinations_of_affiliate, DestinationsOfAffiliate: AffiliateId => Vec<payout_destination::Model> =
+        async |services, viewer, ids| {
+            grouped(services::payout_destinations::of_affiliates(services, viewer, ids).await, |row| row.affiliate_id)
+        };
     totals_of_payout_batch, TotalsOfPayoutBatch: PayoutBatchId => Vec<StatusTotal> = async |services, viewer, ids| {
         grouped(services::payouts::batches::totals(services, viewer, ids).await, |total| total.batch_id)
+    };
+    attribution_run, AttributionRunById: AttributionRunId => attribution_run::Model = async |services, viewer, ids| {
+        by_key(services::attribution::runs::get_many(services, viewer, ids).await, |row| row.id)
     };
     commissions_of_conversion, CommissionsOfConversion: ConversionId => Vec<commission::Model> =
         async |services, viewer, ids| {

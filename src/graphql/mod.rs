@@ -10,6 +10,7 @@ mod payload;
 
 mod affiliates;
 mod api_keys;
+mod attribution;
 mod campaigns;
 mod change;
 mod clicks;
@@ -35,6 +36,7 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod payout_destinations;
 mod payouts;
 mod persisted;
 mod postbacks;
@@ -43,6 +45,7 @@ mod rules;
 mod run;
 mod scalars;
 mod sessions;
+mod statements;
 mod subscriptions;
 mod users;
 mod variables;
@@ -66,8 +69,11 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    statements::StatementQuery,
     payouts::PayoutQuery,
+    payout_destinations::PayoutDestinationQuery,
     reports::ReportQuery,
+    attribution::AttributionQuery,
     events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
@@ -90,12 +96,19 @@ pub struct Mutation(
     conversions::ConversionMutation,
     payouts::PayoutMutation,
     postbacks::PostbackMutation,
+    payout_destinations::PayoutDestinationMutation,
+    attribution::AttributionMutation,
     viewer::TenantMutation,
 );
 
 /// Watch.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(subscriptions::FeedSubscription, events::EventSubscription, dashboard::DashboardSubscription);
+pub struct Subscription(
+    subscriptions::FeedSubscription,
+    events::EventSubscription,
+    dashboard::DashboardSubscription,
+    attribution::AttributionSubscription,
+);
 
 /// The whole schema.
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
@@ -115,6 +128,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         )
         .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
+        .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

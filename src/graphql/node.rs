@@ -6,12 +6,13 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId, GoalId, JournalId,
-    LinkId, PayoutBatchId, PayoutId,
+    AffiliateId, AttributionRunId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, EnrollmentId,
+    GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
+    attribution::AttributionRun,
     campaigns::Campaign,
     clicks::Click,
     commissions::Commission,
@@ -23,6 +24,7 @@ use super::{
     ids,
     ledger::Journal,
     links::Link,
+    payout_destinations::PayoutDestination,
     payouts::{Payout, PayoutBatch},
     rules::CommissionRule,
 };
@@ -79,6 +81,8 @@ nodes! {
     Journal, JournalId, ReadLedger, journal;
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
+    PayoutDestination, PayoutDestinationId, ReadPayouts, payout_destination;
+    AttributionRun, AttributionRunId, ReadAttribution, attribution_run;
 }
 
 #[derive(Default)]

@@ -26,13 +26,18 @@ use crate::{
 const EARNINGS_PACE: Duration = Duration::from_millis(100);
 
 /// The events that tell of conversions.
-const OF_CONVERSIONS: &[EventKind] =
-    &[EventKind::ConversionRecorded, EventKind::ConversionApproved, EventKind::ConversionRejected];
+const OF_CONVERSIONS: &[EventKind] = &[
+    EventKind::ConversionRecorded,
+    EventKind::ConversionApproved,
+    EventKind::ConversionRejected,
+    EventKind::ConversionReattributed,
+];
 /// The events that may change what an affiliate has earned.
 const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionRecorded,
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
+    EventKind::ConversionReattributed,
     EventKind::EarningsReleased,
     EventKind::PayoutChanged,
 ];
@@ -46,6 +51,8 @@ pub(super) enum ConversionEventType {
     Approved,
     /// It was rejected.
     Rejected,
+    /// An attribution run credited it anew.
+    Reattributed,
 }
 
 /// Something happened to a conversion.
@@ -94,6 +101,7 @@ impl FeedSubscription {
                 kind: match event.row.kind {
                     EventKind::ConversionApproved => ConversionEventType::Approved,
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
+                    EventKind::ConversionReattributed => ConversionEventType::Reattributed,
                     _ => ConversionEventType::Recorded,
                 },
                 conversion: Conversion::of_event(view, snapshot),

@@ -93,6 +93,8 @@ pub(super) enum Permission {
     ManageLinks,
     /// Read clicks.
     ReadClicks,
+    /// From which networks visitors came.
+    ReadVisitors,
     /// Record clicks.
     RecordClicks,
     /// Read conversions.
@@ -109,12 +111,18 @@ pub(super) enum Permission {
     ReadReports,
     /// Read journals, accounts and the trial balance.
     ReadLedger,
+    /// See what another attribution would pay, and what attribution runs did.
+    ReadAttribution,
+    /// Post what another attribution pays.
+    ApplyAttribution,
     /// Read payouts.
     ReadPayouts,
     /// Draft and submit payout batches, read them, and tell what became of their payouts.
     ManagePayouts,
     /// Approve payout batches.
     ApprovePayouts,
+    /// Say where affiliates are paid.
+    ManageDestinations,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }

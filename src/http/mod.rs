@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `graphql` | a document by POST or GET, answered whole or in parts |
+//! | `click` | tracking links: visitors are sent on |
 //! | `accept`, `parameters`, `body` | what a request wants, asks and carries |
 //! | `postback`, `pixel`, `snippet` | conversions from other servers and from pages |
 //! | `ws` | GraphQL over WebSocket |
@@ -13,6 +14,7 @@
 
 mod accept;
 mod body;
+mod click;
 mod client;
 mod errors;
 mod graphql;
@@ -103,6 +105,13 @@ impl Edge {
     fn client(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         client::address(peer.0.ip(), headers, &self.api.services.settings.trusted_proxies)
     }
+
+    /// Whether a request's client came by https: so the settings say, or a trusted proxy.
+    fn is_secure(&self, peer: Peer, headers: &HeaderMap) -> bool {
+        let settings = &self.api.services.settings;
+        settings.public_url.as_deref().is_some_and(|url| url.starts_with("https://"))
+            || client::came_by_https(peer.0.ip(), headers, &settings.trusted_proxies)
+    }
 }
 
 /// Serves all routes of a node, until `shutdown` ends and what is under way is answered.
@@ -127,7 +136,7 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
     let edge = Edge(Arc::new(Shared { api, sockets, origins, pace }));
     // What comes in parts must not wait in a compressor for more.
     let whole = DefaultPredicate::new().and(NotForContentType::const_new("multipart/mixed"));
-    Router::new()
+    let api = Router::new()
         .route("/", get(graphql::front))
         .route("/graphql", get(graphql::get).post(graphql::post))
         .route("/healthz", get(health::alive))
@@ -142,7 +151,14 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .layer(middleware::from_fn(errors::catch_panics))
         // Who fails says so itself.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
-        .layer(middleware::from_fn(request_id::layer))
+        .layer(middleware::from_fn(request_id::layer));
+    // Outside of the layers: a redirect has nothing to compress, no page reads it, and it has to be quick.
+    Router::new()
+        .route("/c/{code}", get(click::by_code))
+        .route("/c", get(click::by_query))
+        .route("/aff_c", get(click::by_query))
+        .route("/click", get(click::by_query))
+        .merge(api)
         .with_state(edge)
 }
 

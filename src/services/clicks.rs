@@ -1,5 +1,8 @@
 //! Clicks: record through the lanes, list.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tributary_entity::{click, ids::ClickId};
 
 use super::{
@@ -7,18 +10,22 @@ use super::{
     ingest::{Item, Recorded, Work},
 };
 use crate::{
-    auth::Viewer,
+    auth::{Actor, Viewer},
     domain::{
         click::{ClickFilter, NewClick},
         idempotency::Claim,
         page::{Page, PageRequest},
         problem::Problem,
+        tenancy::TenantScope,
     },
     store::clicks,
 };
 
 /// The most items of one batch call.
 pub const BATCH_MAX: usize = 1_000;
+
+/// How long a visitor waits for her click to become durable.
+const TRACK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// One call's click with its key, or why its input could not be read.
 pub type ClickInput = Result<(Option<String>, NewClick), Problem>;
@@ -63,6 +70,20 @@ pub async fn record(
             Recorded::Conversion(_) => Err(ServiceError::Internal("a click was answered with a conversion")),
         })
         .collect())
+}
+
+/// Records a click of the redirect, whose id is settled. Answers when it is durable.
+///
+/// # Errors
+/// `Overloaded` when the lane is full; `Unavailable` when it did not become durable in [`TRACK_PATIENCE`], which does not
+/// say that it will not.
+pub async fn track(services: &Services, scope: &TenantScope, click: NewClick) -> Result<(), ServiceError> {
+    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click) };
+    let recorded = timeout(TRACK_PATIENCE, services.lanes.record(scope, vec![item])).await;
+    for answer in recorded.map_err(|_| ServiceError::Unavailable)?? {
+        answer?;
+    }
+    Ok(())
 }
 
 /// The clicks with these ids that the viewer may see.

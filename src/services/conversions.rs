@@ -20,6 +20,7 @@ use super::{
 use crate::{
     auth::Viewer,
     domain::{
+        commission::net,
         conversion::{self as rules, ConversionFilter, NewConversion, Review, Snapshot},
         cursor::Position,
         event::NewEvent,
@@ -94,7 +95,7 @@ pub async fn record(
 }
 
 /// Rows with what was decided about them, in the order of the rows.
-async fn snapshots(tx: &Tx, rows: Vec<conversion::Model>) -> Result<Vec<Snapshot>, StoreError> {
+pub(super) async fn snapshots(tx: &Tx, rows: Vec<conversion::Model>) -> Result<Vec<Snapshot>, StoreError> {
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
     let mut commissions_of: HashMap<ConversionId, Vec<_>> = HashMap::new();
     for row in commissions::of_conversions(tx, &ids).await? {
@@ -281,7 +282,7 @@ async fn reject(
     reason: ConversionReason,
     now: Instant,
 ) -> Result<Vec<Changed>, StoreError> {
-    take_unapproved(tx, &rows).await?;
+    let earned = take_unapproved(tx, &rows).await?;
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
     if !ids.is_empty() {
         let change =
@@ -293,12 +294,14 @@ async fn reject(
     let mut totals: BTreeMap<RollupKey, Totals> = BTreeMap::new();
     for row in &rows {
         let (Some(campaign_id), Some(affiliate_id)) = (row.campaign_id, row.affiliate_id) else { continue };
-        let key =
-            |currency| RollupKey { bucket_at: report::hour(row.occurred_at), campaign_id, affiliate_id, currency };
-        let sale = totals.entry(key(row.sale_currency)).or_default();
+        let bucket_at = report::hour(row.occurred_at);
+        let key = |affiliate_id, currency| RollupKey { bucket_at, campaign_id, affiliate_id, currency };
+        let sale = totals.entry(key(affiliate_id, row.sale_currency)).or_default();
         sale.conversions -= 1;
         sale.sale_minor -= row.sale_minor;
-        totals.entry(key(row.commission_currency)).or_default().commission_minor -= row.commission_minor;
+        for (affiliate_id, money) in earned.get(&row.id).into_iter().flatten() {
+            totals.entry(key(*affiliate_id, money.currency)).or_default().commission_minor -= money.amount_minor;
+        }
     }
     if !totals.is_empty() {
         rollups::add(tx, &totals).await?;
@@ -315,8 +318,8 @@ async fn take_unapproved(
     let mut earned: HashMap<ConversionId, Vec<(AffiliateId, Money)>> = HashMap::new();
     let mut deltas: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
     for row in commissions::of_conversions(tx, &ids).await? {
-        *deltas.entry((row.affiliate_id, row.currency)).or_default() -= row.amount_minor;
-        let money = Money::new(row.amount_minor, row.currency);
+        let money = net(&row);
+        *deltas.entry((row.affiliate_id, row.currency)).or_default() -= money.amount_minor;
         earned.entry(row.conversion_id).or_default().push((row.affiliate_id, money));
     }
     if !deltas.is_empty() {

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod affiliates;
 pub mod api_keys;
+pub mod attribution;
 pub mod budgets;
 pub mod campaigns;
 pub mod clicks;
@@ -25,11 +26,14 @@ pub mod idempotency;
 pub mod ingest;
 pub mod ledger;
 pub mod links;
+pub mod payout_destinations;
 pub mod payouts;
 pub mod postbacks;
+pub mod redirect;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
+pub mod statements;
 pub mod tenants;
 pub mod users;
 pub mod visitors;
@@ -85,6 +89,7 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub redirects: redirect::Redirects,
     pub visitors: visitors::Visitors,
     pub refusals: postbacks::refusals::Refusals,
 }
@@ -110,9 +115,10 @@ impl Services {
         Ok(())
     }
 
-    /// Tells what a commit of a tenant did: this node's credentials at once, and the bus.
+    /// Tells what a commit of a tenant did: this node's credentials and links at once, and the bus.
     fn announce(&self, tenant_id: TenantId, committed: Committed) {
         self.access.heed(&committed.events);
+        self.redirects.heed(tenant_id, &committed.events);
         if let Some(batch) = EventBatch::of(tenant_id, committed) {
             self.bus.publish(batch);
         }

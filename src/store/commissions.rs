@@ -8,7 +8,7 @@ use tributary_entity::{
 };
 
 use super::{
-    dialect,
+    deltas, dialect,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -70,6 +70,25 @@ pub async fn of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commiss
 /// As the database answers.
 pub async fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), StoreError> {
     tx.insert_all::<commission::Entity>(rows).await
+}
+
+/// As [`of_conversions`], of the whole tenant and locked in id order until the transaction ends.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commission::Model>, StoreError> {
+    use commission::Column;
+    let select = tx.find::<commission::Entity>().filter(any_of(Column::ConversionId, ids.iter().copied()));
+    Ok(dialect::lock(tx, select.order_by_asc(Column::Id)).all(tx.connection()).await?)
+}
+
+/// Adds to what runs added to or took from locked commissions.
+///
+/// # Errors
+/// As the database answers.
+pub async fn adjust(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), StoreError> {
+    let deltas: Vec<_> = deltas.iter().map(|(id, amount)| ((*id).into(), *amount)).collect();
+    deltas::add_to_rows(tx, "commission", "adjusted_minor = adjusted_minor + delta.amount", &deltas).await
 }
 
 /// Moves the commissions of these conversions to a state, with the time from which they are payable.

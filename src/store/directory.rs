@@ -1,4 +1,4 @@
-//! The only reads before the tenant is known: log-in by slug, API key, postback token, due work. Each answers a scope or the
+//! The only reads before the tenant is known: log-in by slug, API key, postback token, link code, due work. Each answers a scope or the
 //! little that leads to one.
 //!
 //! On PostgreSQL these run with `app.directory` set, which opens a SELECT policy on just these tables.
@@ -7,7 +7,12 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     Statement,
 };
-use tributary_entity::{Instant, api_key, ids::TenantId, outbox, postback_endpoint, tenant};
+use tributary_entity::{
+    Instant, api_key,
+    ids::{AffiliateId, CampaignId, TenantId},
+    kinds::LinkStatus,
+    link, outbox, postback_endpoint, tenant,
+};
 
 use super::{database::Db, error::StoreError};
 use crate::domain::tenancy::TenantScope;
@@ -41,6 +46,40 @@ pub async fn tenant_by_slug(db: &Db, slug: &str) -> Result<Option<(TenantScope, 
 pub async fn api_key_by_hash(db: &Db, hash: &[u8]) -> Result<Option<(TenantScope, api_key::Model)>, StoreError> {
     let tx = open(db).await?;
     let row = api_key::Entity::find().filter(api_key::Column::KeyHash.eq(hash)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// The link with a code, whatever its state. Codes are drawn from 62^10; should two tenants ever draw the same one, it
+/// is the older link's.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn link_by_code(db: &Db, code: &str) -> Result<Option<(TenantScope, link::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let select = link::Entity::find().filter(link::Column::Code.eq(code)).order_by_asc(link::Column::Id);
+    let row = select.one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// An affiliate's first active link of a campaign.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn first_link(
+    db: &Db,
+    campaign_id: CampaignId,
+    affiliate_id: AffiliateId,
+) -> Result<Option<(TenantScope, link::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let select = link::Entity::find()
+        .filter(link::Column::CampaignId.eq(campaign_id))
+        .filter(link::Column::AffiliateId.eq(affiliate_id))
+        .filter(link::Column::Status.eq(LinkStatus::Active));
+    let row = select.order_by_asc(link::Column::Id).one(&tx).await?;
     tx.commit().await?;
     Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
 }

@@ -20,6 +20,8 @@ pub enum Constraint {
     PayoutOpen,
     /// The payout was repeated before.
     PayoutRetry,
+    /// The affiliate has another destination in the currency.
+    PayoutDestination,
     /// A counter would leave its range: a balance below zero, a sum past the end of `bigint`.
     CounterRange,
 }
@@ -53,6 +55,11 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
     ),
     (Constraint::JournalBusinessKey, "journal_business_key", "journal.tenant_id, journal.kind, journal.business_key"),
     (Constraint::PayoutOpen, "payout_open_key", "payout.tenant_id, payout.affiliate_id, payout.currency"),
+    (
+        Constraint::PayoutDestination,
+        "payout_destination_live_key",
+        "payout_destination.tenant_id, payout_destination.affiliate_id, payout_destination.currency",
+    ),
     (Constraint::PayoutRetry, "payout_retry_key", "payout.tenant_id, payout.retry_of"),
 ];
 

@@ -5,6 +5,7 @@
 
 pub mod affiliates;
 pub mod api_keys;
+pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;
@@ -25,6 +26,7 @@ pub mod links;
 pub mod outbox;
 pub mod page;
 pub mod payout_batches;
+pub mod payout_destinations;
 pub mod payouts;
 pub mod postbacks;
 pub mod rollups;
@@ -32,6 +34,7 @@ pub mod rules;
 pub mod scope;
 pub mod sessions;
 pub mod standings;
+pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;

@@ -21,7 +21,7 @@ use crate::graphql::{
     error::IntoGraphql,
     goals::Goal,
     ids,
-    kinds::{AttributionModel, ConversionReason, ConversionStatus},
+    kinds::{AttributionModel, ConversionReason, ConversionStatus, TouchSource},
     labels::Label,
     scalars::{Cursor, Decimal, Money},
 };
@@ -195,6 +195,9 @@ impl Conversion {
         Ok(known.map(|(decision, touches)| Attribution {
             model: decision.model.into(),
             window_seconds: decision.window_secs,
+            half_life_seconds: decision.half_life_secs,
+            minimum_seconds: decision.min_secs,
+            source: decision.source.into(),
             version: decision.version,
             decided_at: decision.decided_at,
             touches: touches
@@ -287,11 +290,17 @@ pub(in crate::graphql) struct Attribution {
     model: AttributionModel,
     /// The window it used.
     window_seconds: i64,
+    /// The half-life that it would have used, or did under TIME_DECAY.
+    half_life_seconds: i64,
+    /// The minimum time between the last click and the conversion.
+    minimum_seconds: i64,
+    /// What led to the touches.
+    source: TouchSource,
     /// From 1; a re-run adds one.
     version: i32,
     /// When it was decided.
     decided_at: Instant,
-    /// The credited clicks by time; at most 100.
+    /// The credited touches by time, the newest 100 inside the window. Empty where a re-run found none that counts.
     touches: Vec<Touch>,
 }
 

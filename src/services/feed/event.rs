@@ -33,7 +33,10 @@ impl LiveEvent {
     pub(super) fn read(row: event::Model) -> Self {
         let (mut conversion, mut payout) = (None, None);
         match row.kind {
-            EventKind::ConversionRecorded | EventKind::ConversionApproved | EventKind::ConversionRejected => {
+            EventKind::ConversionRecorded
+            | EventKind::ConversionApproved
+            | EventKind::ConversionRejected
+            | EventKind::ConversionReattributed => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
@@ -46,7 +49,8 @@ impl LiveEvent {
             | EventKind::ApiKeyChanged
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
-            | EventKind::TenantChanged => {}
+            | EventKind::TenantChanged
+            | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }
     }

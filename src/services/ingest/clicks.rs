@@ -54,7 +54,7 @@ pub(super) async fn record(
         let occurred_at = input.occurred_at.unwrap_or(now);
         let invalid_reason = input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment));
         let valid = invalid_reason.is_none();
-        let is_unique = !repeated.contains(index);
+        let is_unique = valid && !repeated.contains(index);
         totals.add(
             occurred_at,
             campaign.id,
@@ -62,7 +62,7 @@ pub(super) async fn record(
             campaign.currency,
             Totals {
                 clicks_gross: 1,
-                clicks_unique: i64::from(is_unique && valid),
+                clicks_unique: i64::from(is_unique),
                 clicks_invalid: i64::from(!valid),
                 ..Totals::default()
             },

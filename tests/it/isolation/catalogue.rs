@@ -12,6 +12,7 @@ const REVIEWED: &[&str] = &[
 /// Rows that come and stay as they are.
 pub(super) const APPEND_ONLY: &[&str] = &[
     "account",
+    "attribution_adjustment",
     "attribution_decision",
     "attribution_touch",
     "click",

@@ -66,6 +66,18 @@ impl World {
         let call = text(&owner.data(calls, json!({})).await["postbackCalls"]["edges"][0]["node"]["id"]);
         let free_click = programme.click(owner).await;
         app.release_holds().await;
+        let destination = json!({
+            "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
+            "account": { "sepa": { "iban": "DE89370400440532013000" } },
+        });
+        let destination = owner.done("setPayoutDestination", destination, "payoutDestination { id }").await;
+        // Nothing is late enough: what waits for a review is credited to nobody, and the difference taken back.
+        let run = json!({
+            "campaignId": waiting.campaign, "from": app.clock.now() - TimeDelta::days(1),
+            "until": app.clock.now() + TimeDelta::days(1), "model": "LINEAR", "minimumSeconds": 86_400, "reason": "trial",
+        });
+        let run = programme::id(&owner.done("applyAttribution", run, "attributionRun { id }").await, "attributionRun");
+        app.run_jobs().await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -85,7 +97,9 @@ impl World {
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
                 ("pbt", programme::id(&drafted, "payoutBatch")),
+                ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
+                ("run", run),
                 ("usr", user),
                 ("key", key),
                 ("pbe", programme::id(&endpoint, "postbackEndpoint")),
@@ -161,6 +175,12 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.affiliate", by_id("aff")),
         ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
         ("Query.apiKeys", vec![json!({ "first": 20 })]),
+        (
+            "Query.attributionPreview",
+            input(json!({ "campaignId": id("cmp"), "from": from, "until": until, "model": "LINEAR" })),
+        ),
+        ("Query.attributionRun", by_id("run")),
+        ("Query.attributionRuns", page(json!({ "campaignIds": [id("cmp")] }))),
         ("Query.campaign", by_id("cmp")),
         ("Query.campaigns", page(json!({}))),
         ("Query.click", by_id("clk")),
@@ -186,11 +206,13 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payout", by_id("pay")),
         ("Query.payoutBatch", by_id("pbt")),
         ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
+        ("Query.payoutDestination", by_id("pde")),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
         ("Query.postbackEndpoints", vec![json!({ "first": 20 })]),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
+        ("Query.statement", vec![json!({ "affiliateId": id("aff"), "currency": "EUR", "from": from, "until": until })]),
         ("Query.tenant", vec![json!({})]),
         ("Query.trialBalance", vec![json!({})]),
         ("Query.users", page(json!({}))),
@@ -201,6 +223,12 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "tenant": "home", "name": "$UNIQUE", "email": "$UNIQUE@new.example", "password": PASSWORD })),
         ),
         ("Mutation.applyToCampaign", input(json!({ "campaignId": id("cmp") }))),
+        (
+            "Mutation.applyAttribution",
+            input(json!({
+                "campaignId": id("cmp"), "from": from, "until": until, "model": "LINEAR", "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.approveAffiliate", named("aff")),
         ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.approveEnrollment", named("enr")),
@@ -258,9 +286,17 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectAffiliate", named("aff")),
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
+        ("Mutation.removePayoutDestination", named("pde")),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
+        (
+            "Mutation.setPayoutDestination",
+            input(json!({
+                "affiliateId": id("aff"), "currency": "EUR", "holder": "$UNIQUE",
+                "account": { "paypal": { "email": "$UNIQUE@new.example" } },
+            })),
+        ),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
         ("Mutation.submitPayoutBatch", named("pbt")),
         ("Mutation.suspendAffiliate", named("aff")),
@@ -273,6 +309,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
         ("Mutation.updatePostbackEndpoint", input(json!({ "id": id("pbe"), "name": "Other" }))),
         ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false }))),
+        ("Subscription.attributionRun", by_id("run")),
         (
             "Subscription.conversions",
             vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
@@ -291,4 +328,5 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt"];
+pub const NODES: &[&str] =
+    &["cmp", "gol", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
