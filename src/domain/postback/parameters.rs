@@ -57,8 +57,8 @@ impl Parameters {
 
     /// The value of a parameter; an empty one counts as missing.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim());
-        values.into_iter().find(|value| !value.is_empty())
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.trim());
+        values.find(|value| !value.is_empty())
     }
 
     /// The first of several names that has a value.
