@@ -14,8 +14,7 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, enrollment, event,
     ids::{
         AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId,
-        TenantId, UserId,
+        PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
