@@ -50,10 +50,13 @@ struct Names {
     /// A label each.
     labels: &'static [(&'static str, &'static str)],
     /// Where it says how the conversion stands at the advertiser.
-    standing: Option<(&'static str, fn(&str) -> Option<Standing>)>,
+    standing: Option<StandingIn>,
     /// What makes a call repeatable that has no transaction of its own.
     key: &'static [&'static str],
 }
+
+/// A parameter, and what its values mean.
+type StandingIn = (&'static str, fn(&str) -> Option<Standing>);
 
 /// In the order in which marks are looked for: the more particular before what has the same click's name.
 const DIALECTS: &[(PostbackDialect, &Names)] = &[
