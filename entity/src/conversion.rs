@@ -21,7 +21,7 @@ table! {
         goal_id: Option<GoalId>,
         /// As sent.
         goal_code: String,
-        /// Who is credited.
+        /// Who is credited, with the largest share where there are several.
         affiliate_id: Option<AffiliateId>,
         /// The click it was attributed to or refused for, when there is one.
         click_id: Option<ClickId>,

@@ -22,6 +22,9 @@ table! {
         campaign_id: Option<CampaignId>,
         /// Whose it is: an affiliate's subscriptions see no other.
         affiliate_id: Option<AffiliateId>,
+        /// Whose it is besides: their UUIDs, comma separated.
+        #[serde(default)]
+        further_affiliates: Option<String>,
         /// JSON snapshot of the subject at this moment.
         payload: String,
         recorded_at: Instant,

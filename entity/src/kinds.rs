@@ -167,6 +167,11 @@ text_enums! {
         Disabled = "DISABLED",
     }
 
+    CouponStatus {
+        Active = "ACTIVE",
+        Disabled = "DISABLED",
+    }
+
     /// Why a click does not count as valid.
     ClickInvalidReason {
         CampaignNotActive = "CAMPAIGN_NOT_ACTIVE",
@@ -260,6 +265,14 @@ text_enums! {
         InvalidClick = "INVALID_CLICK",
         /// More than is left of a cap.
         OverCap = "OVER_CAP",
+        /// The conversion came sooner after its last click than the campaign allows.
+        TooFast = "TOO_FAST",
+        /// The coupon code is none of the campaign's, or disabled.
+        UnknownCoupon = "UNKNOWN_COUPON",
+        /// Neither click nor coupon was named, and the visitor or customer has no click that counts.
+        NoTouch = "NO_TOUCH",
+        /// The click id names no click yet.
+        AwaitingClick = "AWAITING_CLICK",
         /// No exchange rate from the sale's currency to the campaign's is known.
         FxRateMissing = "FX_RATE_MISSING",
         /// Decided by a person.
@@ -374,12 +387,15 @@ text_enums! {
         ConversionRejected = "CONVERSION_REJECTED",
         /// An attribution run credited it anew.
         ConversionReattributed = "CONVERSION_REATTRIBUTED",
+        /// A conversion was re-opened, or the click that it waited for came, and it waits for a decision now.
+        ConversionChanged = "CONVERSION_CHANGED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
         CampaignChanged = "CAMPAIGN_CHANGED",
         AffiliateChanged = "AFFILIATE_CHANGED",
         EnrollmentChanged = "ENROLLMENT_CHANGED",
         LinkChanged = "LINK_CHANGED",
+        CouponChanged = "COUPON_CHANGED",
         /// Made, disabled, enabled, given other roles or another password.
         UserChanged = "USER_CHANGED",
         /// Made or revoked.
@@ -400,5 +416,7 @@ text_enums! {
         ReleaseHolds = "RELEASE_HOLDS",
         /// Credit the next conversions of an attribution run anew.
         ApplyAttribution = "APPLY_ATTRIBUTION",
+        /// Decide every conversion of the tenant whose click has come, or was waited for long enough.
+        ResolveWaiting = "RESOLVE_WAITING",
     }
 }

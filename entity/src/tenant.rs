@@ -21,6 +21,8 @@ table! {
         status: TenantStatus,
         /// Whether a payout batch must be approved by another than its author.
         payout_four_eyes: bool,
+        /// How long a conversion of an unknown campaign waits for a click that is not there yet; 0 refuses it at once.
+        click_wait_secs: i64,
         created_at: Instant,
     }
 }

@@ -28,6 +28,7 @@ mod m20261120_4_ledger;
 mod m20261120_5_rollups;
 mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
+mod m20261120_8_identity;
 pub mod protect;
 
 /// All steps in order.
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_5_rollups::Migration),
             Box::new(m20261120_6_payouts::Migration),
             Box::new(m20261120_7_touchpoints::Migration),
+            Box::new(m20261120_8_identity::Migration),
             Box::new(m20261120_10_visitors::Migration),
             Box::new(m20261120_11_attribution_runs::Migration),
             Box::new(m20261120_12_click_partitions::Migration),

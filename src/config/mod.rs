@@ -52,6 +52,8 @@ pub struct Settings {
     pub refresh_token_secs: i64,
     /// How long idempotency keys are kept; at least 7 days.
     pub idempotency_days: i64,
+    /// How old a conversion may be when it is recorded.
+    pub conversion_max_age_days: i64,
     /// Items that may wait in one tenant's ingest lane; more are refused with OVERLOADED.
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
@@ -134,6 +136,8 @@ impl Default for Settings {
             access_token_secs: 900,
             refresh_token_secs: 30 * 86_400,
             idempotency_days: 30,
+            // Old books can be imported; what a broken clock calls 1970 cannot.
+            conversion_max_age_days: 50 * 365,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
             spool_dir: None,
@@ -239,6 +243,9 @@ impl Settings {
         }
         if self.idempotency_days < 7 {
             return invalid("TRIBUTARY_IDEMPOTENCY_DAYS", "at least 7");
+        }
+        if !(1..=100_000).contains(&self.conversion_max_age_days) {
+            return invalid("TRIBUTARY_CONVERSION_MAX_AGE_DAYS", "from 1 to 100000");
         }
         if !(1..=10_000).contains(&self.ingest_batch_items) {
             return invalid("TRIBUTARY_INGEST_BATCH_ITEMS", "from 1 to 10000");

@@ -134,24 +134,27 @@ pub fn concerns(cap: &cap::Model, affiliate_id: AffiliateId) -> bool {
 
 /// What a conversion would take of caps.
 #[derive(Clone, Copy, Debug)]
-pub struct Demand {
+pub struct Demand<'a> {
+    /// Whose conversion it is: of several, the first of those that are credited.
+    pub affiliate_id: AffiliateId,
     /// In the campaign's currency; 0 while it is not known in that.
     pub sale_minor: i64,
-    /// Of all affiliates.
-    pub commission_minor: i64,
-    /// Of the conversion's affiliate.
-    pub own_commission_minor: i64,
+    /// What each credited affiliate earns.
+    pub commissions: &'a [(AffiliateId, i64)],
 }
 
-impl Demand {
+impl Demand<'_> {
     /// What of a cap.
-    pub const fn of(&self, cap: &cap::Model) -> i64 {
+    pub fn of(&self, cap: &cap::Model) -> i64 {
+        let is_meant = |id| cap.affiliate_id.is_none_or(|own| own == id);
         match cap.metric {
-            CapMetric::Clicks => 0,
-            CapMetric::Conversions => 1,
-            CapMetric::SaleAmount => self.sale_minor,
-            CapMetric::Commission if cap.affiliate_id.is_some() => self.own_commission_minor,
-            CapMetric::Commission => self.commission_minor,
+            CapMetric::Commission => {
+                let meant = self.commissions.iter().filter(|(id, _)| is_meant(*id));
+                meant.fold(0, |sum, (_, amount)| sum.saturating_add(*amount))
+            }
+            CapMetric::Conversions if is_meant(self.affiliate_id) => 1,
+            CapMetric::SaleAmount if is_meant(self.affiliate_id) => self.sale_minor,
+            CapMetric::Clicks | CapMetric::Conversions | CapMetric::SaleAmount => 0,
         }
     }
 }
@@ -246,13 +249,16 @@ mod tests {
 
     #[test]
     fn demand_is_by_metric_and_an_enrollment_s_cap_looks_at_its_own_commission() {
-        let demand = Demand { sale_minor: 1_000, commission_minor: 100, own_commission_minor: 60 };
+        let [first, second, third] = [1, 2, 3].map(|number| AffiliateId::from_uuid(uuid::Uuid::from_u128(number)));
+        let demand = Demand { affiliate_id: first, sale_minor: 1_000, commissions: &[(first, 60), (second, 40)] };
         assert_eq!(demand.of(&cap(CapMetric::Clicks, 1)), 0);
         assert_eq!(demand.of(&cap(CapMetric::Conversions, 1)), 1);
         assert_eq!(demand.of(&cap(CapMetric::SaleAmount, 1)), 1_000);
         assert_eq!(demand.of(&cap(CapMetric::Commission, 1)), 100);
-        let own = cap::Model { affiliate_id: Some(AffiliateId::default()), ..cap(CapMetric::Commission, 1) };
-        assert_eq!(demand.of(&own), 60);
+        let of = |id, metric| demand.of(&cap::Model { affiliate_id: Some(id), ..cap(metric, 1) });
+        assert_eq!([first, second, third].map(|id| of(id, CapMetric::Commission)), [60, 40, 0]);
+        assert_eq!([first, second, third].map(|id| of(id, CapMetric::Conversions)), [1, 0, 0]);
+        assert_eq!([first, second, third].map(|id| of(id, CapMetric::SaleAmount)), [1_000, 0, 0]);
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //!
 //! A refused business case is a *recorded* conversion with its reason; only malformed input is an error.
 
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
-    Instant, affiliate, attribution_decision, attribution_touch, campaign, click, commission, conversion, enrollment,
-    goal,
+    Instant, affiliate, attribution_decision, attribution_touch, campaign, commission, conversion, enrollment, goal,
     ids::{AffiliateId, CampaignId, ClickId},
     kinds::{
-        AffiliateStatus, ApprovalMode, CampaignStatus, ConversionReason, ConversionStatus, EnrollmentStatus, GoalStatus,
+        AffiliateStatus, ApprovalMode, CampaignStatus, ConversionReason, ConversionStatus, EnrollmentStatus,
+        GoalStatus, TouchSource,
     },
     money::Money,
 };
@@ -17,16 +20,29 @@ use super::{
     attribution::{self, Means, Share, Touch},
     click::{Labels, labels},
     commission::{self as commission_rules, Explanation},
-    instant,
+    coupon, instant,
     problem::{Problem, ProblemCode},
     rule::Rule,
+    tenancy::Ring,
     text,
+    touches::{self, Found, Scrutiny},
 };
 
 /// A conversion as its sender describes it, checked.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewConversion {
-    pub click_id: ClickId,
+    // What came later is left out where it is not used, so that the hash of an older call's input stays what it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub click_id: Option<ClickId>,
+    /// The sender's own mark, as clicks carry it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visitor_id: Option<String>,
+    /// In upper case once checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coupon_code: Option<String>,
+    /// None means that of the click, the coupon or the last click of the visitor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign_id: Option<CampaignId>,
     pub goal: String,
     pub order_id: Option<String>,
     pub customer_id: Option<String>,
@@ -43,13 +59,46 @@ impl NewConversion {
     ///
     /// # Errors
     /// The first problem.
-    pub fn check(mut self, now: Instant) -> Result<Self, Problem> {
+    pub fn check(mut self, now: Instant, max_age: TimeDelta) -> Result<Self, Problem> {
         self.occurred_at = instant::occurred_at(self.occurred_at, now)?;
+        if self.occurred_at.is_some_and(|at| now - at > max_age) {
+            let message = format!("older than {} days", max_age.num_days());
+            return Err(Problem::new(ProblemCode::TimeTooOld, &["occurredAt"], message));
+        }
         self.goal = text::required(&["goal"], &self.goal, text::REFERENCE_MAX)?;
         self.order_id = text::optional(&["orderId"], self.order_id.as_deref(), text::REFERENCE_MAX)?;
         self.customer_id = text::optional(&["customerId"], self.customer_id.as_deref(), text::REFERENCE_MAX)?;
+        self.visitor_id = text::optional(&["visitorId"], self.visitor_id.as_deref(), text::REFERENCE_MAX)?;
+        let coupon_code = text::optional(&["couponCode"], self.coupon_code.as_deref(), text::REFERENCE_MAX)?;
+        self.coupon_code = coupon_code.map(|code| coupon::canonical(&code));
         self.labels = labels(self.labels)?;
+        let leads_nowhere = self.click_id.is_none()
+            && self.coupon_code.is_none()
+            && self.visitor_id.is_none()
+            && self.customer_id.is_none();
+        if leads_nowhere {
+            let message = "one of clickId, couponCode, visitorId and customerId is needed";
+            return Err(Problem::new(ProblemCode::Required, &["clickId"], message));
+        }
         Ok(self)
+    }
+
+    /// As a recorded conversion was sent.
+    pub fn of_row(row: &conversion::Model) -> Self {
+        // A lead was sent without an amount: it is a zero in whatever currency its campaign turns out to have.
+        let sale = (row.sale_minor != 0).then(|| Money::new(row.sale_minor, row.sale_currency));
+        Self {
+            click_id: row.sent_click_id,
+            visitor_id: row.visitor_id.clone(),
+            coupon_code: row.coupon_code.clone(),
+            campaign_id: row.campaign_id,
+            goal: row.goal_code.clone(),
+            order_id: row.order_id.clone(),
+            customer_id: row.customer_id.clone(),
+            sale,
+            occurred_at: Some(row.occurred_at),
+            labels: row.labels.as_deref().and_then(|labels| serde_json::from_str(labels).ok()).unwrap_or_default(),
+        }
     }
 }
 
@@ -62,6 +111,55 @@ pub struct Snapshot {
     pub commissions: Vec<commission::Model>,
 }
 
+impl Snapshot {
+    /// Numbers its decision: those that went before keep theirs.
+    pub fn set_decision_version(&mut self, version: i32) {
+        self.decision.iter_mut().for_each(|decision| decision.version = version);
+        self.touches.iter_mut().for_each(|touch| touch.version = version);
+    }
+
+    /// Everybody who is credited, or would have been.
+    pub fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
+        let main = self.conversion.affiliate_id;
+        let touched = self.touches.iter().map(|touch| touch.affiliate_id);
+        main.into_iter().chain(touched.filter(move |id| Some(*id) != main))
+    }
+
+    /// What a ring may see of it: nothing of a conversion that credits others alone, of a shared one its own part.
+    pub fn seen_by(&self, ring: Ring) -> Option<Self> {
+        let Ring::Affiliate(own) = ring else { return Some(self.clone()) };
+        if !self.affiliates().any(|id| id == own) {
+            return None;
+        }
+        if self.affiliates().all(|id| id == own) {
+            return Some(self.clone());
+        }
+        let touches: Vec<_> = self.touches.iter().filter(|touch| touch.affiliate_id == own).cloned().collect();
+        let commissions: Vec<_> = self.commissions.iter().filter(|row| row.affiliate_id == own).cloned().collect();
+        let conversion = own_part(self.conversion.clone(), own, &touches, &commissions);
+        Some(Self { conversion, decision: self.decision.clone(), touches, commissions })
+    }
+}
+
+/// A conversion as one of its affiliates sees it: as if there were no other. `touches` and `commissions` are its own.
+pub fn own_part(
+    mut row: conversion::Model,
+    own: AffiliateId,
+    touches: &[attribution_touch::Model],
+    commissions: &[commission::Model],
+) -> conversion::Model {
+    if row.affiliate_id != Some(own) {
+        row.affiliate_id = Some(own);
+        row.click_id = touches.iter().rev().find_map(|touch| touch.click_id);
+    }
+    let is_own_click =
+        |id: &ClickId| row.click_id == Some(*id) || touches.iter().any(|touch| touch.click_id == Some(*id));
+    row.sent_click_id = row.sent_click_id.filter(is_own_click);
+    row.coupon_code = row.coupon_code.filter(|_| touches.iter().all(|touch| touch.coupon_id.is_some()));
+    row.commission_minor = commissions.iter().map(|row| row.amount_minor).sum();
+    row
+}
+
 /// Which conversions a list or a stream holds. All conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ConversionFilter {
@@ -70,23 +168,51 @@ pub struct ConversionFilter {
     pub statuses: Option<Vec<ConversionStatus>>,
     pub goals: Option<Vec<String>>,
     pub order_ids: Option<Vec<String>>,
+    pub reasons: Option<Vec<ConversionReason>>,
+    pub customer_ids: Option<Vec<String>>,
+    /// In upper case.
+    pub coupon_codes: Option<Vec<String>>,
     pub occurred_from: Option<Instant>,
     pub occurred_before: Option<Instant>,
 }
 
 impl ConversionFilter {
     /// Whether a conversion is in the list: the same conditions that the store puts into SQL.
-    pub fn matches(&self, row: &conversion::Model) -> bool {
+    pub fn matches(&self, snapshot: &Snapshot) -> bool {
         fn one_of<T: PartialEq>(wanted: Option<&[T]>, value: Option<&T>) -> bool {
             wanted.is_none_or(|wanted| value.is_some_and(|value| wanted.contains(value)))
         }
+        let row = &snapshot.conversion;
         one_of(self.campaign_ids.as_deref(), row.campaign_id.as_ref())
-            && one_of(self.affiliate_ids.as_deref(), row.affiliate_id.as_ref())
+            && self.affiliate_ids.as_ref().is_none_or(|wanted| snapshot.affiliates().any(|id| wanted.contains(&id)))
             && one_of(self.statuses.as_deref(), Some(&row.status))
             && one_of(self.goals.as_deref(), Some(&row.goal_code))
             && one_of(self.order_ids.as_deref(), row.order_id.as_ref())
+            && one_of(self.reasons.as_deref(), row.reason.as_ref())
+            && one_of(self.customer_ids.as_deref(), row.customer_id.as_ref())
+            && one_of(self.coupon_codes.as_deref(), row.coupon_code.as_ref())
             && self.occurred_from.is_none_or(|from| row.occurred_at >= from)
             && self.occurred_before.is_none_or(|before| row.occurred_at < before)
+    }
+}
+
+/// Whom a touch leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Promoter<'a> {
+    pub affiliate: &'a affiliate::Model,
+    pub enrollment: Option<&'a enrollment::Model>,
+}
+
+impl Promoter<'_> {
+    /// Why it cannot be credited now.
+    fn refusal(&self) -> Option<ConversionReason> {
+        if self.affiliate.status != AffiliateStatus::Active {
+            Some(ConversionReason::AffiliateNotActive)
+        } else if self.enrollment.is_none_or(|enrollment| enrollment.status != EnrollmentStatus::Approved) {
+            Some(ConversionReason::EnrollmentNotApproved)
+        } else {
+            None
+        }
     }
 }
 
@@ -94,17 +220,53 @@ impl ConversionFilter {
 pub struct Facts<'a> {
     pub sale: Money,
     pub occurred_at: Instant,
-    pub click: &'a click::Model,
     pub campaign: &'a campaign::Model,
     pub goal: Option<&'a goal::Model>,
-    pub affiliate: &'a affiliate::Model,
-    pub enrollment: Option<&'a enrollment::Model>,
+    /// Its touches, or why it has none.
+    pub found: Result<&'a Found, ConversionReason>,
+    /// Whom the touches lead to, all of them.
+    pub promoters: &'a BTreeMap<AffiliateId, Promoter<'a>>,
     /// Of the campaign.
     pub rules: &'a [Rule],
     /// Another conversion of the campaign and goal has the order id.
     pub order_taken: bool,
     /// The goal counts once per click, and another conversion has the click.
     pub click_taken: bool,
+    pub scrutiny: Scrutiny,
+}
+
+/// Who is credited, found how, by which rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credit {
+    pub source: TouchSource,
+    pub rules: attribution::Rules,
+    /// Never empty.
+    pub shares: Vec<Share>,
+}
+
+impl Credit {
+    /// Each credited affiliate, the one with the largest share first; of equal ones that of the latest touch.
+    pub fn affiliates(&self) -> Vec<AffiliateId> {
+        let mut standing: BTreeMap<AffiliateId, (i32, Instant, Means)> = BTreeMap::new();
+        for Share { touch, millionths } in &self.shares {
+            let own = standing.entry(touch.affiliate_id).or_insert((0, touch.occurred_at, touch.means));
+            let (at, means) = (own.1, own.2).max((touch.occurred_at, touch.means));
+            *own = (own.0 + millionths, at, means);
+        }
+        let mut ordered: Vec<_> = standing.into_iter().map(|(id, rank)| (rank, id)).collect();
+        ordered.sort_unstable_by(|one, other| other.cmp(one));
+        ordered.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The last credited click of an affiliate.
+    pub fn last_click_of(&self, affiliate_id: AffiliateId) -> Option<ClickId> {
+        let own = self.shares.iter().map(|share| share.touch).filter(|touch| touch.affiliate_id == affiliate_id);
+        let clicks = own.filter_map(|touch| match touch.means {
+            Means::Click(id) => Some((touch.occurred_at, id)),
+            Means::Coupon(_) => None,
+        });
+        clicks.max().map(|(_, id)| id)
+    }
 }
 
 /// What becomes of a conversion.
@@ -112,80 +274,93 @@ pub struct Facts<'a> {
 pub struct Decision {
     pub status: ConversionStatus,
     pub reason: Option<ConversionReason>,
-    /// Empty for a refused conversion.
-    pub shares: Vec<Share>,
+    /// None for a refused conversion.
+    pub credit: Option<Credit>,
     /// One line per credited affiliate, where a rule applies.
     pub commissions: Vec<(AffiliateId, Explanation)>,
 }
 
 impl Decision {
-    const fn refused(reason: ConversionReason) -> Self {
-        Self { status: ConversionStatus::Rejected, reason: Some(reason), shares: Vec::new(), commissions: Vec::new() }
+    /// A conversion that credits nobody.
+    pub const fn refused(reason: ConversionReason) -> Self {
+        Self { status: ConversionStatus::Rejected, reason: Some(reason), credit: None, commissions: Vec::new() }
     }
 
-    /// Of a conversion that would take more than is left of a cap.
-    pub const fn over_cap() -> Self {
-        Self::refused(ConversionReason::OverCap)
-    }
-
-    /// Of a conversion whose click id names no click.
-    pub const fn unknown_click() -> Self {
-        Self::refused(ConversionReason::UnknownClick)
+    /// A conversion whose click may yet come.
+    pub fn awaits_click() -> Self {
+        Self { status: ConversionStatus::Held, ..Self::refused(ConversionReason::AwaitingClick) }
     }
 }
 
-/// Decides a conversion whose click is known. None when an amount is past what can be held.
+/// Decides a conversion whose campaign is known. None when an amount is past what can be held.
 pub fn decide(facts: &Facts<'_>) -> Option<Decision> {
-    let Facts { campaign, click, .. } = facts;
-    let touch =
-        Touch { means: Means::Click(click.id), affiliate_id: click.affiliate_id, occurred_at: click.occurred_at };
-    let shares = match refusal(facts) {
-        Some(reason) => return Some(Decision::refused(reason)),
-        None => attribution::attribute(&attribution::Rules::of(campaign), &[touch], facts.occurred_at),
+    match credit(facts) {
+        Err(reason) => Some(Decision::refused(reason)),
+        Ok((goal, credit)) => reward(facts, goal, credit),
+    }
+}
+
+/// Whom the conversion credits, or why nobody.
+fn credit<'a>(facts: &Facts<'a>) -> Result<(&'a goal::Model, Credit), ConversionReason> {
+    let Facts { campaign, scrutiny, .. } = facts;
+    let is_waived = *scrutiny == Scrutiny::Waived;
+    let goal = facts.goal.filter(|goal| goal.status == GoalStatus::Active).ok_or(ConversionReason::UnknownGoal)?;
+    if facts.order_taken {
+        return Err(ConversionReason::DuplicateOrder);
+    }
+    if facts.click_taken {
+        return Err(ConversionReason::DuplicateClick);
+    }
+    if !matches!(campaign.status, CampaignStatus::Active | CampaignStatus::Paused) && !is_waived {
+        return Err(ConversionReason::CampaignNotActive);
+    }
+    let found = facts.found?;
+    let touches = if is_waived { found.touches.clone() } else { creditable(found, facts.promoters)? };
+    let rules = touches::rules(campaign, &touches, facts.occurred_at, *scrutiny);
+    if attribution::is_too_fast(&rules, &touches, facts.occurred_at) {
+        return Err(ConversionReason::TooFast);
+    }
+    let shares = attribution::attribute(&rules, &touches, facts.occurred_at).ok_or(ConversionReason::OutsideWindow)?;
+    Ok((goal, Credit { source: found.source, rules, shares }))
+}
+
+/// The touches of affiliates who may be credited. The one that the sender named decides for all.
+fn creditable(found: &Found, promoters: &BTreeMap<AffiliateId, Promoter<'_>>) -> Result<Vec<Touch>, ConversionReason> {
+    let refusal = |touch: &Touch| match promoters.get(&touch.affiliate_id) {
+        Some(promoter) => promoter.refusal(),
+        None => Some(ConversionReason::AffiliateNotActive),
     };
-    let (Some(shares), Some(goal)) = (shares, facts.goal) else {
-        return Some(Decision::refused(ConversionReason::OutsideWindow));
-    };
-    if facts.sale.currency != campaign.currency {
+    let (touches, refused): (Vec<Touch>, Vec<Touch>) = found.touches.iter().partition(|touch| refusal(touch).is_none());
+    let decisive = refused.iter().filter(|touch| touches.is_empty() || Some(touch.means) == found.named);
+    match decisive.max_by_key(|touch| (touch.occurred_at, touch.means)).and_then(refusal) {
+        Some(reason) => Err(reason),
+        None => Ok(touches),
+    }
+}
+
+/// What a credited conversion earns, and where it stands.
+fn reward(facts: &Facts<'_>, goal: &goal::Model, credit: Credit) -> Option<Decision> {
+    if facts.sale.currency != facts.campaign.currency {
         // Never guessed: it waits for a rate.
         return Some(Decision {
             status: ConversionStatus::Held,
             reason: Some(ConversionReason::FxRateMissing),
-            shares,
+            credit: Some(credit),
             commissions: Vec::new(),
         });
     }
-    let own_rule = facts.enrollment.and_then(|enrollment| enrollment.rule_id);
-    let rule_of = |_| commission_rules::choose(facts.rules, goal.id, own_rule);
-    let commissions = commission_rules::split(facts.sale, &attribution::credits(&shares), rule_of)?;
-    let status = match campaign.approval {
-        ApprovalMode::Auto => ConversionStatus::Approved,
-        ApprovalMode::Manual => ConversionStatus::Pending,
+    let rule_of = |affiliate_id: AffiliateId| {
+        let enrollment = facts.promoters.get(&affiliate_id).and_then(|promoter| promoter.enrollment);
+        commission_rules::choose(facts.rules, goal.id, enrollment.and_then(|enrollment| enrollment.rule_id))
     };
-    Some(Decision { status, reason: None, shares, commissions })
-}
-
-fn refusal(facts: &Facts<'_>) -> Option<ConversionReason> {
-    let window = facts.campaign.attribution_window_secs;
-    if facts.goal.is_none_or(|goal| goal.status != GoalStatus::Active) {
-        Some(ConversionReason::UnknownGoal)
-    } else if facts.order_taken {
-        Some(ConversionReason::DuplicateOrder)
-    } else if facts.click_taken {
-        Some(ConversionReason::DuplicateClick)
-    } else if facts.click.invalid_reason.is_some() {
-        Some(ConversionReason::InvalidClick)
-    } else if !matches!(facts.campaign.status, CampaignStatus::Active | CampaignStatus::Paused) {
-        Some(ConversionReason::CampaignNotActive)
-    } else if facts.affiliate.status != AffiliateStatus::Active {
-        Some(ConversionReason::AffiliateNotActive)
-    } else if facts.enrollment.is_none_or(|enrollment| enrollment.status != EnrollmentStatus::Approved) {
-        Some(ConversionReason::EnrollmentNotApproved)
-    } else if !attribution::in_window(facts.click.occurred_at, facts.occurred_at, window) {
-        Some(ConversionReason::OutsideWindow)
-    } else {
-        None
-    }
+    let commissions = commission_rules::split(facts.sale, &attribution::credits(&credit.shares), rule_of)?;
+    let (status, reason) = match (facts.scrutiny, facts.campaign.approval) {
+        // Taken up again by a person, and a person has the last word.
+        (Scrutiny::Waived, _) => (ConversionStatus::Pending, Some(ConversionReason::Manual)),
+        (Scrutiny::Full, ApprovalMode::Auto) => (ConversionStatus::Approved, None),
+        (Scrutiny::Full, ApprovalMode::Manual) => (ConversionStatus::Pending, None),
+    };
+    Some(Decision { status, reason, credit: Some(credit), commissions })
 }
 
 /// What a reviewer may decide.
@@ -198,16 +373,19 @@ pub enum Review {
 /// Applies a review to a conversion's state.
 ///
 /// # Errors
-/// `INVALID_TRANSITION` unless it is PENDING or HELD; a conversion that is HELD for a missing rate has no commission yet
-/// and can only be rejected.
+/// `INVALID_TRANSITION` unless it is PENDING or HELD; a conversion that is HELD for a missing rate or click has no
+/// commission yet and can only be rejected.
 pub fn review(row: &conversion::Model, review: Review) -> Result<(ConversionStatus, ConversionReason), Problem> {
+    let without_commission = |what: &str| {
+        let message = format!("the conversion waits for {what} and has no commission yet");
+        Err(Problem::new(ProblemCode::InvalidTransition, &["ids"], message))
+    };
     match (row.status, review) {
         (ConversionStatus::Held, Review::Approve) if row.reason == Some(ConversionReason::FxRateMissing) => {
-            Err(Problem::new(
-                ProblemCode::InvalidTransition,
-                &["ids"],
-                "the conversion waits for an exchange rate and has no commission yet",
-            ))
+            without_commission("an exchange rate")
+        }
+        (ConversionStatus::Held, Review::Approve) if row.reason == Some(ConversionReason::AwaitingClick) => {
+            without_commission("its click")
         }
         (ConversionStatus::Pending | ConversionStatus::Held, Review::Approve) => {
             Ok((ConversionStatus::Approved, ConversionReason::Manual))

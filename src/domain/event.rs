@@ -20,6 +20,8 @@ pub struct NewEvent {
     pub campaign_id: Option<CampaignId>,
     /// Whose it is: an affiliate's subscriptions see no other's.
     pub affiliate_id: Option<AffiliateId>,
+    /// Whose it is besides.
+    pub further_affiliates: Vec<AffiliateId>,
     /// JSON snapshot of the subject.
     pub payload: String,
     pub recorded_at: Instant,
@@ -29,7 +31,15 @@ impl NewEvent {
     /// An event about `subject`, whose JSON form becomes the payload.
     pub fn new(kind: EventKind, subject_id: Uuid, subject: &impl Serialize, recorded_at: Instant) -> Self {
         let payload = serde_json::to_string(subject).expect("rows and snapshots serialize: string keys, no floats");
-        Self { kind, subject_id, campaign_id: None, affiliate_id: None, payload, recorded_at }
+        Self {
+            kind,
+            subject_id,
+            campaign_id: None,
+            affiliate_id: None,
+            further_affiliates: Vec::new(),
+            payload,
+            recorded_at,
+        }
     }
 
     pub fn of_campaign(mut self, id: Option<CampaignId>) -> Self {
@@ -41,6 +51,29 @@ impl NewEvent {
         self.affiliate_id = id;
         self
     }
+
+    /// Of several affiliates, the first one in front.
+    pub fn of_affiliates(mut self, ids: impl Iterator<Item = AffiliateId>) -> Self {
+        for id in ids {
+            match self.affiliate_id {
+                None => self.affiliate_id = Some(id),
+                Some(first) if first == id || self.further_affiliates.contains(&id) => {}
+                Some(_) => self.further_affiliates.push(id),
+            }
+        }
+        self
+    }
+}
+
+/// How the log keeps the affiliates of an event besides the first.
+pub fn further_text(ids: &[AffiliateId]) -> Option<String> {
+    (!ids.is_empty()).then(|| ids.iter().map(|id| id.uuid().to_string()).collect::<Vec<_>>().join(","))
+}
+
+/// Whose an event is: an affiliate's subscriptions see no other's.
+pub fn affiliates(row: &event::Model) -> impl Iterator<Item = AffiliateId> {
+    let further = row.further_affiliates.iter().flat_map(|ids| ids.split(','));
+    row.affiliate_id.into_iter().chain(further.filter_map(|id| Uuid::parse_str(id).ok()).map(AffiliateId::from_uuid))
 }
 
 /// What a transaction did that others may wait for.
@@ -93,6 +126,6 @@ impl Interest {
         }
         self.kinds.contains(&row.kind)
             && one_of(self.campaign_ids.as_ref(), row.campaign_id)
-            && one_of(self.affiliate_ids.as_ref(), row.affiliate_id)
+            && self.affiliate_ids.as_ref().is_none_or(|wanted| affiliates(row).any(|id| wanted.contains(&id)))
     }
 }

@@ -81,6 +81,7 @@ mod tests {
             subject_id: Uuid::nil(),
             campaign_id: None,
             affiliate_id: None,
+            further_affiliates: None,
             payload: String::new(),
             recorded_at: Instant::default(),
         }

@@ -32,6 +32,8 @@ pub enum ProblemCode {
     OutOfRange,
     /// The instant lies in the future.
     TimeInFuture,
+    /// The instant lies further back than is taken.
+    TimeTooOld,
     /// Something with this name, address or pair exists.
     AlreadyExists,
     /// The object's state does not allow it.

@@ -12,14 +12,18 @@ pub struct TenantChange {
     /// IANA name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// How long conversions wait for clicks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub click_wait_secs: Option<i64>,
 }
 
 impl TenantChange {
     /// Checks every field.
     ///
     /// # Errors
-    /// `INVALID_TEXT` for a time zone that is not known.
+    /// `INVALID_TEXT` for a time zone that is not known; `OUT_OF_RANGE` for a wait that is too long.
     pub fn check(self) -> Result<Self, Problem> {
+        self.click_wait_secs.map(|secs| click_wait(&["clickWaitSeconds"], secs)).transpose()?;
         let Some(name) = &self.time_zone else { return Ok(self) };
         match name.trim().parse::<Tz>() {
             Ok(zone) => Ok(Self { time_zone: Some(zone.name().to_owned()), ..self }),
@@ -51,9 +55,30 @@ pub fn slug(field: &[&str], text: &str) -> Result<String, Problem> {
     }
 }
 
+/// The longest that a conversion waits for its click.
+const CLICK_WAIT_MAX_SECS: i64 = 30 * 86_400;
+
+/// How long a conversion waits for a click that is not there yet: up to 30 days, or not at all.
+///
+/// # Errors
+/// `OUT_OF_RANGE`.
+fn click_wait(field: &[&str], secs: i64) -> Result<i64, Problem> {
+    if (0..=CLICK_WAIT_MAX_SECS).contains(&secs) {
+        Ok(secs)
+    } else {
+        Err(Problem::new(ProblemCode::OutOfRange, field, format!("from 0 to {CLICK_WAIT_MAX_SECS}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn click_is_waited_for_up_to_thirty_days() {
+        assert!([0, CLICK_WAIT_MAX_SECS].map(|secs| click_wait(&["s"], secs)).iter().all(Result::is_ok));
+        assert!([-1, CLICK_WAIT_MAX_SECS + 1].map(|secs| click_wait(&["s"], secs)).iter().all(Result::is_err));
+    }
 
     #[test]
     fn slug_is_short_and_plain() {

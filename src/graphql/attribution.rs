@@ -82,7 +82,7 @@ pub(super) struct AttributionPreview {
     conversions: i64,
     /// Those that would be credited otherwise.
     changed: i64,
-    /// All affiliates together, a line per currency.
+    /// All affiliates together, a line per currency of the campaigns: at most 200.
     totals: Vec<AttributionEffect>,
     /// Those to whom it makes the most difference first; at most 1,000.
     affiliates: Vec<AffiliateEffect>,
@@ -267,7 +267,7 @@ impl AttributionRun {
         self.row.conversions_changed
     }
 
-    /// What it added and took so far, a line per currency.
+    /// What it added and took so far, a line per currency of the campaigns: at most 200.
     async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<AttributionAdjustment>> {
         let totals = match &self.totals {
             Some(totals) => totals.clone(),

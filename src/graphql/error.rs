@@ -39,6 +39,7 @@ pub(super) enum UserErrorCode {
     OutOfRange,
     /// The instant lies in the future.
     TimeInFuture,
+    TimeTooOld,
     /// Something with this name, address or pair exists.
     AlreadyExists,
     /// The object's state does not allow it.

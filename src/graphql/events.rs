@@ -11,10 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, attribution_run, campaign, enrollment, event,
+    Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, EnrollmentId, LinkId, PayoutId, SessionId,
-        TenantId, UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
+        SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -27,6 +27,7 @@ use super::{
     campaigns::Campaign,
     context::{Authenticated, RequestData},
     conversions::Conversion,
+    coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     links::Link,
@@ -68,6 +69,8 @@ event_types! {
     ConversionRejected, ReadConversions, ConversionId;
     /// An attribution run credited a conversion anew.
     ConversionReattributed, ReadConversions, ConversionId;
+    /// A conversion was re-opened, or its click came, and it waits for a decision now.
+    ConversionChanged, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
     /// A campaign was created or changed. Affiliates are not told.
@@ -78,6 +81,8 @@ event_types! {
     EnrollmentChanged, ReadAffiliates, EnrollmentId;
     /// A link was created or changed.
     LinkChanged, ReadLinks, LinkId;
+    /// A coupon was created or changed.
+    CouponChanged, ReadLinks, CouponId;
     /// A user was disabled or enabled, or has other roles or another password. Affiliates are not told.
     UserChanged, ReadUsers, UserId;
     /// An API key was made or revoked. Affiliates are not told.
@@ -100,6 +105,7 @@ pub(super) enum EventPayload {
     Affiliate(Affiliate),
     Enrollment(Enrollment),
     Link(Link),
+    Coupon(Coupon),
     Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
     AttributionRun(Box<AttributionRun>),
@@ -150,7 +156,8 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::ConversionRecorded
         | EventKind::ConversionApproved
         | EventKind::ConversionRejected
-        | EventKind::ConversionReattributed => {
+        | EventKind::ConversionReattributed
+        | EventKind::ConversionChanged => {
             EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
                 Some(view) => Conversion::of_event(view, view.snapshot.seen_by(ring)?),
@@ -169,6 +176,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::AffiliateChanged => EventPayload::Affiliate(Affiliate(read::<affiliate::Model>(row)?)),
         EventKind::EnrollmentChanged => EventPayload::Enrollment(Enrollment(read::<enrollment::Model>(row)?)),
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
+        EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
         EventKind::UserChanged | EventKind::ApiKeyChanged | EventKind::SessionEnded | EventKind::TenantChanged => {
             return None;
@@ -326,11 +334,7 @@ impl EventSubscription {
         let (_, viewer) = ctx.caller()?;
         let ring = viewer.scope.ring();
         let Wanted { types, interest } = Wanted::by(viewer, types)?;
-        let topic = Topic::bind(ctx, TOPIC, &types, interest.clone(), after)?;
-        source::events(ctx, topic, move |event, place| {
-            // The feed also tells an affiliate of what it earns by events that are another's.
-            interest.covers(&event.row).then(|| Event::of(event, ring, place.cursor()))
-        })
-        .await
+        let topic = Topic::bind(ctx, TOPIC, &types, interest, after)?;
+        source::events(ctx, topic, move |event, place| Some(Event::of(event, ring, place.cursor()))).await
     }
 }

@@ -145,6 +145,16 @@ pub(super) enum LinkStatus {
     Disabled,
 }
 
+/// Whether a coupon leads to its affiliate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CouponStatus")]
+pub(super) enum CouponStatus {
+    /// It does.
+    Active,
+    /// Its code is unknown to conversions.
+    Disabled,
+}
+
 /// Why a click does not count as valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::ClickInvalidReason")]
@@ -263,6 +273,14 @@ pub(super) enum ConversionReason {
     InvalidClick,
     /// More than was left of a cap.
     OverCap,
+    /// It came sooner after the last click than the campaign allows.
+    TooFast,
+    /// The campaign has no active coupon with this code.
+    UnknownCoupon,
+    /// Neither click nor coupon was named, and the visitor or customer has no click that counts.
+    NoTouch,
+    /// The click id names no click yet; HELD until it does, or until `heldUntil`.
+    AwaitingClick,
     /// No exchange rate from the sale's currency to the campaign's is known.
     FxRateMissing,
     /// Decided by a person.

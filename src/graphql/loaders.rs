@@ -12,10 +12,11 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, enrollment, goal,
+    affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment,
+    goal,
     ids::{
         AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
-        EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+        CouponId, EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
     },
     link, payout, payout_batch, payout_destination,
 };
@@ -122,6 +123,9 @@ loaders! {
     };
     link, LinkById: LinkId => link::Model = async |services, viewer, ids| {
         by_key(services::links::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    coupon, CouponById: CouponId => coupon::Model = async |services, viewer, ids| {
+        by_key(services::coupons::get_many(services, viewer, ids).await, |row| row.id)
     };
     click, ClickById: ClickId => click::Model = async |services, viewer, ids| {
         by_key(services::clicks::get_many(services, viewer, ids).await, |row| row.id)

@@ -19,6 +19,7 @@ mod commissions;
 mod connection;
 pub mod context;
 mod conversions;
+mod coupons;
 mod dashboard;
 mod earnings;
 mod enrollments;
@@ -64,6 +65,7 @@ pub struct Query(
     affiliates::AffiliateQuery,
     enrollments::EnrollmentQuery,
     links::LinkQuery,
+    coupons::CouponQuery,
     clicks::ClickQuery,
     conversions::ConversionQuery,
     commissions::CommissionQuery,
@@ -92,6 +94,7 @@ pub struct Mutation(
     affiliates::AffiliateMutation,
     enrollments::EnrollmentMutation,
     links::LinkMutation,
+    coupons::CouponMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
     payouts::PayoutMutation,
@@ -132,6 +135,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")
         .override_output_type_description::<Paged<conversions::Conversion>>("A page of conversions.")
+        .override_output_type_description::<Paged<coupons::Coupon>>("A page of coupons.")
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")

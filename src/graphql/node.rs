@@ -6,7 +6,7 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
+    AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId,
     EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
@@ -19,6 +19,7 @@ use super::{
     commissions::Commission,
     context::RequestData,
     conversions::Conversion,
+    coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     goals::Goal,
@@ -77,6 +78,7 @@ nodes! {
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;
+    Coupon, CouponId, ReadLinks, coupon;
     Click, ClickId, ReadClicks, click;
     Conversion, ConversionId, ReadConversions, conversion;
     Commission, CommissionId, ReadCommissions, commission;

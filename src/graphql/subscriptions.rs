@@ -31,6 +31,7 @@ const OF_CONVERSIONS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
+    EventKind::ConversionChanged,
 ];
 /// The events that may change what an affiliate has earned.
 const OF_EARNINGS: &[EventKind] = &[
@@ -38,6 +39,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
+    EventKind::ConversionChanged,
     EventKind::EarningsReleased,
     EventKind::PayoutChanged,
 ];
@@ -53,6 +55,8 @@ pub(super) enum ConversionEventType {
     Rejected,
     /// An attribution run credited it anew.
     Reattributed,
+    /// It was re-opened, or the click came that it waited for; its status tells what became of it.
+    Changed,
 }
 
 /// Something happened to a conversion.
@@ -95,13 +99,14 @@ impl FeedSubscription {
         let topic = Topic::bind(ctx, "conversions", &filter, interest, after)?;
         source::events(ctx, topic, move |event, place| {
             let view = event.conversion.as_ref()?;
-            let snapshot = view.snapshot.seen_by(ring).filter(|seen| filter.matches(&seen.conversion))?;
+            let snapshot = view.snapshot.seen_by(ring).filter(|seen| filter.matches(seen))?;
             Some(ConversionEvent {
                 cursor: place.cursor(),
                 kind: match event.row.kind {
                     EventKind::ConversionApproved => ConversionEventType::Approved,
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
                     EventKind::ConversionReattributed => ConversionEventType::Reattributed,
+                    EventKind::ConversionChanged => ConversionEventType::Changed,
                     _ => ConversionEventType::Recorded,
                 },
                 conversion: Conversion::of_event(view, snapshot),

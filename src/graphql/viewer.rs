@@ -52,6 +52,11 @@ impl Tenant {
         self.0.payout_four_eyes
     }
 
+    /// How long a conversion waits for a click that is not recorded yet, where it names no campaign; 0 refuses it at once.
+    async fn click_wait_seconds(&self) -> i64 {
+        self.0.click_wait_secs
+    }
+
     /// When it was made.
     async fn created_at(&self) -> tributary_entity::Instant {
         self.0.created_at
@@ -220,6 +225,9 @@ pub(super) struct UpdateTenantInput {
     /// IANA name, such as `Europe/Berlin`: where the days, weeks and months of caps begin. What has been counted stays
     /// in the period that it was counted in.
     time_zone: Option<String>,
+    /// How long a conversion waits for a click that is not recorded yet, where it names no campaign; at most 30 days, 0
+    /// refuses it at once.
+    click_wait_seconds: Option<i64>,
 }
 
 payload! {
@@ -244,7 +252,11 @@ impl TenantMutation {
     ) -> Result<UpdateTenantPayload> {
         let (services, viewer) = ctx.caller()?;
         let key = input.idempotency_key.as_deref();
-        let change = TenantChange { payout_four_eyes: input.payout_four_eyes, time_zone: input.time_zone };
+        let change = TenantChange {
+            payout_four_eyes: input.payout_four_eyes,
+            time_zone: input.time_zone,
+            click_wait_secs: input.click_wait_seconds,
+        };
         UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, change).await)
     }
 }

@@ -5,7 +5,7 @@ use tributary_entity::{Instant, kinds::OutboxKind, outbox as row};
 
 use crate::{
     domain::tenancy::TenantScope,
-    services::{ServiceError, Services, attribution::apply, holds},
+    services::{ServiceError, Services, attribution::apply, conversions, holds},
     store::{directory, outbox},
 };
 
@@ -58,6 +58,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::ReleaseHolds => {
             let released = holds::release_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");
+        }
+        OutboxKind::ResolveWaiting => {
+            let resolved = conversions::resolve_waiting(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), conversions.resolved = resolved, "waiting conversions resolved");
         }
     }
     Ok(())

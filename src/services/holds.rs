@@ -29,10 +29,20 @@ const CHUNK: u64 = 1_000;
 /// # Errors
 /// As the database answers.
 pub async fn schedule(tx: &mut Tx, payable: BTreeSet<Instant>, now: Instant) -> Result<(), StoreError> {
-    let seconds: BTreeSet<Instant> = payable.into_iter().map(next_second).collect();
+    ask_each(tx, OutboxKind::ReleaseHolds, payable.into_iter(), now).await
+}
+
+/// Asks for work at these instants: one piece per second and tenant.
+pub(super) async fn ask_each(
+    tx: &mut Tx,
+    kind: OutboxKind,
+    at: impl Iterator<Item = Instant>,
+    now: Instant,
+) -> Result<(), StoreError> {
+    let seconds: BTreeSet<Instant> = at.map(next_second).collect();
     for due_at in seconds {
         let id = OutboxId::from_uuid(ambient::new_uuid());
-        outbox::ask(tx, id, OutboxKind::ReleaseHolds, due_at.timestamp().to_string(), due_at, now).await?;
+        outbox::ask(tx, id, kind, due_at.timestamp().to_string(), due_at, now).await?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod coupons;
 pub mod dashboard;
 pub mod documents;
 pub mod earnings;

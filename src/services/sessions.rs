@@ -318,6 +318,7 @@ mod tests {
                 epoch: ambient::new_uuid(),
                 status: TenantStatus::Active,
                 payout_four_eyes: false,
+                click_wait_secs: 0,
                 created_at: now,
             };
             let owner = user::Model {

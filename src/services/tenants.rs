@@ -71,6 +71,7 @@ pub async fn create(services: &Services, input: NewTenant) -> Result<(tenant::Mo
         epoch: uuid::Builder::from_random_bytes(ambient::random_bytes()).into_uuid(),
         status: TenantStatus::Active,
         payout_four_eyes: false,
+        click_wait_secs: 0,
         created_at: now,
     };
     let row = user::Model {
@@ -167,6 +168,9 @@ pub async fn update(
     }
     if let Some(time_zone) = change.time_zone {
         tenants::set_time_zone(&mut tx, time_zone).await?;
+    }
+    if let Some(secs) = change.click_wait_secs {
+        tenants::set_click_wait(&mut tx, secs).await?;
     }
     let row = tenants::get(&tx).await?;
     let payload = Changed { id: row.tenant_id, status: row.status };

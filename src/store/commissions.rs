@@ -91,6 +91,20 @@ pub async fn adjust(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), S
     deltas::add_to_rows(tx, "commission", "adjusted_minor = adjusted_minor + delta.amount", &deltas).await
 }
 
+/// Takes away the commissions of conversions that are decided anew: nothing of them was ever posted.
+///
+/// # Errors
+/// As the database answers.
+pub async fn delete_rejected(tx: &mut Tx, ids: &[ConversionId]) -> Result<(), StoreError> {
+    use commission::Column;
+    tx.delete_many::<commission::Entity>()
+        .filter(any_of(Column::ConversionId, ids.iter().copied()))
+        .filter(Column::Status.eq(CommissionStatus::Rejected))
+        .exec(tx.connection())
+        .await?;
+    Ok(())
+}
+
 /// Moves the commissions of these conversions to a state, with the time from which they are payable.
 ///
 /// # Errors
@@ -132,6 +146,11 @@ pub async fn lock_due(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<commissio
         return Ok(Vec::new());
     }
     let select = pending().filter(any_of(Column::ConversionId, ids)).order_by_asc(Column::Id);
+    let locked = dialect::lock(tx, select.clone()).all(tx.connection()).await?;
+    if locked.is_empty() {
+        return Ok(locked);
+    }
+    // Whoever held the locks before may have given the conversions further commissions: they leave the hold together.
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select, sea_query::Expr};
+use sea_orm::{
+    ColumnTrait, Condition, ExprTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, sea_query::Expr,
+};
 use tributary_entity::{
-    Instant, conversion, conversion_history,
-    ids::{CampaignId, ClickId, ConversionId, GoalId},
+    Instant, click, conversion, conversion_affiliate, conversion_history,
+    ids::{AffiliateId, CampaignId, ClickId, ConversionId, GoalId},
     kinds::{ConversionReason, ConversionStatus},
 };
 
@@ -18,16 +20,51 @@ use super::{
 use crate::domain::{
     conversion::ConversionFilter,
     page::{Page, PageRequest},
+    tenancy::Ring,
 };
 
-fn filtered(tx: &Tx, filter: &ConversionFilter) -> Select<conversion::Entity> {
+/// Whose conversions a select is narrowed to: those in whose own row an affiliate stands, and those that credit it besides.
+fn credited(tx: &Tx, ids: &[AffiliateId], besides: bool) -> Condition {
+    let first = any_of(conversion::Column::AffiliateId, ids.iter().copied());
+    if !besides {
+        return first;
+    }
+    let shared = tx
+        .find::<conversion_affiliate::Entity>()
+        .select_only()
+        .column(conversion_affiliate::Column::ConversionId)
+        .filter(any_of(conversion_affiliate::Column::AffiliateId, ids.iter().copied()));
+    Condition::any().add(first).add(conversion::Column::Id.in_subquery(shared.into_query()))
+}
+
+/// Whether any conversion credits one of these affiliates besides another. Where none does, which is usual, lists can go
+/// by the index of the affiliate alone.
+async fn has_shared(tx: &Tx, ids: &[AffiliateId]) -> Result<bool, StoreError> {
+    let select = tx
+        .find::<conversion_affiliate::Entity>()
+        .filter(any_of(conversion_affiliate::Column::AffiliateId, ids.iter().copied()));
+    Ok(select.limit(1).one(tx.connection()).await?.is_some())
+}
+
+/// A select over the conversions that the scope's ring may see.
+fn visible(tx: &Tx) -> Select<conversion::Entity> {
+    match tx.scope().ring() {
+        Ring::Tenant => tx.find(),
+        Ring::Affiliate(own) => tx.find().filter(credited(tx, &[own], true)),
+    }
+}
+
+async fn filtered(tx: &Tx, filter: &ConversionFilter) -> Result<Select<conversion::Entity>, StoreError> {
     use conversion::Column;
     let mut condition = Condition::all();
+    if let Some(own) = tx.scope().own_affiliate() {
+        condition = condition.add(credited(tx, &[own], has_shared(tx, &[own]).await?));
+    }
     if let Some(ids) = &filter.campaign_ids {
         condition = condition.add(any_of(Column::CampaignId, ids.iter().copied()));
     }
     if let Some(ids) = &filter.affiliate_ids {
-        condition = condition.add(any_of(Column::AffiliateId, ids.iter().copied()));
+        condition = condition.add(credited(tx, ids, has_shared(tx, ids).await?));
     }
     if let Some(statuses) = &filter.statuses {
         condition = condition.add(any_of(Column::Status, statuses.iter().copied()));
@@ -38,20 +75,92 @@ fn filtered(tx: &Tx, filter: &ConversionFilter) -> Select<conversion::Entity> {
     if let Some(order_ids) = &filter.order_ids {
         condition = condition.add(any_of(Column::OrderId, order_ids.iter().cloned()));
     }
+    if let Some(reasons) = &filter.reasons {
+        condition = condition.add(any_of(Column::Reason, reasons.iter().copied()));
+    }
+    if let Some(customer_ids) = &filter.customer_ids {
+        condition = condition.add(any_of(Column::CustomerId, customer_ids.iter().cloned()));
+    }
+    if let Some(codes) = &filter.coupon_codes {
+        condition = condition.add(any_of(Column::CouponCode, codes.iter().cloned()));
+    }
     if let Some(from) = filter.occurred_from {
         condition = condition.add(Column::OccurredAt.gte(from));
     }
     if let Some(before) = filter.occurred_before {
         condition = condition.add(Column::OccurredAt.lt(before));
     }
-    tx.visible::<conversion::Entity>().filter(condition)
+    Ok(tx.find::<conversion::Entity>().filter(condition))
 }
 
 /// # Errors
 /// As the database answers.
 pub async fn get_many(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<conversion::Model>, StoreError> {
-    let select = tx.visible::<conversion::Entity>().filter(any_of(conversion::Column::Id, ids.iter().copied()));
+    let select = visible(tx).filter(any_of(conversion::Column::Id, ids.iter().copied()));
     Ok(select.all(tx.connection()).await?)
+}
+
+/// Which of these conversions credit several affiliates.
+///
+/// # Errors
+/// As the database answers.
+pub async fn shared(tx: &Tx, ids: &[ConversionId]) -> Result<HashSet<ConversionId>, StoreError> {
+    use conversion_affiliate::Column;
+    let select = tx.find::<conversion_affiliate::Entity>().filter(any_of(Column::ConversionId, ids.iter().copied()));
+    Ok(select.all(tx.connection()).await?.into_iter().map(|row| row.conversion_id).collect())
+}
+
+/// Says whom conversions credit besides the affiliates in their own rows, in place of what was said of them before.
+///
+/// # Errors
+/// As the database answers.
+pub async fn share(
+    tx: &mut Tx,
+    said_before: &[ConversionId],
+    rows: Vec<conversion_affiliate::Model>,
+) -> Result<(), StoreError> {
+    if !said_before.is_empty() {
+        let of_these = any_of(conversion_affiliate::Column::ConversionId, said_before.iter().copied());
+        tx.delete_many::<conversion_affiliate::Entity>().filter(of_these).exec(tx.connection()).await?;
+    }
+    tx.insert_all::<conversion_affiliate::Entity>(rows).await
+}
+
+/// The conversions that wait for one of these clicks, oldest first; locked, so that each is decided once.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_awaiting(tx: &Tx, click_ids: &[ClickId]) -> Result<Vec<conversion::Model>, StoreError> {
+    use conversion::Column;
+    let mut rows = Vec::new();
+    for chunk in click_ids.chunks(1_000) {
+        let select = tx
+            .find::<conversion::Entity>()
+            .filter(Column::HeldUntil.is_not_null())
+            .filter(any_of(Column::SentClickId, chunk.iter().copied()));
+        rows.extend(dialect::lock(tx, select.order_by_asc(Column::Id)).all(tx.connection()).await?);
+    }
+    Ok(rows)
+}
+
+/// Up to `limit` conversions that have waited long enough, or whose click is there, oldest first; locked.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_resolvable(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<conversion::Model>, StoreError> {
+    use conversion::Column;
+    let come = tx
+        .find::<click::Entity>()
+        .select_only()
+        .column(click::Column::Id)
+        .filter(Expr::col((click::Entity, click::Column::Id)).equals((conversion::Entity, Column::SentClickId)));
+    let select = tx
+        .find::<conversion::Entity>()
+        .filter(Column::HeldUntil.is_not_null())
+        .filter(Condition::any().add(Column::HeldUntil.lte(now)).add(Expr::exists(come.into_query())))
+        .order_by_asc(Column::Id)
+        .limit(limit);
+    Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 
 /// The conversion with an order id: the one that counts before its refused duplicates, the newest of several.
@@ -59,7 +168,7 @@ pub async fn get_many(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<conversion::M
 /// # Errors
 /// As the database answers.
 pub async fn get_by_order(tx: &Tx, order_id: &str) -> Result<Option<conversion::Model>, StoreError> {
-    let select = tx.visible::<conversion::Entity>().filter(conversion::Column::OrderId.eq(order_id));
+    let select = visible(tx).filter(conversion::Column::OrderId.eq(order_id));
     let counted = Expr::cust("CASE WHEN unique_order_id IS NULL THEN 1 ELSE 0 END");
     let select = select.order_by_asc(counted).order_by_desc(conversion::Column::Id);
     Ok(select.limit(1).one(tx.connection()).await?)
@@ -81,19 +190,27 @@ pub async fn list(
     filter: &ConversionFilter,
     request: &PageRequest,
 ) -> Result<Page<conversion::Model>, StoreError> {
-    page::page(tx, filtered(tx, filter), request, Some(conversion::Column::OccurredAt)).await
+    page::page(tx, filtered(tx, filter).await?, request, Some(conversion::Column::OccurredAt)).await
 }
 
 /// # Errors
 /// As the database answers.
 pub async fn count(tx: &Tx, filter: &ConversionFilter) -> Result<i64, StoreError> {
-    page::count(tx, filtered(tx, filter)).await
+    page::count(tx, filtered(tx, filter).await?).await
 }
 
 /// # Errors
 /// `Constraint::ConversionOrder` or `ConversionClick` when another transaction was first with a natural key.
 pub async fn insert(tx: &mut Tx, rows: Vec<conversion::Model>) -> Result<(), StoreError> {
     tx.insert_all::<conversion::Entity>(rows).await
+}
+
+/// Overwrites a locked conversion.
+///
+/// # Errors
+/// As [`insert`]; `Inconsistent` when it vanished.
+pub async fn update(tx: &mut Tx, row: conversion::Model) -> Result<(), StoreError> {
+    tx.save::<conversion::Entity>(row.id, row).await
 }
 
 /// # Errors
@@ -132,6 +249,8 @@ pub async fn set_status(tx: &mut Tx, ids: &[ConversionId], change: &StatusChange
         .col_expr(Column::Reason, Expr::value(change.reason))
         .col_expr(Column::ApprovedAt, Expr::value(change.approved_at))
         .col_expr(Column::PayableAt, Expr::value(change.payable_at))
+        // Whatever it waited for, it waits no longer.
+        .col_expr(Column::HeldUntil, Expr::value(None::<Instant>))
         .col_expr(Column::UpdatedAt, Expr::value(change.at))
         .col_expr(Column::Version, Expr::cust("version + 1"))
         .filter(any_of(Column::Id, ids.iter().copied()));

@@ -13,6 +13,8 @@ pub enum Constraint {
     GoalCode,
     RuleDefault,
     EnrollmentPair,
+    /// The campaign has a coupon with the code.
+    CouponCode,
     ConversionOrder,
     ConversionClick,
     JournalBusinessKey,
@@ -47,6 +49,7 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "enrollment_pair_key",
         "enrollment.tenant_id, enrollment.campaign_id, enrollment.affiliate_id",
     ),
+    (Constraint::CouponCode, "coupon_code_key", "coupon.tenant_id, coupon.code, coupon.campaign_id"),
     (
         Constraint::ConversionOrder,
         "conversion_order_key",

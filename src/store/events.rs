@@ -8,7 +8,7 @@ use super::{
     scope::{Tx, any_of},
 };
 use crate::domain::{
-    event::{Interest, NewEvent},
+    event::{Interest, NewEvent, further_text},
     log::Stretch,
 };
 
@@ -40,6 +40,7 @@ pub(super) async fn append(tx: &mut Tx, events: Vec<NewEvent>) -> Result<Vec<eve
             subject_id: event.subject_id,
             campaign_id: event.campaign_id,
             affiliate_id: event.affiliate_id,
+            further_affiliates: further_text(&event.further_affiliates),
             payload: event.payload,
             recorded_at: event.recorded_at,
         })
@@ -95,10 +96,11 @@ pub async fn list_within(
     limit: u64,
 ) -> Result<Vec<event::Model>, StoreError> {
     let direction = if backward { Order::Desc } else { Order::Asc };
+    let visible = interest.clone().within(tx.scope().ring());
     let select = tx
-        .visible::<event::Entity>()
+        .find::<event::Entity>()
         .filter(event::Column::Seq.between(stretch.first, stretch.last))
-        .filter(of_interest(interest))
+        .filter(of_interest(&visible))
         .order_by(event::Column::Seq, direction);
     Ok(select.limit(limit).all(tx.connection()).await?)
 }
@@ -110,7 +112,12 @@ fn of_interest(interest: &Interest) -> Condition {
         condition = condition.add(any_of(event::Column::CampaignId, ids.iter().copied()));
     }
     if let Some(ids) = &interest.affiliate_ids {
-        condition = condition.add(any_of(event::Column::AffiliateId, ids.iter().copied()));
+        let further = ids.iter().fold(Condition::any(), |any, id| {
+            any.add(event::Column::FurtherAffiliates.contains(id.uuid().to_string()))
+        });
+        let further = Condition::all().add(event::Column::FurtherAffiliates.is_not_null()).add(further);
+        let first = any_of(event::Column::AffiliateId, ids.iter().copied());
+        condition = condition.add(Condition::any().add(first).add(further));
     }
     condition
 }

@@ -89,6 +89,18 @@ async fn insert_new(tx: &mut Tx, claims: &[(&Claim, Uuid)], now: Instant) -> Res
     Ok(rows.iter().map(|row| row.try_get("", "key")).collect::<Result<_, _>>()?)
 }
 
+/// Gives back keys that this transaction claimed for calls that turned out to be refused.
+///
+/// # Errors
+/// As the database answers.
+pub async fn release(tx: &mut Tx, keys: &[&str]) -> Result<(), StoreError> {
+    for chunk in keys.chunks(1_000) {
+        let of_keys = any_of(idempotency::Column::Key, chunk.iter().copied());
+        tx.delete_many::<idempotency::Entity>().filter(of_keys).exec(tx.connection()).await?;
+    }
+    Ok(())
+}
+
 /// Deletes keys older than `before`. Answers how many.
 ///
 /// # Errors

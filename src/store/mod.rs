@@ -16,6 +16,8 @@ pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
+pub mod coupons;
+pub mod customers;
 pub mod database;
 pub mod deltas;
 pub mod dialect;
@@ -43,4 +45,5 @@ pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;
+pub mod touches;
 pub mod users;

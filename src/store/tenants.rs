@@ -56,3 +56,13 @@ pub async fn set_time_zone(tx: &mut Tx, name: String) -> Result<(), StoreError> 
     update.exec(tx.connection()).await?;
     Ok(())
 }
+
+/// Says how long conversions wait for clicks.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_click_wait(tx: &mut Tx, secs: i64) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::ClickWaitSecs, Expr::value(secs));
+    update.exec(tx.connection()).await?;
+    Ok(())
+}

@@ -55,6 +55,7 @@ impl TestDb {
             epoch: ambient::new_uuid(),
             status: TenantStatus::Active,
             payout_four_eyes: false,
+            click_wait_secs: 0,
             created_at: Instant::default(),
         };
         tenants::insert(&mut tx, row).await.expect("inserts");

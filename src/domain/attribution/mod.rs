@@ -100,7 +100,7 @@ pub struct Touch {
 
 impl Touch {
     /// Its place among touches: by time, then by id.
-    const fn place(&self) -> (Instant, Means) {
+    pub const fn place(&self) -> (Instant, Means) {
         (self.occurred_at, self.means)
     }
 }

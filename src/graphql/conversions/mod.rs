@@ -18,6 +18,7 @@ use crate::graphql::{
     commissions::Commission,
     connection::{self, Paged, TotalCount},
     context::{Needs, RequestData},
+    coupons::Coupon,
     error::IntoGraphql,
     goals::Goal,
     ids,
@@ -29,6 +30,7 @@ use crate::{
     auth::Permission,
     domain::{
         conversion::{ConversionFilter, Snapshot},
+        coupon::canonical,
         instant,
         page::{Order, Position},
         problem::Problem,
@@ -103,7 +105,7 @@ impl Conversion {
         self.row.reason.map(Into::into)
     }
 
-    /// The campaign of the click; null when the click is unknown.
+    /// The campaign; null while nothing leads to one.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.row.campaign_id else { return Ok(None) };
@@ -128,7 +130,8 @@ impl Conversion {
         Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
     }
 
-    /// Who is credited, or would have been; null when the click is unknown.
+    /// Who is credited, or would have been: of several the one with the largest share; an affiliate sees itself. Null when
+    /// nothing leads to one.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.row.affiliate_id else { return Ok(None) };
@@ -138,12 +141,27 @@ impl Conversion {
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
-    /// The click id, as sent; null when none was.
+    /// The visitor's mark, as sent.
+    async fn visitor_id(&self) -> Option<&str> {
+        self.row.visitor_id.as_deref()
+    }
+
+    /// The coupon's code, as sent, in upper case. Affiliates see it where it credits them.
+    async fn coupon_code(&self) -> Option<&str> {
+        self.row.coupon_code.as_deref()
+    }
+
+    /// Until when it waits for its click; null when it does not.
+    async fn held_until(&self) -> Option<Instant> {
+        self.row.held_until
+    }
+
+    /// The click id, as sent; null when none was, and for affiliates when it is another's.
     async fn click_id(&self) -> Option<ID> {
         self.row.sent_click_id.map(Into::into)
     }
 
-    /// The click; null when the id names none.
+    /// The click that it was credited to, or refused for; of several the last one of `affiliate`. Null when there is none.
     #[graphql(guard = "Needs(Permission::ReadClicks)")]
     async fn click(&self, ctx: &Context<'_>) -> Result<Option<Click>> {
         let Some(id) = self.row.click_id else { return Ok(None) };
@@ -283,7 +301,7 @@ impl From<conversion_history::Model> for ConversionStep {
     }
 }
 
-/// Which clicks were credited, by which model.
+/// Which touches were credited, by which model.
 #[derive(SimpleObject)]
 pub(in crate::graphql) struct Attribution {
     /// The model that decided.
@@ -300,11 +318,11 @@ pub(in crate::graphql) struct Attribution {
     version: i32,
     /// When it was decided.
     decided_at: Instant,
-    /// The credited touches by time, the newest 100 inside the window. Empty where a re-run found none that counts.
+    /// The credited touches by time, at most 100; of an affiliate its own. Empty where a re-run found none that counts.
     touches: Vec<Touch>,
 }
 
-/// A credited click.
+/// A credited touch: a click or a coupon.
 #[derive(Description)]
 pub(in crate::graphql) struct Touch {
     row: attribution_touch::Model,
@@ -322,6 +340,13 @@ impl Touch {
         }
         let Some(id) = self.row.click_id else { return Ok(None) };
         Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
+    }
+
+    /// The coupon; null for a click.
+    #[graphql(guard = "Needs(Permission::ReadLinks)")]
+    async fn coupon(&self, ctx: &Context<'_>) -> Result<Option<Coupon>> {
+        let Some(id) = self.row.coupon_id else { return Ok(None) };
+        Ok(ctx.loaders()?.coupon.load_one(id).await.or_graphql()?.map(Coupon))
     }
 
     /// Who is credited.
@@ -357,6 +382,12 @@ pub(in crate::graphql) struct ConversionFilterInput {
     goals: Option<Vec<String>>,
     /// With one of these order ids.
     order_ids: Option<Vec<String>>,
+    /// In its state for one of these reasons.
+    reasons: Option<Vec<ConversionReason>>,
+    /// Of one of these customers.
+    customer_ids: Option<Vec<String>>,
+    /// With one of these coupon codes, in any case.
+    coupon_codes: Option<Vec<String>>,
     /// At or after.
     occurred_from: Option<Instant>,
     /// Before.
@@ -367,12 +398,16 @@ impl ConversionFilterInput {
     /// # Errors
     /// `INVALID_ID` or `OUT_OF_RANGE` at the field.
     pub fn parse(self) -> Result<ConversionFilter, Problem> {
+        let coupon_codes = text::list(&["filter", "couponCodes"], self.coupon_codes)?;
         Ok(ConversionFilter {
             campaign_ids: ids::parse_list(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
             affiliate_ids: ids::parse_list(&["filter", "affiliateIds"], self.affiliate_ids.as_deref())?,
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
             goals: text::list(&["filter", "goals"], self.goals)?,
             order_ids: text::list(&["filter", "orderIds"], self.order_ids)?,
+            reasons: self.reasons.map(|reasons| reasons.into_iter().map(Into::into).collect()),
+            customer_ids: text::list(&["filter", "customerIds"], self.customer_ids)?,
+            coupon_codes: coupon_codes.map(|codes| codes.iter().map(|code| canonical(code)).collect()),
             occurred_from: instant::optional(&["filter", "occurredFrom"], self.occurred_from)?,
             occurred_before: instant::optional(&["filter", "occurredBefore"], self.occurred_before)?,
         })

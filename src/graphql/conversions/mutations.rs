@@ -7,7 +7,7 @@ use super::Conversion;
 use crate::{
     auth::Permission,
     domain::{
-        conversion::{NewConversion, Review},
+        conversion::{NewConversion, Review, Snapshot},
         problem::Problem,
     },
     graphql::{
@@ -19,27 +19,35 @@ use crate::{
     },
     services::{
         self, Outcome, ServiceError,
-        conversions::{BATCH_MAX, ReviewInput},
+        conversions::{BATCH_MAX, ReopenInput, ReviewInput},
     },
 };
 
-/// A conversion: a customer acted after a click.
+/// A conversion: a customer acted. One of `clickId`, `couponCode`, `visitorId` and `customerId` has to lead to an affiliate.
 #[derive(Clone, InputObject)]
 pub(in crate::graphql) struct RecordConversionInput {
     /// Makes the call repeatable: the same key and input answers the first call's conversion. Needed where there is no
     /// order id and the goal may count many times per click.
     idempotency_key: Option<String>,
     /// The click's id, as the landing page received it; begins with `clk_`.
-    click_id: ID,
+    click_id: Option<ID>,
+    /// Your own mark for the visitor, as its clicks carry it. At most 255 characters.
+    visitor_id: Option<String>,
+    /// The coupon that was used, in any case.
+    coupon_code: Option<String>,
+    /// Begins with `cmp_`. Where it is absent, the campaign is that of the click, of the coupon or of the visitor's last
+    /// click.
+    campaign_id: Option<ID>,
     /// The goal's code, such as `sale`.
     goal: String,
     /// Your own reference; counts once per campaign and goal, for ever. At most 255 characters.
     order_id: Option<String>,
-    /// Your own customer reference. At most 255 characters.
+    /// Your own customer reference. With a click or visitor it binds the two; later on it finds that visitor's clicks. At
+    /// most 255 characters.
     customer_id: Option<String>,
     /// What the customer paid; absent for a lead.
     sale_amount: Option<MoneyInput>,
-    /// When the customer acted; now if absent. Not in the future.
+    /// When the customer acted; now if absent. Not in the future, nor further back than this installation takes.
     occurred_at: Option<Instant>,
     /// Your labels.
     labels: Option<AdvLabelsInput>,
@@ -48,7 +56,10 @@ pub(in crate::graphql) struct RecordConversionInput {
 impl RecordConversionInput {
     fn parse(self) -> services::conversions::ConversionInput {
         let new = NewConversion {
-            click_id: ids::parse(&["clickId"], &self.click_id)?,
+            click_id: ids::parse_optional(&["clickId"], self.click_id.as_ref())?,
+            visitor_id: self.visitor_id,
+            coupon_code: self.coupon_code,
+            campaign_id: ids::parse_optional(&["campaignId"], self.campaign_id.as_ref())?,
             goal: self.goal,
             order_id: self.order_id,
             customer_id: self.customer_id,
@@ -214,6 +225,36 @@ impl ConversionMutation {
     ) -> Result<ReviewConversionsPayload> {
         review(ctx, input.idempotency_key, input.ids, Review::Reject(input.reason.into()), input.note).await
     }
+
+    /// Takes up conversions again that were REJECTED: decided anew with their checks waived, they wait as PENDING for a
+    /// review. What cannot be credited stays refused: an unknown goal, click or coupon, no touch, a duplicate of one that
+    /// counts.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn reopen_conversions(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which conversions.")] input: ReopenConversionsInput,
+    ) -> Result<ReviewConversionsPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let ids = match named(&input.ids) {
+            Ok(ids) => ids,
+            Err(problem) => return Ok(ReviewConversionsPayload::refused(vec![problem])),
+        };
+        let reopen = ReopenInput { ids, note: input.note };
+        let key = input.idempotency_key.as_deref();
+        ReviewConversionsPayload::answer(input.ids, services::conversions::reopen(services, viewer, key, reopen).await)
+    }
+}
+
+/// Conversions to take up again.
+#[derive(Clone, InputObject)]
+pub(in crate::graphql) struct ReopenConversionsInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// 1 to 1,000; each begins with `cnv_`.
+    ids: Vec<ID>,
+    /// For the history. At most 2,000 characters.
+    note: Option<String>,
 }
 
 async fn review(
@@ -224,35 +265,42 @@ async fn review(
     note: Option<String>,
 ) -> Result<ReviewConversionsPayload> {
     let (services, viewer) = ctx.caller()?;
-    let refused = |problems: Vec<Problem>| ReviewConversionsPayload {
-        items: Vec::new(),
-        replayed: false,
-        user_errors: problems.into_iter().map(Into::into).collect(),
-    };
-    if let Some(problem) = Problem::batch_size(&["ids"], named.len(), BATCH_MAX) {
-        return Ok(refused(vec![problem]));
-    }
-    let ids: Vec<ConversionId> = match named.iter().map(|id| ids::parse(&["ids"], id)).collect() {
+    let ids = match self::named(&named) {
         Ok(ids) => ids,
-        Err(problem) => return Ok(refused(vec![problem])),
+        Err(problem) => return Ok(ReviewConversionsPayload::refused(vec![problem])),
     };
     let input = ReviewInput { ids, review, note };
-    match services::conversions::review(services, viewer, key.as_deref(), input).await {
-        Ok(Outcome { value, replayed }) => Ok(ReviewConversionsPayload {
-            items: named
-                .into_iter()
-                .zip(value)
-                .map(|(id, answer)| match answer {
-                    Ok(snapshot) => {
-                        ReviewedConversion { id, conversion: Some(snapshot.into()), user_errors: Vec::new() }
-                    }
-                    Err(problem) => ReviewedConversion { id, conversion: None, user_errors: vec![problem.into()] },
-                })
-                .collect(),
-            replayed,
-            user_errors: Vec::new(),
-        }),
-        Err(ServiceError::Refused(problems)) => Ok(refused(problems)),
-        Err(error) => Err(error::to_graphql(error)),
+    let result = services::conversions::review(services, viewer, key.as_deref(), input).await;
+    ReviewConversionsPayload::answer(named, result)
+}
+
+/// The ids of a call.
+fn named(ids: &[ID]) -> Result<Vec<ConversionId>, Problem> {
+    match Problem::batch_size(&["ids"], ids.len(), BATCH_MAX) {
+        Some(problem) => Err(problem),
+        None => ids.iter().map(|id| ids::parse(&["ids"], id)).collect(),
+    }
+}
+
+impl ReviewConversionsPayload {
+    fn refused(problems: Vec<Problem>) -> Self {
+        Self { items: Vec::new(), replayed: false, user_errors: problems.into_iter().map(Into::into).collect() }
+    }
+
+    /// From a use case's result: each id with what became of it.
+    fn answer(
+        named: Vec<ID>,
+        result: Result<Outcome<Vec<Result<Snapshot, Problem>>>, ServiceError>,
+    ) -> async_graphql::Result<Self> {
+        let Outcome { value, replayed } = match result {
+            Ok(outcome) => outcome,
+            Err(ServiceError::Refused(problems)) => return Ok(Self::refused(problems)),
+            Err(error) => return Err(error::to_graphql(error)),
+        };
+        let items = named.into_iter().zip(value).map(|(id, answer)| match answer {
+            Ok(snapshot) => ReviewedConversion { id, conversion: Some(snapshot.into()), user_errors: Vec::new() },
+            Err(problem) => ReviewedConversion { id, conversion: None, user_errors: vec![problem.into()] },
+        });
+        Ok(Self { items: items.collect(), replayed, user_errors: Vec::new() })
     }
 }

@@ -32,11 +32,10 @@ pub struct Preview {
 /// Tries another attribution on the conversions of a period, all of one moment.
 ///
 /// # Errors
-/// The input's problems; `NOT_FOUND` for a campaign; as the database answers.
+/// The input's problems; as the database answers.
 pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Preview, ServiceError> {
     let trial = trial.check()?;
     let tx = services.snapshot(viewer).await?;
-    super::runs::known_campaign(&tx, &trial).await?;
     let mut reader = Reader::new(trial.clone());
     let mut outcome = Outcome::default();
     let mut after = None;

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use tributary_entity::{
     attribution_decision, attribution_touch, campaign, click, commission, conversion, enrollment,
     ids::{AffiliateId, CampaignId, ClickId, CommissionRuleId, ConversionId},
-    kinds::{AffiliateStatus, EnrollmentStatus, RuleSource},
+    kinds::{AffiliateStatus, CommissionStatus, EnrollmentStatus, RuleSource},
 };
 use uuid::Uuid;
 
@@ -254,7 +254,10 @@ impl Past {
             }
         }
         let mut commissions: HashMap<ConversionId, Vec<_>> = HashMap::new();
-        for row in commission_rows {
+        // What was rejected or reversed is nobody's any more, also where its conversion was taken up again.
+        let counts =
+            |row: &commission::Model| !matches!(row.status, CommissionStatus::Rejected | CommissionStatus::Reversed);
+        for row in commission_rows.into_iter().filter(counts) {
             commissions.entry(row.conversion_id).or_default().push(row);
         }
         Ok(Self { decisions, touches, commissions })

@@ -104,7 +104,7 @@ pub(super) fn changed(run: &attribution_run::Model) -> NewEvent {
 
 /// # Errors
 /// `NOT_FOUND` for a campaign that the viewer does not see.
-pub(super) async fn known_campaign(tx: &Tx, trial: &Trial) -> Result<(), ServiceError> {
+async fn known_campaign(tx: &Tx, trial: &Trial) -> Result<(), ServiceError> {
     match trial.campaign_id {
         Some(id) if campaigns::get(tx, id).await?.is_none() => Err(ServiceError::not_found(&["campaignId"])),
         _ => Ok(()),

@@ -36,7 +36,8 @@ impl LiveEvent {
             EventKind::ConversionRecorded
             | EventKind::ConversionApproved
             | EventKind::ConversionRejected
-            | EventKind::ConversionReattributed => {
+            | EventKind::ConversionReattributed
+            | EventKind::ConversionChanged => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
@@ -45,6 +46,7 @@ impl LiveEvent {
             | EventKind::AffiliateChanged
             | EventKind::EnrollmentChanged
             | EventKind::LinkChanged
+            | EventKind::CouponChanged
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
             | EventKind::SessionEnded
@@ -52,13 +54,6 @@ impl LiveEvent {
             | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }
-    }
-
-    /// Whom it concerns: the affiliate whose event it is, and everybody who has a commission from it.
-    pub fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
-        let earning = self.conversion.iter().flat_map(|view| &view.snapshot.commissions).map(|row| row.affiliate_id);
-        let own = self.row.affiliate_id;
-        own.into_iter().chain(earning.filter(move |id| Some(*id) != own))
     }
 }
 

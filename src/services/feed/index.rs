@@ -12,7 +12,7 @@ use std::{
 use tributary_entity::ids::{AffiliateId, CampaignId};
 
 use super::{event::LiveEvent, member::QUEUE, queue::Queue};
-use crate::domain::event::Interest;
+use crate::domain::event::{Interest, affiliates};
 
 /// A member's place.
 pub(super) struct Slot {
@@ -101,15 +101,14 @@ impl Index {
     }
 
     fn candidates(&self, event: &LiveEvent) -> Vec<&Arc<Slot>> {
-        let keys = event
-            .affiliates()
+        let keys = affiliates(&event.row)
             .map(Key::Affiliate)
             .chain(event.row.campaign_id.map(Key::Campaign))
             .chain(std::iter::once(Key::Everything));
         let mut slots: Vec<&Arc<Slot>> = keys
             .filter_map(|key| self.by_key.get(&key))
             .flat_map(BTreeMap::values)
-            .filter(|slot| wants(&slot.interest, event))
+            .filter(|slot| slot.interest.covers(&event.row))
             .collect();
         // Who asks for two of the event's affiliates was found twice.
         slots.sort_unstable_by_key(|slot| slot.id);
@@ -127,13 +126,6 @@ fn keys(interest: &Interest) -> Vec<Key> {
     }
 }
 
-/// Whether an interest covers an event.
-fn wants(interest: &Interest, event: &LiveEvent) -> bool {
-    interest.kinds.contains(&event.row.kind)
-        && interest.campaign_ids.as_ref().is_none_or(|ids| event.row.campaign_id.is_some_and(|id| ids.contains(&id)))
-        && interest.affiliate_ids.as_ref().is_none_or(|ids| event.affiliates().any(|id| ids.contains(&id)))
-}
-
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt;
@@ -147,7 +139,7 @@ mod tests {
         from(Uuid::from_u128(number.into()))
     }
 
-    fn event(seq: i64, kind: EventKind, campaign: Option<u8>, affiliate: Option<u8>) -> Arc<LiveEvent> {
+    fn event(seq: i64, kind: EventKind, campaign: Option<u8>, [affiliate, further]: [Option<u8>; 2]) -> Arc<LiveEvent> {
         let row = event::Model {
             tenant_id: TenantId::from_uuid(Uuid::nil()),
             seq,
@@ -155,6 +147,7 @@ mod tests {
             subject_id: Uuid::nil(),
             campaign_id: campaign.map(|number| id(CampaignId::from_uuid, number)),
             affiliate_id: affiliate.map(|number| id(AffiliateId::from_uuid, number)),
+            further_affiliates: further.map(|number| id(AffiliateId::from_uuid, number).uuid().to_string()),
             payload: "{}".to_owned(),
             recorded_at: Instant::default(),
         };
@@ -182,7 +175,7 @@ mod tests {
         fn candidates_are_those_whom_a_look_at_everybody_finds(
             interests in vec(interests(), 0..20),
             leaving in vec(any::<bool>(), 20),
-            events in vec((kinds(), option::of(0..5_u8), option::of(0..5_u8)), 0..20),
+            events in vec((kinds(), option::of(0..5_u8), [option::of(0..5_u8), option::of(0..5_u8)]), 0..20),
         ) {
             let mut index = Index::new(0);
             let mut members: Vec<Arc<Slot>> =
@@ -195,10 +188,10 @@ mod tests {
                 }
                 !leaves
             });
-            for (seq, (kind, campaign, affiliate)) in (1..).zip(events) {
-                let event = event(seq, kind, campaign, affiliate);
+            for (seq, (kind, campaign, affiliates)) in (1..).zip(events) {
+                let event = event(seq, kind, campaign, affiliates);
                 let expected: Vec<u64> =
-                    members.iter().filter(|slot| wants(&slot.interest, &event)).map(|slot| slot.id).collect();
+                    members.iter().filter(|slot| slot.interest.covers(&event.row)).map(|slot| slot.id).collect();
                 let found: Vec<u64> = index.candidates(&event).into_iter().map(|slot| slot.id).collect();
                 prop_assert_eq!(&found, &expected);
                 prop_assert_eq!(index.is_wanted(&event), !expected.is_empty());
@@ -217,10 +210,10 @@ mod tests {
         let mut index = Index::new(7);
         let interest = Interest::in_kinds(&[EventKind::LinkChanged]);
         let (early, _) = index.enter(interest.clone());
-        index.hand_out(&event(8, EventKind::LinkChanged, None, None));
+        index.hand_out(&event(8, EventKind::LinkChanged, None, [None, None]));
         let (late, handed) = index.enter(interest);
         assert_eq!(handed, 8);
-        index.hand_out(&event(9, EventKind::LinkChanged, None, None));
+        index.hand_out(&event(9, EventKind::LinkChanged, None, [None, None]));
         let read = |slot: &Slot| match slot.queue.pop().now_or_never() {
             Some(Popped::Item(event)) => event.row.seq,
             other => panic!("an event, not {other:?}"),

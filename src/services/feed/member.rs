@@ -66,9 +66,6 @@ impl Member {
     /// Every event of interest after `seq`, once, in order; for ever, or as far as `until`. A database that is away is
     /// waited for.
     ///
-    /// The log is narrowed by what an event's row says; live, an interest in an affiliate also covers what it earns by
-    /// events that are another's.
-    ///
     /// # Errors
     /// `CursorExpired`, as the last item, when the log becomes another history.
     pub fn events(

@@ -1,6 +1,7 @@
 //! One batch, one transaction: claims, facts, decisions, rows, events; all or nothing.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     panic::AssertUnwindSafe,
@@ -8,21 +9,27 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tributary_entity::ids::{ClickId, ConversionId};
+use tributary_entity::{
+    Instant,
+    ids::{CampaignId, ClickId, ConversionId, LinkId},
+    link,
+};
 use uuid::Uuid;
 
 use super::{
-    Answer, Env, Failure, Item, Recorded, Work, clicks, conversions,
+    Answer, Env, Failure, Item, Recorded, Work, clicks,
+    conversions::{self, Case},
     programme::{BatchTotals, Programme},
 };
 use crate::{
     ambient,
-    domain::{idempotency::Claim, problem::Problem, tenancy::TenantScope},
+    domain::{idempotency::Claim, problem::Problem, tenancy::TenantScope, touches::Scrutiny},
     services::publish,
     store::{
         error::{Constraint, StoreError},
         idempotency::{self, Claimed},
         links,
+        scope::Tx,
     },
 };
 
@@ -154,8 +161,20 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
         }
     }
 
+    // A click of the redirect may come twice, by its lane and by the spool.
+    let given: Vec<ClickId> = items.iter().filter_map(|item| item.work.id()).map(ClickId::from_uuid).collect();
+    let mut there = if again { clicks::there(&tx, &given).await? } else { HashSet::with_capacity(given.len()) };
+    for (index, item) in items.iter().enumerate() {
+        if let Some(id) = item.work.id()
+            && matches!(plans[index], Plan::Record)
+            && !there.insert(ClickId::from_uuid(id))
+        {
+            plans[index] = Plan::Replay(id);
+        }
+    }
+
     let mut new_clicks = Vec::new();
-    let mut new_conversions = Vec::new();
+    let mut new_conversions: Vec<(usize, Case<'_>)> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         if !matches!(plans[index], Plan::Record) {
             continue;
@@ -164,40 +183,28 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
             Work::Click(input) => {
                 new_clicks.push(clicks::Fresh { index, id: ClickId::from_uuid(ids[index]), input });
             }
-            Work::Conversion(input) => new_conversions.push(conversions::Fresh {
-                index,
-                id: ConversionId::from_uuid(ids[index]),
-                input,
-                actor: &item.actor,
-                has_key: item.claim.is_some(),
-            }),
+            Work::Conversion(input) => {
+                let case = Case {
+                    id: ConversionId::from_uuid(ids[index]),
+                    input: Cow::Borrowed(input),
+                    before: None,
+                    actor: &item.actor,
+                    note: None,
+                    scrutiny: Scrutiny::Full,
+                    has_key: item.claim.is_some(),
+                };
+                new_conversions.push((index, case));
+            }
         }
     }
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
     if !new_clicks.is_empty() || !new_conversions.is_empty() {
-        let known = conversions::load_clicks(&tx, &new_conversions).await?;
-        let pairs = links
-            .values()
-            .map(|link| (link.campaign_id, link.affiliate_id))
-            .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
-        let programme = Programme::load(&tx, pairs, !new_conversions.is_empty()).await?;
-        let mut totals = BatchTotals::default();
-        let instants = items.iter().map(|item| item.work.occurred_at().unwrap_or(now)).collect();
-        totals.caps.prepare(&mut tx, &programme.campaign_ids(), &instants).await?;
-        let there = if again { clicks::there(&tx, &new_clicks).await? } else { HashSet::new() };
-        let clicks = clicks::record(&mut tx, &new_clicks, there, &links, &programme, &mut totals, now).await?;
-        let recorded =
-            conversions::record(&mut tx, new_conversions, known, &clicks, &programme, &mut totals, now).await?;
-        totals.write(&mut tx).await?;
-        for fresh in &new_clicks {
-            answers[fresh.index] = Some(Ok(Recorded::Replayed(fresh.id.uuid())));
-        }
-        for (index, row) in clicks {
-            answers[index] = Some(Ok(Recorded::Click(Box::new(row))));
-        }
-        for (index, snapshot) in recorded {
-            let recorded = snapshot.map(|snapshot| Recorded::Conversion(Box::new(snapshot)));
-            answers[index] = Some(recorded.map_err(Failure::Refused));
+        let recorded = record(&mut tx, &new_clicks, new_conversions, &links, now).await?;
+        for (index, answer) in recorded {
+            if let Err(Failure::Refused(problem)) = &answer {
+                refuse(&mut tx, items, &ids, &mut plans, index, problem).await?;
+            }
+            answers[index] = Some(answer);
         }
     }
     publish(&*env.bus, tx).await?;
@@ -211,6 +218,67 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
             Plan::Record => answers[index].take().unwrap_or(Err(Failure::Poison)),
         })
         .collect())
+}
+
+/// Records what is new, clicks before conversions. Answers by their index in the batch.
+async fn record(
+    tx: &mut Tx,
+    new_clicks: &[clicks::Fresh<'_>],
+    new_conversions: Vec<(usize, Case<'_>)>,
+    links: &HashMap<LinkId, link::Model>,
+    now: Instant,
+) -> Result<Vec<(usize, Answer)>, StoreError> {
+    let named = new_conversions.iter().filter_map(|(_, case)| case.input.click_id).collect();
+    let mut known = conversions::load_clicks(tx, named).await?;
+    let pairs = links
+        .values()
+        .map(|link| (link.campaign_id, link.affiliate_id))
+        .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
+    let mut programme = Programme::default();
+    programme.add_pairs(tx, pairs).await?;
+    let mut totals = BatchTotals::default();
+    let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
+    totals.caps.prepare(tx, &clicked(links), &instants).await?;
+    let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
+    known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
+    // Only an id that was given away before its click was recorded can be named by a conversion that waits.
+    let given: Vec<ClickId> =
+        new_clicks.iter().filter(|fresh| fresh.input.id.is_some()).map(|fresh| fresh.id).collect();
+    let mut cases = conversions::waiting::awaiting(tx, &given).await?;
+    let waited = cases.len();
+    let (indexes, fresh): (Vec<usize>, Vec<Case<'_>>) = new_conversions.into_iter().unzip();
+    cases.extend(fresh);
+    let settled = conversions::settle(tx, cases, &known, &mut programme, &mut totals, now).await?;
+    totals.write(tx).await?;
+    let clicks = recorded.into_iter().map(|(index, row)| (index, Ok(Recorded::Click(Box::new(row)))));
+    let conversions = indexes.into_iter().zip(settled.into_iter().skip(waited)).map(|(index, answer)| {
+        (index, answer.map(|snapshot| Recorded::Conversion(Box::new(snapshot))).map_err(Failure::Refused))
+    });
+    Ok(clicks.chain(conversions).collect())
+}
+
+/// The campaigns of links, each once.
+fn clicked(links: &HashMap<LinkId, link::Model>) -> Vec<CampaignId> {
+    distinct(links.values().map(|link| link.campaign_id))
+}
+
+/// A refused item does not use up its key, and its repetitions in the batch are refused with it.
+async fn refuse(
+    tx: &mut Tx,
+    items: &[Item],
+    ids: &[Uuid],
+    plans: &mut [Plan],
+    index: usize,
+    problem: &Problem,
+) -> Result<(), StoreError> {
+    let Some(claim) = &items[index].claim else { return Ok(()) };
+    idempotency::release(tx, &[&claim.key]).await?;
+    for plan in plans.iter_mut() {
+        if matches!(plan, Plan::Replay(id) if *id == ids[index]) {
+            *plan = Plan::Refuse(problem.clone());
+        }
+    }
+    Ok(())
 }
 
 fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {

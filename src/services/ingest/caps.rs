@@ -10,13 +10,14 @@ use chrono_tz::Tz;
 use tributary_entity::{
     Instant, cap, cap_share,
     ids::{AffiliateId, CampaignId, CapId, ConversionId},
-    kinds::{CapMetric, ConversionStatus},
+    kinds::{CapMetric, ConversionReason, ConversionStatus},
 };
 
 use crate::{
     domain::{
         cap::{self as rules, Demand},
         conversion::{Decision, Facts},
+        touches::Scrutiny,
     },
     store::{
         caps::{self, UsageKey},
@@ -28,7 +29,7 @@ use crate::{
 
 /// Caps of the batch's campaigns, and what it takes of them.
 #[derive(Default)]
-pub(super) struct BatchCaps {
+pub(in crate::services) struct BatchCaps {
     /// None until a cap is met.
     zone: Option<Tz>,
     of_campaign: HashMap<CampaignId, Vec<cap::Model>>,
@@ -88,7 +89,8 @@ impl BatchCaps {
         at: Instant,
         is_unique: bool,
     ) -> Result<bool, StoreError> {
-        let periods = self.periods(campaign_id, affiliate_id, at, |cap| cap.metric == CapMetric::Clicks)?;
+        let is_meant = |cap: &cap::Model| cap.metric == CapMetric::Clicks && rules::concerns(cap, affiliate_id);
+        let periods = self.periods(campaign_id, at, is_meant)?;
         if periods.iter().any(|period| rules::is_exhausted(&period.cap, period.used)) {
             return Ok(true);
         }
@@ -98,62 +100,61 @@ impl BatchCaps {
         Ok(false)
     }
 
-    /// Refuses a conversion that would count and is over a cap. One that is not takes its share of each.
+    /// Refuses a conversion that would count and is over a cap. One that is not takes its share of each. What a person
+    /// lets pass is not refused, and takes its share where there is room for it.
     ///
     /// # Errors
     /// As [`BatchCaps::click_is_over`].
     pub fn admit(&mut self, id: ConversionId, facts: &Facts<'_>, decision: Decision) -> Result<Decision, StoreError> {
-        if decision.status == ConversionStatus::Rejected {
+        let credited = decision.credit.as_ref().and_then(|credit| credit.affiliates().first().copied());
+        let Some(affiliate_id) = credited.filter(|_| decision.status != ConversionStatus::Rejected) else {
+            return Ok(decision);
+        };
+        let commissions: Vec<(AffiliateId, i64)> =
+            decision.commissions.iter().map(|(id, explanation)| (*id, explanation.amount.amount_minor)).collect();
+        let campaign = facts.campaign;
+        let demand = Demand {
+            affiliate_id,
+            sale_minor: if facts.sale.currency == campaign.currency { facts.sale.amount_minor } else { 0 },
+            commissions: &commissions,
+        };
+        if self.takes(id, campaign.id, facts.occurred_at, &demand)? || facts.scrutiny == Scrutiny::Waived {
             return Ok(decision);
         }
-        let (campaign, affiliate_id) = (facts.campaign, facts.affiliate.id);
-        let earned = |is_meant: &dyn Fn(AffiliateId) -> bool| {
-            let lines = decision.commissions.iter().filter(|(id, _)| is_meant(*id));
-            lines.map(|(_, explanation)| explanation.amount.amount_minor).sum()
-        };
-        let demand = Demand {
-            sale_minor: if facts.sale.currency == campaign.currency { facts.sale.amount_minor } else { 0 },
-            commission_minor: earned(&|_| true),
-            own_commission_minor: earned(&|id| id == affiliate_id),
-        };
-        let is_over = self.conversion_is_over(id, campaign.id, affiliate_id, facts.occurred_at, &demand)?;
-        Ok(if is_over { Decision::over_cap() } else { decision })
+        Ok(Decision::refused(ConversionReason::OverCap))
     }
 
-    fn conversion_is_over(
+    /// Takes what a conversion demands of each cap, or of none where one has too little left.
+    fn takes(
         &mut self,
         id: ConversionId,
         campaign_id: CampaignId,
-        affiliate_id: AffiliateId,
         at: Instant,
-        demand: &Demand,
+        demand: &Demand<'_>,
     ) -> Result<bool, StoreError> {
-        let periods = self.periods(campaign_id, affiliate_id, at, |cap| cap.metric != CapMetric::Clicks)?;
+        let periods = self.periods(campaign_id, at, |cap| demand.of(cap) > 0)?;
         if periods.iter().any(|period| !rules::fits(&period.cap, period.used, demand.of(&period.cap))) {
-            return Ok(true);
+            return Ok(false);
         }
         for period in periods {
             let amount = demand.of(&period.cap);
-            if amount > 0 {
-                let (cap_id, period_start) = period.key;
-                let tenant_id = period.cap.tenant_id;
-                self.shares.push(cap_share::Model { tenant_id, conversion_id: id, cap_id, period_start, amount });
-                self.take(period.key, amount)?;
-            }
+            let (cap_id, period_start) = period.key;
+            let tenant_id = period.cap.tenant_id;
+            self.shares.push(cap_share::Model { tenant_id, conversion_id: id, cap_id, period_start, amount });
+            self.take(period.key, amount)?;
         }
-        Ok(false)
+        Ok(true)
     }
 
     fn periods(
         &self,
         campaign_id: CampaignId,
-        affiliate_id: AffiliateId,
         at: Instant,
         is_meant: impl Fn(&cap::Model) -> bool,
     ) -> Result<Vec<Period>, StoreError> {
         let caps = self.of_campaign.get(&campaign_id).ok_or_else(unprepared)?;
         caps.iter()
-            .filter(|cap| rules::concerns(cap, affiliate_id) && is_meant(cap))
+            .filter(|cap| is_meant(cap))
             .map(|cap| {
                 let zone = self.zone.ok_or_else(unprepared)?;
                 let key = (cap.id, rules::period_start(cap.period, at, zone));

@@ -11,8 +11,8 @@
 mod batch;
 mod caps;
 mod clicks;
-mod conversions;
-mod programme;
+pub(super) mod conversions;
+pub(super) mod programme;
 
 use std::{
     collections::HashMap,
@@ -25,7 +25,7 @@ use tokio::{
     time::timeout,
 };
 use tributary_entity::{
-    Instant, click,
+    click,
     ids::{ClickId, TenantId},
 };
 use uuid::Uuid;
@@ -65,14 +65,6 @@ impl Work {
         match self {
             Self::Click(click) => click.id.map(ClickId::uuid),
             Self::Conversion(_) => None,
-        }
-    }
-
-    /// When it happened, as its sender says; none means now.
-    fn occurred_at(&self) -> Option<Instant> {
-        match self {
-            Self::Click(click) => click.occurred_at,
-            Self::Conversion(conversion) => conversion.occurred_at,
         }
     }
 }

@@ -26,49 +26,72 @@ use crate::{
 };
 
 /// The campaigns, affiliates and enrollments that a batch's clicks and conversions name.
-pub(super) struct Programme {
+#[derive(Default)]
+pub(in crate::services) struct Programme {
     campaigns: HashMap<CampaignId, campaign::Model>,
     affiliates: HashMap<AffiliateId, affiliate::Model>,
     enrollments: HashMap<(CampaignId, AffiliateId), enrollment::Model>,
+    /// Those that were looked for, whether there is an enrollment or not.
+    pairs: BTreeSet<(CampaignId, AffiliateId)>,
+    /// Campaigns whose goals and rules are read.
+    complete: BTreeSet<CampaignId>,
     goals: HashMap<(CampaignId, String), goal::Model>,
     rules: HashMap<CampaignId, Vec<Rule>>,
 }
 
 impl Programme {
-    /// Reads what the pairs name; goals and rules only when conversions need them.
-    pub async fn load(
+    /// Reads what these pairs name, so far as it is not read.
+    pub async fn add_pairs(
+        &mut self,
         tx: &Tx,
         pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
-        for_conversions: bool,
-    ) -> Result<Self, StoreError> {
-        let pairs: BTreeSet<_> = pairs.collect();
-        let pairs: Vec<_> = pairs.into_iter().collect();
-        let campaign_ids: Vec<_> = pairs.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
-        let affiliate_ids: Vec<_> = pairs.iter().map(|(_, id)| *id).collect::<BTreeSet<_>>().into_iter().collect();
-        let mut programme = Self {
-            campaigns: HashMap::new(),
-            affiliates: HashMap::new(),
-            enrollments: HashMap::new(),
-            goals: HashMap::new(),
-            rules: HashMap::new(),
-        };
+    ) -> Result<(), StoreError> {
+        let pairs: BTreeSet<_> = pairs.filter(|pair| !self.pairs.contains(pair)).collect();
         if pairs.is_empty() {
-            return Ok(programme);
+            return Ok(());
         }
-        let rows = campaigns::get_many(tx, &campaign_ids).await?;
-        programme.campaigns.extend(rows.into_iter().map(|row| (row.id, row)));
-        let rows = affiliates::get_all(tx, &affiliate_ids).await?;
-        programme.affiliates.extend(rows.into_iter().map(|row| (row.id, row)));
-        let rows = enrollments::for_pairs(tx, &pairs).await?;
-        programme.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
-        if for_conversions {
-            let rows = goals::for_campaigns(tx, &campaign_ids).await?;
-            programme.goals.extend(rows.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
-            for rule in rules::for_campaigns(tx, &campaign_ids).await? {
-                programme.rules.entry(rule.head.campaign_id).or_default().push(rule);
-            }
+        self.add_campaigns(tx, pairs.iter().map(|(id, _)| *id)).await?;
+        let affiliate_ids: BTreeSet<_> =
+            pairs.iter().map(|(_, id)| *id).filter(|id| !self.affiliates.contains_key(id)).collect();
+        if !affiliate_ids.is_empty() {
+            let rows = affiliates::get_all(tx, &affiliate_ids.into_iter().collect::<Vec<_>>()).await?;
+            self.affiliates.extend(rows.into_iter().map(|row| (row.id, row)));
         }
-        Ok(programme)
+        let wanted: Vec<_> = pairs.iter().copied().collect();
+        let rows = enrollments::for_pairs(tx, &wanted).await?;
+        self.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
+        self.pairs.extend(pairs);
+        Ok(())
+    }
+
+    /// Reads campaigns, so far as they are not read; those that do not exist are not there.
+    pub async fn add_campaigns(&mut self, tx: &Tx, ids: impl Iterator<Item = CampaignId>) -> Result<(), StoreError> {
+        let ids: BTreeSet<_> = ids.filter(|id| !self.campaigns.contains_key(id)).collect();
+        if !ids.is_empty() {
+            let rows = campaigns::get_many(tx, &ids.into_iter().collect::<Vec<_>>()).await?;
+            self.campaigns.extend(rows.into_iter().map(|row| (row.id, row)));
+        }
+        Ok(())
+    }
+
+    /// Reads the goals and rules of all campaigns that are read: conversions need them.
+    pub async fn add_goals_and_rules(&mut self, tx: &Tx) -> Result<(), StoreError> {
+        let ids: Vec<_> = self.campaigns.keys().filter(|id| !self.complete.contains(id)).copied().collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rows = goals::for_campaigns(tx, &ids).await?;
+        self.goals.extend(rows.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
+        for rule in rules::for_campaigns(tx, &ids).await? {
+            self.rules.entry(rule.head.campaign_id).or_default().push(rule);
+        }
+        self.complete.extend(ids);
+        Ok(())
+    }
+
+    /// A campaign that a caller names.
+    pub fn get_campaign(&self, id: CampaignId) -> Option<&campaign::Model> {
+        self.campaigns.get(&id)
     }
 
     /// A campaign that a click or link names; the foreign keys promise it.
@@ -79,11 +102,6 @@ impl Programme {
     /// An affiliate that a click or link names; the foreign keys promise it.
     pub fn affiliate(&self, id: AffiliateId) -> Result<&affiliate::Model, StoreError> {
         self.affiliates.get(&id).ok_or_else(|| StoreError::inconsistent("affiliate", "named by a link and not there"))
-    }
-
-    /// The campaigns that are known.
-    pub fn campaign_ids(&self) -> Vec<CampaignId> {
-        self.campaigns.keys().copied().collect()
     }
 
     pub fn enrollment(&self, campaign_id: CampaignId, affiliate_id: AffiliateId) -> Option<&enrollment::Model> {
@@ -101,7 +119,7 @@ impl Programme {
 
 /// The totals of a batch and what it takes of caps, written once.
 #[derive(Default)]
-pub(super) struct BatchTotals {
+pub(in crate::services) struct BatchTotals {
     totals: BTreeMap<RollupKey, Totals>,
     invalid: BTreeMap<InvalidKey, i64>,
     pub caps: BatchCaps,

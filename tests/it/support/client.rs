@@ -95,6 +95,7 @@ pub fn mutation(name: &str, selection: &str) -> String {
         "approveAffiliate" | "rejectAffiliate" | "suspendAffiliate" => "AffiliateStatusInput".to_owned(),
         "approveEnrollment" | "rejectEnrollment" | "suspendEnrollment" => "EnrollmentStatusInput".to_owned(),
         "disableLink" | "enableLink" => "LinkStatusInput".to_owned(),
+        "disableCoupon" | "enableCoupon" => "CouponStatusInput".to_owned(),
         "approvePayoutBatch" | "submitPayoutBatch" => "PayoutBatchStatusInput".to_owned(),
         "archiveCap" => "CapStatusInput".to_owned(),
         "archiveGoal" => "GoalStatusInput".to_owned(),

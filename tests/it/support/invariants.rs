@@ -65,7 +65,7 @@ pub async fn check(auditor: &Auditor) {
         "SELECT t.tenant_id FROM (SELECT tenant_id, currency, SUM(conversions) AS n, SUM(sale_minor) AS sale \
          FROM rollup_hourly GROUP BY tenant_id, currency) t \
          LEFT JOIN (SELECT tenant_id, sale_currency, COUNT(*) AS n, SUM(sale_minor) AS sale FROM conversion \
-         WHERE status <> 'REJECTED' GROUP BY tenant_id, sale_currency) v \
+         WHERE status <> 'REJECTED' AND held_until IS NULL GROUP BY tenant_id, sale_currency) v \
          ON v.tenant_id = t.tenant_id AND v.sale_currency = t.currency \
          WHERE t.n <> COALESCE(v.n, 0) OR t.sale <> COALESCE(v.sale, 0)",
     )

@@ -62,18 +62,24 @@ impl World {
             "enrollmentId": programme.enrollment, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1000 },
         });
         let cap = programme::id(&owner.done("createCap", cap, "cap { id }").await, "cap");
+        let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
+        let coupon = programme::id(&owner.done("createCoupon", coupon, "coupon { id }").await, "coupon");
         app.release_holds().await;
         let destination = json!({
             "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
             "account": { "sepa": { "iban": "DE89370400440532013000" } },
         });
         let destination = owner.done("setPayoutDestination", destination, "payoutDestination { id }").await;
-        // Nothing is late enough: what waits for a review is credited to nobody, and the difference taken back.
-        let run = json!({
-            "campaignId": waiting.campaign, "from": app.clock.now() - TimeDelta::days(1),
-            "until": app.clock.now() + TimeDelta::days(1), "model": "LINEAR", "minimumSeconds": 86_400, "reason": "trial",
-        });
-        let run = programme::id(&owner.done("applyAttribution", run, "attributionRun { id }").await, "attributionRun");
+        // The second finds nothing late enough: what waits for a review is credited to nobody, the difference taken back.
+        let mut runs = Vec::new();
+        for (campaign, minimum) in [(&programme.campaign, 0), (&waiting.campaign, 86_400)] {
+            let run = json!({
+                "campaignId": campaign, "from": app.clock.now() - TimeDelta::days(1), "minimumSeconds": minimum,
+                "until": app.clock.now() + TimeDelta::days(1), "model": "LINEAR", "reason": "trial",
+            });
+            let run = owner.done("applyAttribution", run, "attributionRun { id }").await;
+            runs.push(programme::id(&run, "attributionRun"));
+        }
         app.run_jobs().await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
@@ -89,6 +95,7 @@ impl World {
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
+                ("cpn", coupon),
                 ("clk", click),
                 ("cnv", conversion),
                 ("com", text(&found["commissions"]["edges"][0]["node"]["id"])),
@@ -97,7 +104,7 @@ impl World {
                 ("pbt", programme::id(&drafted, "payoutBatch")),
                 ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
-                ("run", run),
+                ("run", runs.remove(0)),
                 ("usr", user),
                 ("key", key),
             ]),
@@ -205,6 +212,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "from": from, "until": until, "campaignIds": [id("cmp")], "affiliateIds": [id("aff")] })),
         ),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
+        ("Query.coupon", by_id("cpn")),
+        ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
         ("Query.links", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.node", NODES.iter().flat_map(|prefix| by_id(prefix)).collect()),
@@ -265,6 +274,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "ruleId": id("rul") })),
         ),
         ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
+        (
+            "Mutation.createCoupon",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "code": "$UNIQUE" })),
+        ),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
         (
@@ -274,8 +287,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
                 "affiliateId": id("aff"),
             })),
         ),
+        ("Mutation.disableCoupon", named("cpn")),
         ("Mutation.disableLink", named("lnk")),
         ("Mutation.disableUser", named("usr")),
+        ("Mutation.enableCoupon", named("cpn")),
         ("Mutation.enableLink", named("lnk")),
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
@@ -293,6 +308,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
         ("Mutation.removePayoutDestination", named("pde")),
+        ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         (
@@ -313,7 +329,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
-        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false }))),
+        ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false, "clickWaitSeconds": 0 }))),
         ("Subscription.attributionRun", by_id("run")),
         (
             "Subscription.conversions",

@@ -1,0 +1,219 @@
+//! Conversions that come before their click: held, decided once when it is recorded, refused when their time is over.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tributary::{
+    auth::Actor,
+    domain::{
+        click::{NewClick, Visit},
+        tenancy::TenantScope,
+    },
+    services::{
+        Services,
+        ingest::{Item, Recorded, Work},
+    },
+};
+use tributary_entity::ids::ClickId;
+
+use crate::support::{Client, Programme, Terms, TestApp, on_both, programme};
+
+const ANSWER: &str = "replayed conversion { id status reason version heldUntil affiliate { id } click { id } \
+    commissionTotal { amount } attribution { source } history { fromStatus toStatus reason actor } }";
+
+/// A click id that was given away and is not recorded.
+fn click_id() -> ClickId {
+    ClickId::from_uuid(uuid::Uuid::now_v7())
+}
+
+/// Records a click under an id, as the redirect does.
+async fn click(services: &Services, app: &TestApp, programme: &Programme, id: ClickId) {
+    let click = NewClick {
+        id: Some(id),
+        link_id: programme.link.parse().expect("a link's id"),
+        occurred_at: None,
+        visitor_id: None,
+        source: None,
+        labels: Default::default(),
+        visit: Visit::default(),
+        invalid_reason: None,
+    };
+    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click) };
+    let answers = services.lanes.record(&TenantScope::tenant(app.home), vec![item]).await.expect("there is room");
+    assert!(matches!(answers[..], [Ok(Recorded::Click(_))]), "the click is recorded");
+}
+
+fn sale(order: &str, click: ClickId) -> Value {
+    programme::sale(&click.to_string(), order, "100.00")
+}
+
+async fn record(client: &Client, input: Value) -> Value {
+    client.done("recordConversion", input, ANSWER).await["conversion"].take()
+}
+
+/// The conversion as it stands.
+async fn found(client: &Client, order: &str) -> Value {
+    let query = format!(
+        "query($order: String!) {{ conversion(by: {{ orderId: $order }}) {} }}",
+        ANSWER.trim_start_matches("replayed conversion"),
+    );
+    client.data(&query, json!({ "order": order })).await["conversion"].take()
+}
+
+async fn let_conversions_wait(client: &Client, secs: i64) {
+    let payload = client.done("updateTenant", json!({ "clickWaitSeconds": secs }), "tenant { clickWaitSeconds }").await;
+    assert_eq!(payload["tenant"]["clickWaitSeconds"], secs);
+}
+
+const APPROVALS: &str = "SELECT COUNT(*) FROM event WHERE kind = 'CONVERSION_APPROVED'";
+const JOURNALS: &str = "SELECT COUNT(*) FROM journal WHERE kind = 'CONVERSION_APPROVED'";
+const WAITING: &str = "SELECT COUNT(*) FROM conversion WHERE held_until IS NOT NULL";
+
+on_both! {
+    async fn wait_is_a_setting_of_the_tenant_within_bounds(app) {
+        let owner = app.owner();
+        for secs in [-1, 30 * 86_400 + 1] {
+            assert_eq!(owner.refusal("updateTenant", json!({ "clickWaitSeconds": secs })).await, "OUT_OF_RANGE");
+        }
+        let_conversions_wait(&owner, 30 * 86_400).await;
+        let away = record(&app.stranger(), sale("1", click_id())).await;
+        assert_eq!(away["reason"], "UNKNOWN_CLICK", "another tenant's conversions do not wait");
+    }
+
+    async fn conversion_waits_and_is_decided_as_its_click_is_recorded(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        let id = click_id();
+        let waiting = record(&owner, sale("1", id)).await;
+        assert_eq!((&waiting["status"], &waiting["reason"]), (&json!("HELD"), &json!("AWAITING_CLICK")));
+        assert!(waiting["heldUntil"].is_string() && waiting["affiliate"].is_null(), "{waiting}");
+        assert_eq!(owner.done("approveConversions", json!({ "ids": [waiting["id"]] }), "items { userErrors { code } }")
+            .await["items"][0]["userErrors"][0]["code"], "INVALID_TRANSITION");
+        let lead = json!({ "idempotencyKey": "l", "clickId": id.to_string(), "goal": "sale", "orderId": "lead" });
+        record(&owner, lead).await;
+        click(&app.services, app, &programme, id).await;
+        let decided = found(&owner, "1").await;
+        assert_eq!((&decided["status"], &decided["reason"]), (&json!("REJECTED"), &json!("OUTSIDE_WINDOW")),
+            "the click came after the customer acted: {decided}");
+        assert_eq!(decided["history"].as_array().map(Vec::len), Some(2));
+        assert_eq!(decided["history"][1]["actor"], "system");
+        assert_eq!(found(&owner, "lead").await["heldUntil"], Value::Null);
+        assert_eq!(app.auditor.number(WAITING).await, 0);
+    }
+
+    async fn conversion_whose_click_came_late_is_credited_as_if_it_had_come_after_it(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        let id = click_id();
+        // The sender's clock is a little ahead, as it may be.
+        let mut input = sale("1", id);
+        let ahead = tributary::ambient::Clock::now(&app.clock) + TimeDelta::minutes(4);
+        programme::merge(&mut input, json!({ "occurredAt": ahead }));
+        let waiting = record(&owner, input.clone()).await;
+        assert_eq!(waiting["status"], "HELD");
+        click(&app.services, app, &programme, id).await;
+        let decided = found(&owner, "1").await;
+        assert_eq!((&decided["status"], &decided["version"]), (&json!("APPROVED"), &json!(2)), "{decided}");
+        assert_eq!((&decided["id"], &decided["click"]["id"]), (&waiting["id"], &json!(id.to_string())));
+        assert_eq!(decided["commissionTotal"]["amount"], "10.00");
+        assert_eq!(decided["attribution"]["source"], "CLICK_ID");
+        assert_eq!((app.auditor.number(APPROVALS).await, app.auditor.number(JOURNALS).await), (1, 1));
+        let again = owner.done("recordConversion", input, "replayed conversion { status }").await;
+        assert_eq!((&again["replayed"], &again["conversion"]["status"]), (&json!(true), &json!("APPROVED")));
+        let mut second = sale("1", id);
+        programme::merge(&mut second, json!({ "idempotencyKey": "b" }));
+        let second = record(&owner, second).await;
+        assert_eq!(second["reason"], "DUPLICATE_ORDER");
+    }
+
+    async fn conversion_that_waited_long_enough_is_refused_once(app) {
+        let owner = app.owner();
+        Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        record(&owner, sale("1", click_id())).await;
+        app.clock.advance(TimeDelta::seconds(3_500));
+        app.run_jobs().await;
+        assert_eq!(found(&owner, "1").await["status"], "HELD");
+        app.clock.advance(TimeDelta::seconds(200));
+        app.run_jobs().await;
+        app.run_jobs().await;
+        let refused = found(&owner, "1").await;
+        assert_eq!((&refused["status"], &refused["reason"]), (&json!("REJECTED"), &json!("UNKNOWN_CLICK")));
+        assert_eq!((&refused["version"], &refused["heldUntil"]), (&json!(2), &Value::Null));
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM outbox").await, 0);
+    }
+
+    async fn campaign_that_is_named_says_how_long_to_wait(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let named = |order: &str| {
+            let mut input = sale(order, click_id());
+            programme::merge(&mut input, json!({ "campaignId": programme.campaign }));
+            input
+        };
+        assert_eq!(record(&owner, named("1")).await["reason"], "UNKNOWN_CLICK");
+        app.auditor.run("UPDATE campaign SET click_wait_secs = 60").await.expect("a known column");
+        assert_eq!(record(&owner, named("2")).await["reason"], "AWAITING_CLICK");
+    }
+
+    async fn reviewer_may_reject_what_waits_and_its_click_changes_nothing(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        let id = click_id();
+        let waiting = record(&owner, sale("1", id)).await;
+        owner.done("rejectConversions", json!({ "ids": [waiting["id"]], "reason": "TEST" }), "").await;
+        click(&app.services, app, &programme, id).await;
+        assert_eq!(found(&owner, "1").await["reason"], "TEST");
+    }
+
+    async fn clicks_and_conversions_at_the_same_moment_are_decided_once(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        let other = app.another_node().await;
+        let clicks: Vec<ClickId> = (0..25).map(|_| click_id()).collect();
+        let ahead = tributary::ambient::Clock::now(&app.clock) + TimeDelta::minutes(4);
+        let mut sent = tokio::task::JoinSet::new();
+        for (number, id) in clicks.iter().enumerate() {
+            let (client, mut input) = (app.owner(), sale(&format!("o-{number}"), *id));
+            programme::merge(&mut input, json!({ "occurredAt": ahead }));
+            sent.spawn(async move { drop(record(&client, input).await) });
+        }
+        let recorded = async {
+            for id in &clicks {
+                click(&other.services, app, &programme, *id).await;
+            }
+        };
+        tokio::join!(recorded, sent.join_all());
+        // What two open transactions hid from each other is found when both have ended.
+        app.clock.advance(TimeDelta::seconds(62));
+        app.run_jobs().await;
+        let count = async |sql: &str| app.auditor.number(sql).await;
+        assert_eq!(count("SELECT COUNT(*) FROM conversion WHERE status = 'APPROVED'").await, 25);
+        assert_eq!((count(WAITING).await, count(JOURNALS).await), (0, 25));
+        assert_eq!(count("SELECT COUNT(*) FROM commission").await, 25);
+        other.stop().await;
+    }
+
+    async fn fifty_conversions_that_wait_for_one_click_are_each_decided_once(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        let (id, ahead) = (click_id(), tributary::ambient::Clock::now(&app.clock) + TimeDelta::minutes(4));
+        let mut sent = tokio::task::JoinSet::new();
+        for number in 0..50 {
+            let (client, mut input) = (app.owner(), sale(&format!("o-{}", number % 25), id));
+            programme::merge(&mut input, json!({ "occurredAt": ahead }));
+            sent.spawn(async move { drop(record(&client, input).await) });
+        }
+        tokio::join!(sent.join_all(), click(&app.services, app, &programme, id));
+        app.clock.advance(TimeDelta::seconds(62));
+        app.run_jobs().await;
+        let count = async |sql: &str| app.auditor.number(sql).await;
+        assert_eq!(count("SELECT COUNT(*) FROM conversion").await, 25, "one for each key");
+        assert_eq!(count("SELECT COUNT(*) FROM conversion WHERE status = 'APPROVED'").await, 25);
+        assert_eq!((count(WAITING).await, count(JOURNALS).await), (0, 25));
+    }
+}
