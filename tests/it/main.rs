@@ -51,6 +51,7 @@ mod review;
 mod rules;
 mod schema;
 mod sockets;
+mod spool;
 mod sse;
 mod statements;
 mod subscriptions;

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tributary_entity::{
-    Instant, click,
+    Instant,
     ids::{CampaignId, ClickId, ConversionId, LinkId},
     link,
 };
@@ -161,6 +161,18 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
         }
     }
 
+    // A click of the redirect may come twice, by its lane and by the spool.
+    let given: Vec<ClickId> = items.iter().filter_map(|item| item.work.id()).map(ClickId::from_uuid).collect();
+    let mut there = if again { clicks::there(&tx, &given).await? } else { HashSet::with_capacity(given.len()) };
+    for (index, item) in items.iter().enumerate() {
+        if let Some(id) = item.work.id()
+            && matches!(plans[index], Plan::Record)
+            && !there.insert(ClickId::from_uuid(id))
+        {
+            plans[index] = Plan::Replay(id);
+        }
+    }
+
     let mut new_clicks = Vec::new();
     let mut new_conversions: Vec<(usize, Case<'_>)> = Vec::new();
     for (index, item) in items.iter().enumerate() {
@@ -187,7 +199,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
     }
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
     if !new_clicks.is_empty() || !new_conversions.is_empty() {
-        let recorded = record(&mut tx, &new_clicks, again, new_conversions, &links, now).await?;
+        let recorded = record(&mut tx, &new_clicks, new_conversions, &links, now).await?;
         for (index, answer) in recorded {
             if let Err(Failure::Refused(problem)) = &answer {
                 refuse(&mut tx, items, &ids, &mut plans, index, problem).await?;
@@ -212,7 +224,6 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
 async fn record(
     tx: &mut Tx,
     new_clicks: &[clicks::Fresh<'_>],
-    again: bool,
     new_conversions: Vec<(usize, Case<'_>)>,
     links: &HashMap<LinkId, link::Model>,
     now: Instant,
@@ -228,8 +239,7 @@ async fn record(
     let mut totals = BatchTotals::default();
     let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
     totals.caps.prepare(tx, &clicked(links), &instants).await?;
-    let there = if again { clicks::there(tx, new_clicks).await? } else { HashSet::new() };
-    let recorded = clicks::record(tx, new_clicks, there, links, &programme, &mut totals, now).await?;
+    let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
     known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =
@@ -240,11 +250,7 @@ async fn record(
     cases.extend(fresh);
     let settled = conversions::settle(tx, cases, &known, &mut programme, &mut totals, now).await?;
     totals.write(tx).await?;
-    let mut recorded: HashMap<usize, click::Model> = recorded.into_iter().collect();
-    let clicks = new_clicks.iter().map(move |fresh| {
-        let row = recorded.remove(&fresh.index).map(|row| Recorded::Click(Box::new(row)));
-        (fresh.index, Ok(row.unwrap_or(Recorded::Replayed(fresh.id.uuid()))))
-    });
+    let clicks = recorded.into_iter().map(|(index, row)| (index, Ok(Recorded::Click(Box::new(row)))));
     let conversions = indexes.into_iter().zip(settled.into_iter().skip(waited)).map(|(index, answer)| {
         (index, answer.map(|snapshot| Recorded::Conversion(Box::new(snapshot))).map_err(Failure::Refused))
     });

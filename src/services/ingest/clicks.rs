@@ -29,8 +29,7 @@ pub(super) struct Fresh<'a> {
 }
 
 /// Which of these clicks are there already.
-pub(super) async fn there(tx: &Tx, fresh: &[Fresh<'_>]) -> Result<HashSet<ClickId>, StoreError> {
-    let ids: Vec<ClickId> = fresh.iter().map(|item| item.id).collect();
+pub(super) async fn there(tx: &Tx, ids: &[ClickId]) -> Result<HashSet<ClickId>, StoreError> {
     let mut there = HashSet::new();
     for ids in ids.chunks(1_000) {
         there.extend(clicks::get_many(tx, ids).await?.into_iter().map(|row| row.id));
@@ -38,23 +37,18 @@ pub(super) async fn there(tx: &Tx, fresh: &[Fresh<'_>]) -> Result<HashSet<ClickI
     Ok(there)
 }
 
-/// Records clicks, whose links are known. Answers the new rows by their index in the batch; a click that is there
-/// already, by its id, because it came by the spool and by its lane, has none and counts nothing. Those that were there
-/// before the batch are `known`.
+/// Records clicks, whose links are known. Answers the rows by their index in the batch.
 ///
 /// # Errors
-/// `Conflict` when one is there that is not `known`.
+/// `Conflict` when one of them is there already.
 pub(super) async fn record(
     tx: &mut Tx,
     fresh: &[Fresh<'_>],
-    mut known: HashSet<ClickId>,
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
     totals: &mut BatchTotals,
     now: Instant,
 ) -> Result<Vec<(usize, click::Model)>, StoreError> {
-    let fresh: Vec<&Fresh<'_>> = fresh.iter().filter(|item| known.insert(item.id)).collect();
-    let fresh = fresh.as_slice();
     if fresh.is_empty() {
         return Ok(Vec::new());
     }
@@ -132,7 +126,7 @@ fn invalid_reason(
 /// first: senders report late, and not in order. By their index in the batch.
 async fn repeated(
     tx: &Tx,
-    fresh: &[&Fresh<'_>],
+    fresh: &[Fresh<'_>],
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
     now: Instant,
