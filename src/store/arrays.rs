@@ -18,6 +18,7 @@ pub(super) const fn type_name(value: &Value) -> Option<&'static str> {
         Value::Bytes(_) => "bytea",
         Value::Uuid(_) => "uuid",
         Value::ChronoDateTimeUtc(_) => "timestamptz",
+        Value::ChronoDate(_) => "date",
         _ => return None,
     })
 }
@@ -41,6 +42,7 @@ impl Literal {
             Value::BigInt(Some(value)) => write!(text, "{value}"),
             Value::Uuid(Some(value)) => write!(text, "{value}"),
             Value::ChronoDateTimeUtc(Some(value)) => write!(text, "\"{}\"", value.format("%Y-%m-%d %H:%M:%S%.6f+00")),
+            Value::ChronoDate(Some(value)) => write!(text, "{value}"),
             Value::Bytes(Some(value)) => write!(text, "\"\\\\x{}\"", data_encoding::HEXLOWER.encode(value)),
             Value::String(Some(value)) => {
                 quote(text, value);
@@ -93,6 +95,7 @@ mod tests {
         assert_eq!(literal(&[true.into(), false.into()]), "{true,false}");
         assert_eq!(literal(&[vec![0_u8, 255].into()]), r#"{"\\x00ff"}"#);
         assert_eq!(literal(&[Uuid::nil().into()]), "{00000000-0000-0000-0000-000000000000}");
+        assert_eq!(literal(&[chrono::NaiveDate::default().into()]), "{1970-01-01}");
         let instant = DateTime::from_timestamp_micros(1_700_000_000_000_001).expect("in range");
         assert_eq!(literal(&[instant.into()]), r#"{"2023-11-14 22:13:20.000001+00"}"#);
     }
