@@ -32,12 +32,16 @@ use crate::{
         Services,
         access::Access,
         budgets::Spending,
+        caps::Exhaustion,
         dashboard::Dashboards,
         documents::{self, Documents, TrustError},
         feed::Feeds,
         ingest::Lanes,
-        visitors::Visitors,
+        postbacks::refusals::Refusals,
+        redirect::Redirects,
+        visitors::{CountryError, Visitors},
     },
+    spool::{Spool, SpoolError},
     store::{
         database::{Db, Location},
         error::StoreError,
@@ -64,6 +68,8 @@ pub enum StartError {
     File { path: PathBuf, error: std::io::Error },
     #[error("TRIBUTARY_TRUSTED_DOCUMENTS, {path}: {error}")]
     TrustedDocuments { path: PathBuf, error: TrustError },
+    #[error("TRIBUTARY_GEOIP_DATABASE, {path}: {error}")]
+    Countries { path: PathBuf, error: CountryError },
     #[error("cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: std::io::Error },
     #[error("the database cannot be used: {0}{cause}", cause = cause(.0))]
@@ -72,6 +78,8 @@ pub enum StartError {
     Redis(#[from] redis::RedisError),
     #[error("no HTTP client for the keys of identity providers: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -142,9 +150,15 @@ impl App {
         let external = ExternalIdentity::new(&settings.identity_providers, !settings.is_production())?;
         let feeds = Feeds::new(db.clone(), Arc::clone(&shared.bus));
         let clock = Arc::clone(&leaves.clock);
+        let country_file = settings.geoip_database.as_deref();
+        let visitors = Visitors::open(db.clone(), Arc::clone(&leaves.clock), country_file)
+            .map_err(|error| StartError::Countries { path: country_file.unwrap_or(Path::new("")).to_owned(), error })?;
         let services = Services {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
+            caps: Exhaustion::new(db.clone(), Arc::clone(&leaves.clock)),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
+            spool: Spool::new(settings.spool_folder(), settings.spool_max_bytes),
+            redirects: Redirects::new(db.clone(), feeds.clone(), &secret, settings.link_cache_entries),
             feeds,
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),
@@ -153,7 +167,8 @@ impl App {
             clock: leaves.clock,
             spending: Spending::new(shared.budgets, Arc::clone(&settings)),
             documents: shared.documents,
-            visitors: Visitors,
+            visitors,
+            refusals: Refusals::default(),
             db,
             bus: shared.bus,
             limits: shared.limits,
@@ -176,13 +191,16 @@ impl App {
     /// answers what is under way, for so long as [`DRAIN`] allows, and closes the sockets.
     ///
     /// # Errors
-    /// When the port fails.
+    /// When another process has the spool, or the port fails.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), StartError> {
+        self.services.spool.open()?;
         let jobs = jobs::start(self.services.clone());
+        let visitors = self.services.visitors.clone();
+        tokio::task::spawn_blocking(move || visitors.warm_up());
         let sockets = Sockets::new(&self.services);
         let notice = Duration::from_secs(self.services.settings.drain_notice_secs);
         let ends = sockets.clone();

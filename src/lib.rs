@@ -8,7 +8,7 @@
 //! | [`ambient`], [`config`] | clock, ids and randomness; settings |
 //! | [`domain`] | the rules: pure, no I/O |
 //! | [`redis_client`] | commands to Redis |
-//! | [`store`], [`bus`], [`limits`] | the database, the event bus, counters and budgets |
+//! | [`store`], [`bus`], [`limits`], [`spool`] | the database, the event bus, counters and budgets, clicks on disk |
 //! | [`auth`] | credentials in, a viewer out |
 //! | [`services`] | use cases, each a transaction; ingest lanes, feeds |
 //! | [`graphql`], [`http`], [`jobs`] | the API, its transports, work in the background |
@@ -32,5 +32,6 @@ pub mod jobs;
 pub mod limits;
 pub mod redis_client;
 pub mod services;
+pub mod spool;
 pub mod store;
 pub mod telemetry;

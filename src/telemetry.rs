@@ -32,7 +32,13 @@ const FOLD: Duration = Duration::from_secs(5);
 /// Of events on their way to a client.
 const LAG_SECONDS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
+/// Of redirects.
+const REDIRECT_SECONDS: &[f64] = &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0];
+
 const COUNTERS: &[(&str, &str)] = &[
+    ("tributary_spool_clicks_total", "Clicks kept on this node's disk because the database did not take them in time."),
+    ("tributary_spool_refused_total", "Clicks that neither the database nor the spool took."),
+    ("tributary_spool_replayed_total", "Clicks of the spool that are in the database now."),
     ("tributary_feed_events_total", "Events that the followers of the log went through."),
     ("tributary_feed_events_handed_total", "Events handed to groups whose filter wants them, each group counted."),
     ("tributary_feed_overflows_total", "Times a group fell behind the follower and read the log itself."),
@@ -44,21 +50,33 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     ("tributary_live_conflated_total", "Values of state fields replaced by newer ones before they were sent."),
     ("tributary_live_overflows_total", "Times a subscriber fell behind its group and read the log itself."),
+    (
+        "tributary_redirects_total",
+        "Requests for tracking links, by outcome: destination, deep_link_refused, fallback, closed, unknown, unavailable.",
+    ),
+    ("tributary_redirects_untracked_total", "Visitors who were sent on although their click could not be recorded."),
     ("tributary_live_closings_total", "Subscriptions that ended, by reason: left, too_slow, expired, failed."),
 ];
 
 const GAUGES: &[(&str, &str)] = &[
+    ("tributary_spool_bytes", "Bytes of clicks that wait on this node's disk."),
     ("tributary_live_groups", "Documents that are executed for at least one subscriber."),
     ("tributary_live_subscribers", "Open subscriptions."),
 ];
 
-const HISTOGRAMS: &[(&str, &str)] =
-    &[("tributary_live_lag_seconds", "From an event's recording to its answer for a group's subscribers.")];
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("tributary_live_lag_seconds", "From an event's recording to its answer for a group's subscribers."),
+    ("tributary_redirect_seconds", "From a request for a tracking link to its answer, with the click's recording."),
+];
 
 /// The process's metrics: there is one recorder for all nodes of a process (tests).
 static METRICS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Full("tributary_live_lag_seconds".to_owned()), LAG_SECONDS)
+        .and_then(|builder| {
+            let name = Matcher::Full("tributary_redirect_seconds".to_owned());
+            builder.set_buckets_for_metric(name, REDIRECT_SECONDS)
+        })
         .expect("there are buckets")
         .build_recorder();
     let handle = recorder.handle();

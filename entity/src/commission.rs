@@ -21,6 +21,9 @@ table! {
         status: CommissionStatus,
         amount_minor: i64,
         currency: Currency,
+        /// What attribution runs added or took since; never more than there is.
+        #[serde(default)]
+        adjusted_minor: i64,
         rule_id: CommissionRuleId,
         rule_version: i32,
         /// JSON of `domain::commission::Explanation`: why this amount.

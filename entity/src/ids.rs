@@ -121,6 +121,8 @@ typed_ids! {
     AffiliateId = "aff";
     /// An affiliate in a campaign.
     EnrollmentId = "enr";
+    /// A limit of what a campaign or enrollment takes.
+    CapId = "cap";
     /// A tracking link.
     LinkId = "lnk";
     /// One recorded visit through a link.
@@ -129,12 +131,20 @@ typed_ids! {
     CouponId = "cpn";
     /// One recorded action of a customer.
     ConversionId = "cnv";
+    /// A run that credits recorded conversions anew.
+    AttributionRunId = "run";
     /// What one affiliate earns from one conversion.
     CommissionId = "com";
     /// One payment to one affiliate in one currency.
     PayoutId = "pay";
     /// Payouts that are decided on together.
     PayoutBatchId = "pbt";
+    /// Where another server, or a page, sends conversions to.
+    PostbackEndpointId = "pbe";
+    /// A call of such an endpoint that was refused.
+    PostbackCallId = "pbc";
+    /// Where an affiliate is paid.
+    PayoutDestinationId = "pde";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -178,6 +178,42 @@ text_enums! {
         AffiliateNotActive = "AFFILIATE_NOT_ACTIVE",
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         LinkDisabled = "LINK_DISABLED",
+        /// A HEAD request, which asks where the link leads and goes nowhere.
+        Head = "HEAD",
+        /// Fetched ahead by a browser, perhaps never shown.
+        Prefetch = "PREFETCH",
+        /// A program, not a person.
+        Bot = "BOT",
+        /// From a country that the campaign does not take.
+        CountryNotAllowed = "COUNTRY_NOT_ALLOWED",
+        /// With a device that the campaign does not take.
+        DeviceNotAllowed = "DEVICE_NOT_ALLOWED",
+        /// A cap of clicks was used up.
+        OverCap = "OVER_CAP",
+    }
+
+    /// What a cap limits.
+    CapMetric {
+        /// Unique valid clicks.
+        Clicks = "CLICKS",
+        Conversions = "CONVERSIONS",
+        SaleAmount = "SALE_AMOUNT",
+        Commission = "COMMISSION",
+    }
+
+    /// After what a cap begins anew, in the tenant's time zone.
+    CapPeriod {
+        Day = "DAY",
+        /// From Monday.
+        Week = "WEEK",
+        Month = "MONTH",
+        /// Never.
+        Lifetime = "LIFETIME",
+    }
+
+    CapStatus {
+        Active = "ACTIVE",
+        Archived = "ARCHIVED",
     }
 
     /// What a visitor used.
@@ -227,6 +263,8 @@ text_enums! {
         EnrollmentNotApproved = "ENROLLMENT_NOT_APPROVED",
         /// The click itself was not valid.
         InvalidClick = "INVALID_CLICK",
+        /// More than is left of a cap.
+        OverCap = "OVER_CAP",
         /// The conversion came sooner after its last click than the campaign allows.
         TooFast = "TOO_FAST",
         /// The coupon code is none of the campaign's, or disabled.
@@ -239,11 +277,32 @@ text_enums! {
         FxRateMissing = "FX_RATE_MISSING",
         /// Decided by a person.
         Manual = "MANUAL",
+        /// The advertiser's server said so.
+        Declined = "DECLINED",
         ReturnedGoods = "RETURNED_GOODS",
         Chargeback = "CHARGEBACK",
         BadDebt = "BAD_DEBT",
         Fraud = "FRAUD",
         Test = "TEST",
+    }
+
+    /// By which names a caller's parameters go.
+    PostbackDialect {
+        /// Told by the names themselves.
+        Auto = "AUTO",
+        /// Ours.
+        Tributary = "TRIBUTARY",
+        Tune = "TUNE",
+        Everflow = "EVERFLOW",
+        Voluum = "VOLUUM",
+        Affise = "AFFISE",
+        /// Ours, sent by pages: the token is public, and nothing about a call is secret.
+        Pixel = "PIXEL",
+    }
+
+    PostbackEndpointStatus {
+        Active = "ACTIVE",
+        Disabled = "DISABLED",
     }
 
     AttributionModel {
@@ -278,6 +337,18 @@ text_enums! {
         /// Failed, or cancelled after it was initiated.
         PayoutFailed = "PAYOUT_FAILED",
         PayoutReturned = "PAYOUT_RETURNED",
+        /// An attribution run changed what affiliates earn from an approved conversion.
+        Adjustment = "ADJUSTMENT",
+    }
+
+    AttributionRunStatus {
+        /// Asked for.
+        Queued = "QUEUED",
+        Running = "RUNNING",
+        /// All of its conversions were looked at.
+        Done = "DONE",
+        /// Given up at a fault; what was done stays.
+        Failed = "FAILED",
     }
 
     PayoutBatchStatus {
@@ -308,6 +379,13 @@ text_enums! {
     PayoutMethod {
         /// A person pays, and marks it as paid.
         Manual = "MANUAL",
+        /// A bank transfer in the Single Euro Payments Area.
+        Sepa = "SEPA",
+        /// A bank transfer in the United States.
+        Ach = "ACH",
+        Paypal = "PAYPAL",
+        Wise = "WISE",
+        Stripe = "STRIPE",
     }
 
     /// Why a batch passed an affiliate over.
@@ -328,6 +406,8 @@ text_enums! {
         ConversionRecorded = "CONVERSION_RECORDED",
         ConversionApproved = "CONVERSION_APPROVED",
         ConversionRejected = "CONVERSION_REJECTED",
+        /// An attribution run credited it anew.
+        ConversionReattributed = "CONVERSION_REATTRIBUTED",
         /// A conversion was re-opened, or the click that it waited for came, and it waits for a decision now.
         ConversionChanged = "CONVERSION_CHANGED",
         /// An affiliate's commissions left the hold period.
@@ -341,18 +421,24 @@ text_enums! {
         UserChanged = "USER_CHANGED",
         /// Made or revoked.
         ApiKeyChanged = "API_KEY_CHANGED",
+        /// A postback endpoint was made, changed, disabled, enabled, or has another token.
+        PostbackEndpointChanged = "POSTBACK_ENDPOINT_CHANGED",
         /// Logged out, or ended because a used refresh token came up again.
         SessionEnded = "SESSION_ENDED",
         /// Suspended or resumed, or given other settings.
         TenantChanged = "TENANT_CHANGED",
         /// A payout was drafted or moved to another state.
         PayoutChanged = "PAYOUT_CHANGED",
+        /// An attribution run was asked for, went on, or came to its end.
+        AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
     }
 
     /// What the outbox asks to be done.
     OutboxKind {
         /// Release every commission of the tenant whose hold is over.
         ReleaseHolds = "RELEASE_HOLDS",
+        /// Credit the next conversions of an attribution run anew.
+        ApplyAttribution = "APPLY_ATTRIBUTION",
         /// Decide every conversion of the tenant whose click has come, or was waited for long enough.
         ResolveWaiting = "RESOLVE_WAITING",
     }

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     Instant,
-    ids::{AffiliateId, PayoutBatchId, PayoutId, TenantId},
+    ids::{AffiliateId, PayoutBatchId, PayoutDestinationId, PayoutId, TenantId},
     kinds::{PayoutMethod, PayoutStatus},
     money::Currency,
 };
@@ -27,6 +27,8 @@ table! {
         reference: Option<String>,
         /// Why it failed, was cancelled or came back.
         reason: Option<String>,
+        /// Where it goes, as it was set when the payout was drafted.
+        destination_id: Option<PayoutDestinationId>,
         /// The failed or returned payout that this one repeats.
         retry_of: Option<PayoutId>,
         /// Grows by one with each change; names the row of `payout_history`.

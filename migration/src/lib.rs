@@ -16,6 +16,11 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod m20261120_10_visitors;
+mod m20261120_11_attribution_runs;
+mod m20261120_12_click_partitions;
+mod m20261120_13_link_directory;
+mod m20261120_14_payout_destinations;
 mod m20261120_1_tenancy;
 mod m20261120_2_programme;
 mod m20261120_3_tracking;
@@ -24,6 +29,7 @@ mod m20261120_5_rollups;
 mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
 mod m20261120_8_identity;
+mod m20261120_9_postbacks;
 pub mod protect;
 
 /// All steps in order.
@@ -41,6 +47,12 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_6_payouts::Migration),
             Box::new(m20261120_7_touchpoints::Migration),
             Box::new(m20261120_8_identity::Migration),
+            Box::new(m20261120_10_visitors::Migration),
+            Box::new(m20261120_9_postbacks::Migration),
+            Box::new(m20261120_11_attribution_runs::Migration),
+            Box::new(m20261120_12_click_partitions::Migration),
+            Box::new(m20261120_13_link_directory::Migration),
+            Box::new(m20261120_14_payout_destinations::Migration),
         ]
     }
 }

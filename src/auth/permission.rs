@@ -35,6 +35,8 @@ permissions! {
     ReadLinks,
     ManageLinks,
     ReadClicks,
+    /// From which networks visitors came.
+    ReadVisitors,
     RecordClicks,
     ReadConversions,
     RecordConversions,
@@ -43,10 +45,16 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    /// What another attribution would pay, and what runs did.
+    ReadAttribution,
+    /// Post what another attribution pays.
+    ApplyAttribution,
     ReadPayouts,
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Say where affiliates are paid.
+    ManageDestinations,
     /// What only affiliates do: apply to a campaign in their own name.
     ActAsAffiliate,
 }
@@ -78,10 +86,10 @@ impl PermissionSet {
 }
 
 use Permission::{
-    ActAsAffiliate, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns, ManageLinks, ManagePayouts,
-    ManageTenant, ManageUsers, ReadAffiliates, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions,
-    ReadEarnings, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
+    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
+    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
+    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -91,15 +99,18 @@ const READ: PermissionSet = PermissionSet::of(&[
     ReadAffiliates,
     ReadLinks,
     ReadClicks,
+    ReadVisitors,
     ReadConversions,
     ReadCommissions,
     ReadEarnings,
     ReadReports,
+    ReadAttribution,
 ]);
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
-/// No key opens these: what leaves the house is decided by people.
-const PAY: PermissionSet = PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts]);
+/// No key opens these: what leaves the house, and who gets it, is decided by people.
+const PAY: PermissionSet =
+    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations, ApplyAttribution]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
@@ -130,6 +141,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadEarnings,
             ReadReports,
             ReadPayouts,
+            ManageDestinations,
             ActAsAffiliate,
         ]),
     }
@@ -176,9 +188,12 @@ mod tests {
             ManageUsers,
             ManageApiKeys,
             ReadRules,
+            ReadVisitors,
             RecordConversions,
             ReviewConversions,
             ReadLedger,
+            ReadAttribution,
+            ApplyAttribution,
             ManagePayouts,
             ApprovePayouts,
         ] {

@@ -54,10 +54,22 @@ pub struct Settings {
     pub idempotency_days: i64,
     /// How old a conversion may be when it is recorded.
     pub conversion_max_age_days: i64,
+    /// Calls of one postback endpoint in a minute; 0 is without limit.
+    pub postbacks_per_minute: u32,
+    /// How long refused calls of postback endpoints are kept.
+    pub postback_call_days: i64,
     /// Items that may wait in one tenant's ingest lane; more are refused with OVERLOADED.
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
     pub ingest_batch_items: usize,
+    /// Folder of clicks that wait for the database, of this node alone; none means `spool` in `data_dir`.
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes of clicks that may wait in it; past them a click is refused with OVERLOADED.
+    pub spool_max_bytes: u64,
+    /// How many months of clicks are kept, the current one not counted; 0 keeps all.
+    pub click_retention_months: u32,
+    /// Links that a node remembers, to redirect without the database.
+    pub link_cache_entries: u64,
     /// The most points that one request may cost.
     pub largest_cost: u64,
     /// Points per second of all a tenant's requests together; 0 is without limit.
@@ -82,6 +94,10 @@ pub struct Settings {
     /// Networks of proxies whose `X-Forwarded-For` is believed: `10.0.0.0/8`.
     #[serde(deserialize_with = "list::deserialize")]
     pub trusted_proxies: Vec<IpNet>,
+    /// A country database in MaxMind's format; none: countries are not known.
+    pub geoip_database: Option<PathBuf>,
+    /// How long visitors' address hashes can be compared: their keys are destroyed after this.
+    pub address_key_days: u64,
     /// Open sockets and streams of one user or key, per node.
     pub sockets_per_user: usize,
     /// Open sockets and streams of one tenant, per node.
@@ -126,8 +142,14 @@ impl Default for Settings {
             idempotency_days: 30,
             // Old books can be imported; what a broken clock calls 1970 cannot.
             conversion_max_age_days: 50 * 365,
+            postbacks_per_minute: 60_000,
+            postback_call_days: 14,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
+            spool_dir: None,
+            spool_max_bytes: 1 << 30,
+            click_retention_months: 0,
+            link_cache_entries: 100_000,
             largest_cost: 50_000,
             tenant_points_per_second: 500_000,
             user_points_per_second: 500_000,
@@ -139,6 +161,8 @@ impl Default for Settings {
             metrics_token: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            geoip_database: None,
+            address_key_days: 30,
             sockets_per_user: 1_000,
             sockets_per_tenant: 20_000,
             connection_max_secs: 4 * 3_600,
@@ -229,11 +253,30 @@ impl Settings {
         if !(1..=100_000).contains(&self.conversion_max_age_days) {
             return invalid("TRIBUTARY_CONVERSION_MAX_AGE_DAYS", "from 1 to 100000");
         }
+        if !(1..=366).contains(&self.postback_call_days) {
+            return invalid("TRIBUTARY_POSTBACK_CALL_DAYS", "from 1 to 366");
+        }
         if !(1..=10_000).contains(&self.ingest_batch_items) {
             return invalid("TRIBUTARY_INGEST_BATCH_ITEMS", "from 1 to 10000");
         }
         if self.ingest_queue_items < 1_000 {
             return invalid("TRIBUTARY_INGEST_QUEUE_ITEMS", "at least 1000, the size of one call's batch");
+        }
+        if self.spool_max_bytes < 1 << 20 {
+            return invalid("TRIBUTARY_SPOOL_MAX_BYTES", "at least 1048576");
+        }
+        if self.click_retention_months > 1_200 {
+            return invalid("TRIBUTARY_CLICK_RETENTION_MONTHS", "at most 1200; 0 keeps all clicks");
+        }
+        // A key that is sent again answers the click that it recorded.
+        if self.click_retention_months > 0 && i64::from(self.click_retention_months) * 28 < self.idempotency_days {
+            return invalid(
+                "TRIBUTARY_CLICK_RETENTION_MONTHS",
+                "at least as long as TRIBUTARY_IDEMPOTENCY_DAYS; 0 keeps all",
+            );
+        }
+        if !(100..=100_000_000).contains(&self.link_cache_entries) {
+            return invalid("TRIBUTARY_LINK_CACHE_ENTRIES", "from 100 to 100000000");
         }
         if !(1_000..=1_000_000_000).contains(&self.largest_cost) {
             return invalid("TRIBUTARY_LARGEST_COST", "from 1000 to 1000000000");
@@ -258,6 +301,9 @@ impl Settings {
                 "TRIBUTARY_ALLOWED_ORIGINS",
                 "must be origins: http:// or https://, a host, nothing behind",
             );
+        }
+        if !(1..=400).contains(&self.address_key_days) {
+            return invalid("TRIBUTARY_ADDRESS_KEY_DAYS", "from 1 to 400");
         }
         if self.sockets_per_user == 0 {
             return invalid("TRIBUTARY_SOCKETS_PER_USER", "at least 1");
@@ -286,6 +332,11 @@ impl Settings {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("http://{}", self.listen),
         }
+    }
+
+    /// Where clicks wait for the database.
+    pub fn spool_folder(&self) -> PathBuf {
+        self.spool_dir.clone().unwrap_or_else(|| self.data_dir.join("spool"))
     }
 
     /// The embedded database's file.

@@ -31,6 +31,15 @@ impl<T> Change<T> {
         })
     }
 
+    /// The change with its new value as something else.
+    pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Keep => Change::Keep,
+            Self::Clear => Change::Clear,
+            Self::Set(value) => Change::Set(with(value)),
+        }
+    }
+
     /// The value after the change.
     pub fn apply(self, slot: &mut Option<T>) {
         match self {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{Datelike, Months, NaiveTime};
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
     Instant, affiliate, campaign, enrollment,
@@ -9,6 +10,7 @@ use tributary_entity::{
     kinds::{AffiliateStatus, CampaignStatus, ClickInvalidReason, Device, EnrollmentStatus, LinkStatus},
     link,
 };
+use uuid::Uuid;
 
 use super::{instant, problem::Problem, text};
 
@@ -93,6 +95,14 @@ impl NewClick {
     }
 }
 
+/// The first id of the oldest month that is kept, with `months` before the current one.
+pub fn oldest_kept(now: Instant, months: u32) -> Option<ClickId> {
+    let month = now.date_naive().with_day(1)?.checked_sub_months(Months::new(months))?;
+    let millis = month.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    // A UUIDv7 begins with its time.
+    Some(ClickId::from_uuid(Uuid::from_u128(u128::try_from(millis).ok()? << 80)))
+}
+
 /// Checks labels; empty ones are left out.
 ///
 /// # Errors
@@ -129,5 +139,29 @@ pub fn invalid_reason(
         Some(ClickInvalidReason::EnrollmentNotApproved)
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn oldest_kept_click_begins_its_month() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).expect("a time").to_utc();
+        for (now, months, oldest) in [
+            ("2026-11-20T21:00:00Z", 1, "2026-10-01T00:00:00Z"),
+            ("2026-03-31T23:59:59Z", 1, "2026-02-01T00:00:00Z"),
+            ("2026-01-01T00:00:00Z", 25, "2023-12-01T00:00:00Z"),
+        ] {
+            let id = oldest_kept(at(now), months).expect("in range");
+            assert_eq!(
+                id.uuid().as_u128() >> 80,
+                u128::try_from(at(oldest).timestamp_millis()).expect("later than 1970")
+            );
+        }
+        assert_eq!(oldest_kept(at("1970-02-01T00:00:00Z"), 3), None);
     }
 }

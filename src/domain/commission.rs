@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
+    commission,
     ids::{AffiliateId, CommissionRuleId, ConversionId, GoalId},
     kinds::{CommissionStatus, RuleKind, RuleSource, RuleStatus},
     money::Money,
@@ -30,6 +31,11 @@ pub struct Explanation {
     /// What was earned: `(flat + sale x rate) x share`, rounded half to even, once; where several affiliates share it by the
     /// same terms, their sum is rounded and split by largest remainder.
     pub amount: Money,
+}
+
+/// What a commission is now: what was reckoned, with what attribution runs added or took since.
+pub const fn net(row: &commission::Model) -> Money {
+    Money::new(row.amount_minor + row.adjusted_minor, row.currency)
 }
 
 /// Which commissions a list holds. All conditions must hold.

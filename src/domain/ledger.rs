@@ -26,6 +26,8 @@ pub enum Code {
     PayoutClearing = 2020,
     /// What the tenant spends on commissions. Dr.
     CommissionExpense = 5000,
+    /// What the tenant spends, or gets back, because commissions were changed later. Dr.
+    AdjustmentExpense = 5030,
 }
 
 /// On which side an account grows.
@@ -44,6 +46,7 @@ impl Code {
         Self::AffiliateAvailable,
         Self::PayoutClearing,
         Self::CommissionExpense,
+        Self::AdjustmentExpense,
     ];
 
     /// The number the database and the API show.
@@ -64,12 +67,13 @@ impl Code {
             Self::AffiliateAvailable => "affiliate available",
             Self::PayoutClearing => "payout clearing",
             Self::CommissionExpense => "commission expense",
+            Self::AdjustmentExpense => "adjustment expense",
         }
     }
 
     pub const fn side(self) -> Side {
         match self {
-            Self::Cash | Self::AffiliateReceivable | Self::CommissionExpense => Side::Debit,
+            Self::Cash | Self::AffiliateReceivable | Self::CommissionExpense | Self::AdjustmentExpense => Side::Debit,
             Self::AffiliatePending | Self::AffiliateAvailable | Self::PayoutClearing => Side::Credit,
         }
     }
@@ -259,6 +263,72 @@ pub fn hold_released(
     Journal::new(JournalKind::HoldReleased, conversion_id.to_string(), Some(conversion_id), lines)
 }
 
+/// What affiliates have available (account 2010), which debits use up as they go.
+pub type Available = BTreeMap<(AffiliateId, Currency), i64>;
+
+/// A change of what an affiliate earns from a conversion that is approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adjustment {
+    pub affiliate_id: AffiliateId,
+    /// Signed.
+    pub amount: Money,
+    /// The commission is still in the hold period.
+    pub in_hold: bool,
+}
+
+/// Adjustment of a conversion: Dr 5030, Cr 2000 in the hold period, later 1200 up to the debt and the rest 2010; the other
+/// way round where it takes, then 2010 as far as it goes and the rest 1200. `debts` and `available` are what is left of
+/// them after each.
+///
+/// In the hold period the money is in 2000 and leaves it with the commission, whole, when the hold is over. It is taken
+/// back where it is: from 2010 it would make a debt of what the affiliate does not have yet.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn adjusted(
+    business_key: String,
+    conversion_id: ConversionId,
+    adjustments: &[Adjustment],
+    debts: &mut Debts,
+    available: &mut Available,
+) -> Result<Option<Journal>, Unbalanced> {
+    let lines = adjustments.iter().flat_map(|Adjustment { affiliate_id, amount, in_hold }| {
+        let account = |code| AccountKey::of_affiliate(code, *affiliate_id, amount.currency);
+        let expense = AccountKey::of_tenant(Code::AdjustmentExpense, amount.currency);
+        let mut lines = vec![Line { account: expense, amount_minor: amount.amount_minor }];
+        if *in_hold {
+            lines.push(Line { account: account(Code::AffiliatePending), amount_minor: -amount.amount_minor });
+        } else if amount.amount_minor > 0 {
+            let credit = credit_affiliate(*affiliate_id, *amount, debts);
+            *available.entry((*affiliate_id, amount.currency)).or_default() -= credit[1].amount_minor;
+            lines.extend(credit);
+        } else {
+            lines.extend(debit_affiliate(*affiliate_id, -amount.amount_minor, amount.currency, debts, available));
+        }
+        lines
+    });
+    Journal::new(JournalKind::Adjustment, business_key, Some(conversion_id), lines.collect())
+}
+
+/// Debits an affiliate: 2010 as far as it goes, the rest 1200.
+fn debit_affiliate(
+    affiliate_id: AffiliateId,
+    amount_minor: i64,
+    currency: Currency,
+    debts: &mut Debts,
+    available: &mut Available,
+) -> [Line; 2] {
+    let account = |code| AccountKey::of_affiliate(code, affiliate_id, currency);
+    let have = available.entry((affiliate_id, currency)).or_default();
+    let covered = amount_minor.min(*have);
+    *have -= covered;
+    *debts.entry((affiliate_id, currency)).or_default() += amount_minor - covered;
+    [
+        Line { account: account(Code::AffiliateAvailable), amount_minor: covered },
+        Line { account: account(Code::AffiliateReceivable), amount_minor: amount_minor - covered },
+    ]
+}
+
 /// A payout's line on an account of its processor: debit positive.
 const fn on_processor(code: Code, payout: &payout::Model, amount_minor: i64) -> Line {
     Line { account: AccountKey::of_processor(code, payout.method, payout.currency), amount_minor }
@@ -376,6 +446,24 @@ mod tests {
         assert_eq!(returned, (":return:R1".to_owned(), vec![(1000, 100), (1200, -100)]));
         let returned = posted(payout_returned(&payout, "R1", &mut Debts::new()));
         assert_eq!(returned.1, [(1000, 100), (2010, -100)]);
+    }
+
+    #[test]
+    fn adjustment_goes_where_the_money_is() {
+        let owner = (affiliate(1), usd(0).currency);
+        let (mut debts, mut available) = (Debts::from([(owner, 0)]), Available::from([(owner, 70)]));
+        let mut adjust = |amount, in_hold| {
+            let adjustments = [Adjustment { affiliate_id: affiliate(1), amount: usd(amount), in_hold }];
+            let journal = adjusted("k".to_owned(), conversion(), &adjustments, &mut debts, &mut available);
+            amounts(&journal.expect("balances").expect("lines"))
+        };
+        assert_eq!(adjust(30, true), [(5030, 30), (2000, -30)]);
+        assert_eq!(adjust(-30, true), [(5030, -30), (2000, 30)]);
+        assert_eq!(adjust(-50, false), [(5030, -50), (2010, 50)]);
+        // What was paid out already is owed, and paid off by what comes next.
+        assert_eq!(adjust(-50, false), [(5030, -50), (2010, 20), (1200, 30)]);
+        assert_eq!(adjust(40, false), [(5030, 40), (1200, -30), (2010, -10)]);
+        assert_eq!(adjust(-10, false), [(5030, -10), (2010, 10)]);
     }
 
     #[test]

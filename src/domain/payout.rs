@@ -291,6 +291,7 @@ pub(in crate::domain) mod testing {
             status: Draft,
             reference: None,
             reason: None,
+            destination_id: None,
             retry_of: None,
             version: 1,
             created_at: Instant::default(),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use tributary_entity::{
     Instant,
     ids::{AffiliateId, CampaignId},
+    kinds::ClickInvalidReason,
     money::Currency,
 };
 
@@ -46,6 +47,24 @@ impl ReportRequest {
         check_period(self.from, self.until)?;
         Ok(self)
     }
+}
+
+/// Counts of invalid clicks that are wanted.
+#[derive(Clone, Debug)]
+pub struct InvalidRequest {
+    /// Inclusive.
+    pub from: Instant,
+    /// Exclusive.
+    pub until: Instant,
+    pub campaign_ids: Option<Vec<CampaignId>>,
+    pub affiliate_ids: Option<Vec<AffiliateId>>,
+}
+
+/// Clicks that do not count for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidClicks {
+    pub reason: ClickInvalidReason,
+    pub clicks: i64,
 }
 
 /// Checks a period.

@@ -1,6 +1,39 @@
-//! Tenants: what their names may be.
+//! Tenants: what their names may be, and which settings may change.
+
+use chrono_tz::Tz;
+use serde::Serialize;
 
 use super::problem::{Problem, ProblemCode};
+
+/// Changes to a tenant's settings; none leaves one as it is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TenantChange {
+    pub payout_four_eyes: Option<bool>,
+    /// IANA name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// How long conversions wait for clicks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub click_wait_secs: Option<i64>,
+}
+
+impl TenantChange {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// `INVALID_TEXT` for a time zone that is not known; `OUT_OF_RANGE` for a wait that is too long.
+    pub fn check(self) -> Result<Self, Problem> {
+        self.click_wait_secs.map(|secs| click_wait(&["clickWaitSeconds"], secs)).transpose()?;
+        let Some(name) = &self.time_zone else { return Ok(self) };
+        match name.trim().parse::<Tz>() {
+            Ok(zone) => Ok(Self { time_zone: Some(zone.name().to_owned()), ..self }),
+            Err(_) => {
+                let message = "not the name of a time zone, such as `Europe/Berlin`";
+                Err(Problem::new(ProblemCode::InvalidText, &["timeZone"], message))
+            }
+        }
+    }
+}
 
 /// A tenant's short name: lower-case letters, digits and hyphens, 2 to 40 of them. It is typed into log-in forms, so
 /// case and spaces around it do not matter.
@@ -29,7 +62,7 @@ const CLICK_WAIT_MAX_SECS: i64 = 30 * 86_400;
 ///
 /// # Errors
 /// `OUT_OF_RANGE`.
-pub fn click_wait(field: &[&str], secs: i64) -> Result<i64, Problem> {
+fn click_wait(field: &[&str], secs: i64) -> Result<i64, Problem> {
     if (0..=CLICK_WAIT_MAX_SECS).contains(&secs) {
         Ok(secs)
     } else {

@@ -1,5 +1,7 @@
 //! Free text from callers: trimmed, bounded, without control characters.
 
+use url::Url;
+
 use super::problem::{Problem, ProblemCode};
 
 /// Characters in a name or title.
@@ -41,6 +43,13 @@ pub fn optional(field: &[&str], text: Option<&str>, max: usize) -> Result<Option
     }
 }
 
+/// What is left of a text from somebody who cannot be told that it is wrong: control characters dropped, the rest cut off
+/// at `max` characters; none when that is nothing.
+pub fn clipped(text: &str, max: usize) -> Option<String> {
+    let text: String = text.trim().chars().filter(|character| !character.is_control()).take(max).collect();
+    (!text.is_empty()).then_some(text)
+}
+
 /// Texts of a filter. Empty ones are left out: nothing has them.
 ///
 /// # Errors
@@ -71,21 +80,30 @@ pub fn email(field: &[&str], text: &str) -> Result<String, Problem> {
     if valid { Ok(text) } else { Err(Problem::new(ProblemCode::InvalidEmail, field, "not an e-mail address")) }
 }
 
-/// An absolute http(s) address with a host.
+/// An absolute http(s) address with a host, which browsers read as it is written: no user before the host, no backslash,
+/// no number or other alphabet in its place. Braces may stand behind it.
 ///
 /// # Errors
 /// `REQUIRED`, `INVALID_TEXT` or `INVALID_URL`.
 pub fn http_url(field: &[&str], text: &str) -> Result<String, Problem> {
     let text = required(field, text, 2_048)?;
+    let invalid = |message| Err(Problem::new(ProblemCode::InvalidUrl, field, message));
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
-    let valid = host.is_some_and(|host| {
-        !host.is_empty() && !host.contains(['@', '{', '}', '\\']) && !text.contains(char::is_whitespace)
-    });
-    if valid {
+    let authority = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    if authority.contains(['@', '{', '}']) || text.contains('\\') || text.contains(char::is_whitespace) {
+        return invalid("not an absolute http or https address");
+    }
+    let Some(read) = Url::parse(&text).ok().filter(|_| !authority.is_empty()) else {
+        return invalid("not an absolute http or https address");
+    };
+    let end = if authority.starts_with('[') { authority.find(']').map(|at| at + 1) } else { authority.find(':') };
+    let host = &authority[..end.unwrap_or(authority.len())];
+    if read.host_str().is_some_and(|read| host.eq_ignore_ascii_case(read)) {
         Ok(text)
     } else {
-        Err(Problem::new(ProblemCode::InvalidUrl, field, "not an absolute http or https address"))
+        invalid(
+            "browsers read another host than is written; write it in ASCII (`xn--..`), an address in its plain form",
+        )
     }
 }
 
@@ -108,11 +126,56 @@ mod tests {
         for text in ["a", "@b.de", "a@b", "a@b..de", "a@@b.de", "a b@c.de"] {
             assert!(email(&["email"], text).is_err(), "{text}");
         }
-        assert!(http_url(&["url"], "https://shop.example/a?b={click_id}").is_ok());
-        for text in
-            ["shop.example", "ftp://a.b", "https://", "https:///x", "http://{host}/", "https://u@h/", "javascript:1"]
-        {
+    }
+
+    #[test]
+    fn address_is_what_browsers_read() {
+        for text in [
+            "https://shop.example/a?b={click_id}",
+            "http://Shop.Example:8080#a",
+            "https://xn--bcher-kva.example/ä",
+            "https://127.0.0.1:1/",
+            "https://[::1]:1/",
+            "http://localhost",
+        ] {
+            assert_eq!(http_url(&["url"], text).as_deref(), Ok(text));
+        }
+        for text in [
+            "shop.example",
+            "ftp://a.b",
+            "https://",
+            "https:///x",
+            "http://{host}/",
+            "https://u@h/",
+            "https://u:p@h/",
+            "javascript:1",
+            "//shop.example/",
+            "HTTPS://shop.example/",
+            "https:shop.example",
+            "https://shop.example\\@evil.example/",
+            "https://shop.example/\\",
+            "https://evil.example\t.shop.example/",
+            "https://shop.exa\nmple/",
+            "https://bücher.example/",
+            "https://shop。example/",
+            "https://evil.example／.shop.example/",
+            "https://shop%2eexample/",
+            "https://evil.example%2f.shop.example/",
+            "https://2130706433/",
+            "https://0x7f.1/",
+            "https://[::0001]/",
+            "https://[::1/",
+            "https://shop.example:99999/",
+            "https://shop.example:x/",
+        ] {
             assert!(http_url(&["url"], text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn visitor_s_text_is_clipped_not_refused() {
+        assert_eq!(clipped(" a\r\nb\0c ", 10).as_deref(), Some("abc"));
+        assert_eq!(clipped("äöü", 2).as_deref(), Some("äö"));
+        assert_eq!(clipped(" \0\n", 2), None);
     }
 }

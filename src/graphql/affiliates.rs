@@ -11,6 +11,7 @@ use super::{
     error::IntoGraphql,
     ids,
     kinds::AffiliateStatus,
+    payout_destinations::PayoutDestination,
 };
 use crate::{
     auth::Permission,
@@ -68,6 +69,13 @@ impl Affiliate {
     /// When it was last changed.
     async fn updated_at(&self) -> tributary_entity::Instant {
         self.0.updated_at
+    }
+
+    /// Where it is paid: at most one in each currency.
+    #[graphql(guard = "Needs(Permission::ReadPayouts)")]
+    async fn payout_destinations(&self, ctx: &Context<'_>) -> Result<Vec<PayoutDestination>> {
+        let rows = ctx.loaders()?.destinations_of_affiliate.load_one(self.0.id).await.or_graphql()?;
+        Ok(rows.unwrap_or_default().into_iter().map(PayoutDestination).collect())
     }
 
     /// Its places in campaigns, newest first.

@@ -1,23 +1,29 @@
 //! Campaigns.
 
-use async_graphql::{Context, Description, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Object, Result};
 use tributary_entity::{campaign, ids::CampaignId};
 
 use super::{
+    caps::Cap,
+    change::change,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
     enrollments::{self, Enrollment},
     error::IntoGraphql,
     goals::Goal,
     ids,
-    kinds::{ApprovalMode, AttributionModel, CampaignStatus},
+    kinds::{ApprovalMode, AttributionModel, CampaignStatus, Device, TouchSource},
     rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
 use crate::{
     auth::Permission,
     domain::{
-        campaign::{CampaignChange, CampaignFilter, DEFAULT_HOLD_SECS, DEFAULT_WINDOW_SECS, NewCampaign},
+        attribution,
+        campaign::{
+            self as settings, CampaignChange, CampaignFilter, DEFAULT_HALF_LIFE_SECS, DEFAULT_HOLD_SECS,
+            DEFAULT_WINDOW_SECS, NewCampaign, Redirects, RedirectsChange,
+        },
         enrollment::EnrollmentFilter,
         problem::Problem,
         text,
@@ -72,6 +78,26 @@ impl Campaign {
         self.0.attribution_window_secs
     }
 
+    /// In which a touch loses half its weight, under TIME_DECAY, in seconds.
+    async fn attribution_half_life_seconds(&self) -> i64 {
+        self.0.attribution_half_life_secs
+    }
+
+    /// A conversion that comes sooner after its last click is refused, in seconds; 0 refuses none.
+    async fn attribution_minimum_seconds(&self) -> i64 {
+        self.0.attribution_min_secs
+    }
+
+    /// Where the touches of a conversion are looked for, the first that has one decides; at most three.
+    async fn attribution_sources(&self) -> Vec<TouchSource> {
+        attribution::sources(&self.0.attribution_sources).into_iter().map(Into::into).collect()
+    }
+
+    /// How long a conversion waits for a click that is not there yet, in seconds; 0 refuses it at once.
+    async fn click_wait_seconds(&self) -> i64 {
+        self.0.click_wait_secs
+    }
+
     /// Who decides that a conversion is good.
     async fn approval(&self) -> ApprovalMode {
         self.0.approval.into()
@@ -85,6 +111,26 @@ impl Campaign {
     /// Whether any affiliate sees it and may apply.
     async fn is_public(&self) -> bool {
         self.0.is_public
+    }
+
+    /// Hosts that its links' `to` parameter may lead to: `shop.example`, or `*.shop.example` for all below it; at most 100.
+    async fn deep_link_hosts(&self) -> Vec<String> {
+        settings::deep_link_hosts(&self.0).unwrap_or_default()
+    }
+
+    /// Where its links lead those whom it does not take; null when they are told that there is nothing.
+    async fn fallback_url(&self) -> Option<Url> {
+        self.0.fallback_url.clone().map(Url)
+    }
+
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2: at most 249. Null when it takes all.
+    async fn countries(&self) -> Option<Vec<String>> {
+        settings::countries(&self.0)
+    }
+
+    /// The devices that it takes visitors with: at most one of each. Null when it takes all.
+    async fn devices(&self) -> Option<Vec<Device>> {
+        settings::devices(&self.0).map(|devices| devices.into_iter().map(Into::into).collect())
     }
 
     /// When it was made.
@@ -109,6 +155,13 @@ impl Campaign {
     async fn commission_rules(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRule>> {
         let rules = ctx.loaders()?.rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
         Ok(rules.unwrap_or_default().into_iter().map(CommissionRule).collect())
+    }
+
+    /// Its limits and those of its enrollments, oldest first; at most 1,000. An affiliate sees its own enrollment's.
+    #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
+    async fn caps(&self, ctx: &Context<'_>) -> Result<Vec<Cap>> {
+        let states = ctx.loaders()?.caps_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(states.unwrap_or_default().into_iter().map(Cap).collect())
     }
 
     /// The affiliates in it, newest first. An affiliate sees its own place.
@@ -203,6 +256,18 @@ pub(super) struct CreateCampaignInput {
     /// A click counts when 0 <= conversion - click <= window. 1 second to 366 days; 30 days by default.
     #[graphql(default_with = "DEFAULT_WINDOW_SECS")]
     attribution_window_seconds: i64,
+    /// In which a touch loses half its weight, under TIME_DECAY. 1 second to 366 days; 7 days by default.
+    #[graphql(default_with = "DEFAULT_HALF_LIFE_SECS")]
+    attribution_half_life_seconds: i64,
+    /// A conversion that comes sooner after its last click is refused. 0 to 366 days; 0 by default.
+    #[graphql(default = 0)]
+    attribution_minimum_seconds: i64,
+    /// Where the touches of a conversion are looked for, the first that has one decides: each at most once. All three by
+    /// default, in the order of the enum.
+    attribution_sources: Option<Vec<TouchSource>>,
+    /// How long a conversion waits for a click that is not there yet. 0 to 30 days; 0, the default, refuses it at once.
+    #[graphql(default = 0)]
+    click_wait_seconds: i64,
     /// Who decides that a conversion is good.
     #[graphql(default_with = "tributary_entity::kinds::ApprovalMode::Manual.into()")]
     approval: ApprovalMode,
@@ -212,6 +277,16 @@ pub(super) struct CreateCampaignInput {
     /// Whether any affiliate sees it and may apply.
     #[graphql(default = false)]
     is_public: bool,
+    /// Hosts that its links' `to` parameter may lead to: `shop.example`, or `*.shop.example` for all below it; at most 100.
+    deep_link_hosts: Option<Vec<String>>,
+    /// Where its links lead those whom it does not take: it is paused, or does not take their country or device. May hold
+    /// macros, as `destinationUrl`.
+    fallback_url: Option<Url>,
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2; all if absent. Who comes from nobody knows where
+    /// is taken.
+    countries: Option<Vec<String>>,
+    /// The devices that it takes visitors with; all if absent. Who comes with an unknown one is taken.
+    devices: Option<Vec<Device>>,
 }
 
 impl CreateCampaignInput {
@@ -222,9 +297,22 @@ impl CreateCampaignInput {
             destination_url: self.destination_url.0,
             attribution_model: self.attribution_model.into(),
             attribution_window_secs: self.attribution_window_seconds,
+            attribution_half_life_secs: self.attribution_half_life_seconds,
+            attribution_min_secs: self.attribution_minimum_seconds,
+            attribution_sources: match self.attribution_sources {
+                Some(sources) => sources.into_iter().map(Into::into).collect(),
+                None => attribution::DEFAULT_SOURCES.to_vec(),
+            },
+            click_wait_secs: self.click_wait_seconds,
             approval: self.approval.into(),
             hold_secs: self.hold_seconds,
             is_public: self.is_public,
+            redirects: Redirects {
+                deep_link_hosts: self.deep_link_hosts,
+                fallback_url: self.fallback_url.map(|url| url.0),
+                countries: self.countries,
+                devices: self.devices.map(|devices| devices.into_iter().map(Into::into).collect()),
+            },
         })
     }
 }
@@ -240,14 +328,33 @@ pub(super) struct UpdateCampaignInput {
     name: Option<String>,
     /// Where its links lead.
     destination_url: Option<Url>,
-    /// Holds for conversions from now on.
+    /// Holds for conversions from now on, as all that follows here about attribution; `attributionPreview` tells what it
+    /// would have made of earlier ones.
+    attribution_model: Option<AttributionModel>,
+    /// 1 second to 366 days.
     attribution_window_seconds: Option<i64>,
+    /// 1 second to 366 days.
+    attribution_half_life_seconds: Option<i64>,
+    /// 0 to 366 days.
+    attribution_minimum_seconds: Option<i64>,
+    /// Where the touches of a conversion are looked for, the first that has one decides: at least one, each at most once.
+    attribution_sources: Option<Vec<TouchSource>>,
+    /// How long a conversion waits for a click that is not there yet. 0 to 30 days.
+    click_wait_seconds: Option<i64>,
     /// Holds for conversions from now on.
     approval: Option<ApprovalMode>,
     /// Holds for approvals from now on.
     hold_seconds: Option<i64>,
     /// Whether any affiliate sees it and may apply.
     is_public: Option<bool>,
+    /// Hosts that its links' `to` parameter may lead to; null allows none.
+    deep_link_hosts: MaybeUndefined<Vec<String>>,
+    /// Where its links lead those whom it does not take; null has them told that there is nothing.
+    fallback_url: MaybeUndefined<Url>,
+    /// The countries that it takes visitors from, by ISO 3166-1 alpha-2; null takes all.
+    countries: MaybeUndefined<Vec<String>>,
+    /// The devices that it takes visitors with; null takes all.
+    devices: MaybeUndefined<Vec<Device>>,
 }
 
 /// Names a campaign whose state is to change.
@@ -298,10 +405,21 @@ impl CampaignMutation {
             let change = CampaignChange {
                 name: input.name,
                 destination_url: input.destination_url.map(|url| url.0),
+                attribution_model: input.attribution_model.map(Into::into),
                 attribution_window_secs: input.attribution_window_seconds,
+                attribution_half_life_secs: input.attribution_half_life_seconds,
+                attribution_min_secs: input.attribution_minimum_seconds,
+                attribution_sources: input.attribution_sources.map(|list| list.into_iter().map(Into::into).collect()),
+                click_wait_secs: input.click_wait_seconds,
                 approval: input.approval.map(Into::into),
                 hold_secs: input.hold_seconds,
                 is_public: input.is_public,
+                redirects: RedirectsChange {
+                    deep_link_hosts: change(input.deep_link_hosts),
+                    fallback_url: change(input.fallback_url).map(|url| url.0),
+                    countries: change(input.countries),
+                    devices: change(input.devices).map(|devices| devices.into_iter().map(Into::into).collect()),
+                },
             };
             services::campaigns::update(services, viewer, input.idempotency_key.as_deref(), id, change).await
         };

@@ -1,5 +1,7 @@
 //! Clicks.
 
+use std::net::IpAddr;
+
 use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, click, ids::ClickId};
 
@@ -10,7 +12,7 @@ use super::{
     context::{Needs, RequestData},
     error::{IntoGraphql, UserError},
     ids,
-    kinds::ClickInvalidReason,
+    kinds::{ClickInvalidReason, Device},
     labels::{Label, SubLabelsInput},
     links::Link,
 };
@@ -20,9 +22,9 @@ use crate::{
         click::{ClickFilter, NewClick, Visit},
         instant,
         page::Order,
-        problem::Problem,
+        problem::{Problem, ProblemCode},
     },
-    services::{self, clicks::BATCH_MAX},
+    services::{self, clicks::BATCH_MAX, visitors::Told},
 };
 
 /// One recorded visit through a link; never changed.
@@ -85,7 +87,7 @@ impl Click {
         Label::list(self.0.labels.as_deref())
     }
 
-    /// Whether it is the first of its link and visitor inside the campaign's window.
+    /// Whether it is valid and the first such of its link and visitor inside the campaign's window.
     async fn is_unique(&self) -> bool {
         self.0.is_unique
     }
@@ -93,6 +95,37 @@ impl Click {
     /// Why it does not count; null for a valid click.
     async fn invalid_reason(&self) -> Option<ClickInvalidReason> {
         self.0.invalid_reason.map(Into::into)
+    }
+
+    /// Where the visitor's address is at home, by ISO 3166-1 alpha-2; null when that is not known.
+    async fn country(&self) -> Option<&str> {
+        self.0.country.as_deref()
+    }
+
+    /// What the visitor used; null when that is not known.
+    async fn device(&self) -> Option<Device> {
+        self.0.device.map(Into::into)
+    }
+
+    /// The family of the visitor's operating system, such as `Android`.
+    async fn os(&self) -> Option<&str> {
+        self.0.os.as_deref()
+    }
+
+    /// The family of the visitor's browser, such as `Firefox`.
+    async fn browser(&self) -> Option<&str> {
+        self.0.browser.as_deref()
+    }
+
+    /// The host of the page that held the link.
+    async fn referrer_host(&self) -> Option<&str> {
+        self.0.referrer_host.as_deref()
+    }
+
+    /// The visitor's network, /24 or /48; the address itself is not kept. Not for affiliates.
+    #[graphql(guard = "Needs(Permission::ReadVisitors)")]
+    async fn address_prefix(&self) -> Option<&str> {
+        self.0.address_prefix.as_deref()
     }
 }
 
@@ -176,10 +209,23 @@ pub(super) struct RecordClickInput {
     source: Option<String>,
     /// The affiliate's labels.
     labels: Option<SubLabelsInput>,
+    /// What the visitor's browser called itself. Read for device, system and browser, and not kept; a crawler's click
+    /// is invalid as BOT.
+    user_agent: Option<String>,
+    /// The visitor's address, IPv4 or IPv6. Kept are its network (/24, /48), its country, and a hash under a key that
+    /// changes daily.
+    ip_address: Option<String>,
+    /// The page that the visitor came from. Its host is kept.
+    referrer: Option<String>,
 }
 
 impl RecordClickInput {
-    fn parse(self) -> services::clicks::ClickInput {
+    fn parse(self) -> services::clicks::ToldClick {
+        let told = Told {
+            address: self.ip_address.as_deref().map(ip_address).transpose()?,
+            user_agent: self.user_agent,
+            referrer: self.referrer,
+        };
         let new = NewClick {
             id: None,
             link_id: ids::parse(&["linkId"], &self.link_id)?,
@@ -190,8 +236,13 @@ impl RecordClickInput {
             visit: Visit::default(),
             invalid_reason: None,
         };
-        Ok((self.idempotency_key, new))
+        Ok((self.idempotency_key, new, told))
     }
+}
+
+fn ip_address(text: &str) -> Result<IpAddr, Problem> {
+    let message = "an IPv4 or IPv6 address";
+    text.trim().parse().map_err(|_| Problem::new(ProblemCode::InvalidText, &["ipAddress"], message))
 }
 
 /// Clicks to record together.
@@ -231,7 +282,7 @@ impl ClickMutation {
         #[graphql(desc = "The click.")] input: RecordClickInput,
     ) -> Result<RecordClickPayload> {
         let (services, viewer) = ctx.caller()?;
-        let mut answers = services::clicks::record(services, viewer, vec![input.parse()]).await.or_graphql()?;
+        let mut answers = services::clicks::record_told(services, viewer, vec![input.parse()]).await.or_graphql()?;
         RecordClickPayload::answer(answers.pop().unwrap_or(Err(services::ServiceError::Internal("no answer"))))
     }
 
@@ -247,7 +298,7 @@ impl ClickMutation {
             return Ok(RecordClicksPayload { items: Vec::new(), user_errors: vec![problem.into()] });
         }
         let inputs = input.items.into_iter().map(RecordClickInput::parse).collect();
-        let answers = services::clicks::record(services, viewer, inputs).await.or_graphql()?;
+        let answers = services::clicks::record_told(services, viewer, inputs).await.or_graphql()?;
         let items = answers.into_iter().map(RecordClickPayload::answer_item).collect();
         Ok(RecordClicksPayload { items, user_errors: Vec::new() })
     }

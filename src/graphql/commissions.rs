@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     auth::Permission,
-    domain::{commission::CommissionFilter, page::Order, problem::Problem},
+    domain::{
+        commission::{CommissionFilter, net},
+        page::Order,
+        problem::Problem,
+    },
     services,
 };
 
@@ -62,9 +66,19 @@ impl Commission {
         self.row.status.into()
     }
 
-    /// In the campaign's currency.
+    /// What was reckoned first, in the campaign's currency.
     async fn amount(&self) -> Money {
         money::Money::new(self.row.amount_minor, self.row.currency).into()
+    }
+
+    /// What attribution runs added since; negative where they took.
+    async fn adjustment(&self) -> Money {
+        money::Money::new(self.row.adjusted_minor, self.row.currency).into()
+    }
+
+    /// What it is now: `amount` and `adjustment` together.
+    async fn total(&self) -> Money {
+        net(&self.row).into()
     }
 
     /// Why this amount.

@@ -31,6 +31,8 @@ pub(super) enum UserErrorCode {
     InvalidUrl,
     /// Not an e-mail address.
     InvalidEmail,
+    /// No such bank account, or account at a processor, can exist.
+    InvalidAccount,
     /// The text is too long or holds control characters.
     InvalidText,
     /// The value is outside its range.
@@ -217,6 +219,13 @@ mod tests {
     use async_graphql::resolver_utils::EnumType;
 
     use super::*;
+
+    #[test]
+    fn codes_are_spelled_alike_where_no_graphql_is() {
+        for item in UserErrorCode::items() {
+            assert_eq!(ProblemCode::from(item.value).to_string(), item.name);
+        }
+    }
 
     #[test]
     fn readme_lists_every_code() {

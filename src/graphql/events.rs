@@ -11,10 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, campaign, coupon, enrollment, event,
+    Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId, SessionId, TenantId,
-        UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
+        PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -23,6 +23,7 @@ use uuid::Uuid;
 
 use super::{
     affiliates::Affiliate,
+    attribution::AttributionRun,
     campaigns::Campaign,
     context::{Authenticated, RequestData},
     conversions::Conversion,
@@ -66,6 +67,8 @@ event_types! {
     ConversionApproved, ReadConversions, ConversionId;
     /// A conversion was rejected.
     ConversionRejected, ReadConversions, ConversionId;
+    /// An attribution run credited a conversion anew.
+    ConversionReattributed, ReadConversions, ConversionId;
     /// A conversion was re-opened, or its click came, and it waits for a decision now.
     ConversionChanged, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
@@ -84,12 +87,16 @@ event_types! {
     UserChanged, ReadUsers, UserId;
     /// An API key was made or revoked. Affiliates are not told.
     ApiKeyChanged, ManageApiKeys, ApiKeyId;
+    /// A postback endpoint was made or changed. Affiliates are not told.
+    PostbackEndpointChanged, ManageApiKeys, PostbackEndpointId;
     /// A session was ended. Affiliates are not told.
     SessionEnded, ReadUsers, SessionId;
     /// The tenant was suspended or resumed, or has other settings. Affiliates are not told.
     TenantChanged, ReadTenant, TenantId;
     /// A payout was drafted or moved to another state.
     PayoutChanged, ReadPayouts, PayoutId;
+    /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
+    AttributionRunChanged, ReadAttribution, AttributionRunId;
 }
 
 /// What the log keeps of a change.
@@ -103,6 +110,7 @@ pub(super) enum EventPayload {
     Coupon(Coupon),
     Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
+    AttributionRun(Box<AttributionRun>),
 }
 
 /// Commissions that became payable.
@@ -122,8 +130,8 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for users, keys, sessions and the
-    /// tenant, and where the log keeps it in another
+    /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
+    /// sessions and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -150,6 +158,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::ConversionRecorded
         | EventKind::ConversionApproved
         | EventKind::ConversionRejected
+        | EventKind::ConversionReattributed
         | EventKind::ConversionChanged => {
             EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
@@ -171,8 +180,13 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
-        EventKind::UserChanged | EventKind::ApiKeyChanged | EventKind::SessionEnded | EventKind::TenantChanged => {
-            return None;
+        EventKind::UserChanged
+        | EventKind::ApiKeyChanged
+        | EventKind::PostbackEndpointChanged
+        | EventKind::SessionEnded
+        | EventKind::TenantChanged => return None,
+        EventKind::AttributionRunChanged => {
+            EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
         }
     })
 }

@@ -155,18 +155,6 @@ pub(super) enum CouponStatus {
     Disabled,
 }
 
-/// Where the touches of a conversion were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "kinds::TouchSource")]
-pub(super) enum TouchSource {
-    /// The click that the conversion named.
-    ClickId,
-    /// The coupon that was used.
-    Coupon,
-    /// The earlier clicks of the visitor or customer.
-    History,
-}
-
 /// Why a click does not count as valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::ClickInvalidReason")]
@@ -179,6 +167,70 @@ pub(super) enum ClickInvalidReason {
     EnrollmentNotApproved,
     /// The link was disabled.
     LinkDisabled,
+    /// A HEAD request, which asks where the link leads and goes nowhere.
+    Head,
+    /// Fetched ahead by a browser, perhaps never shown.
+    Prefetch,
+    /// A program, not a person.
+    Bot,
+    /// From a country that the campaign does not take.
+    CountryNotAllowed,
+    /// With a device that the campaign does not take.
+    DeviceNotAllowed,
+    /// A cap of clicks was used up.
+    OverCap,
+}
+
+/// What a cap limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapMetric")]
+pub(super) enum CapMetric {
+    /// Unique valid clicks.
+    Clicks,
+    /// Conversions that are not rejected.
+    Conversions,
+    /// What customers pay.
+    SaleAmount,
+    /// What affiliates earn.
+    Commission,
+}
+
+/// After what a cap begins anew, in the tenant's time zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapPeriod")]
+pub(super) enum CapPeriod {
+    /// At midnight.
+    Day,
+    /// At midnight before Monday.
+    Week,
+    /// At midnight before the first.
+    Month,
+    /// Never.
+    Lifetime,
+}
+
+/// Whether a cap limits anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::CapStatus")]
+pub(super) enum CapStatus {
+    /// It does.
+    Active,
+    /// No longer.
+    Archived,
+}
+
+/// What a visitor used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::Device")]
+pub(super) enum Device {
+    /// A computer with a screen and keys.
+    Desktop,
+    /// A telephone.
+    Mobile,
+    /// A tablet.
+    Tablet,
+    /// A television, console, watch or anything else that is recognised.
+    Other,
 }
 
 /// Where a conversion stands.
@@ -219,6 +271,8 @@ pub(super) enum ConversionReason {
     EnrollmentNotApproved,
     /// The click itself was not valid.
     InvalidClick,
+    /// More than was left of a cap.
+    OverCap,
     /// It came sooner after the last click than the campaign allows.
     TooFast,
     /// The campaign has no active coupon with this code.
@@ -231,6 +285,8 @@ pub(super) enum ConversionReason {
     FxRateMissing,
     /// Decided by a person.
     Manual,
+    /// The advertiser's server declined it.
+    Declined,
     /// The goods came back.
     ReturnedGoods,
     /// The payment was charged back.
@@ -241,6 +297,36 @@ pub(super) enum ConversionReason {
     Fraud,
     /// A test.
     Test,
+}
+
+/// By which names the parameters of a postback go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PostbackDialect")]
+pub(super) enum PostbackDialect {
+    /// Told by the names themselves.
+    Auto,
+    /// Ours: `click_id`, `goal`, `order_id`, `customer_id`, `amount`, `currency`, `adv1` to `adv10`.
+    Tributary,
+    /// TUNE's: `transaction_id`, `goal_id`, `adv_sub`, `amount`.
+    Tune,
+    /// Everflow's: `transaction_id`, `event_id`, `order_id`, `amount`, `currency`.
+    Everflow,
+    /// Voluum's: `cid`, `et`, `txid`, `payout`, `currency`.
+    Voluum,
+    /// Affise's: `clickid`, `goal`, `action_id`, `sum`, `status`.
+    Affise,
+    /// Ours, sent by pages: images and the snippet `t.js`. Its token is public, so that anybody can send conversions.
+    Pixel,
+}
+
+/// Whether a postback endpoint takes calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PostbackEndpointStatus")]
+pub(super) enum PostbackEndpointStatus {
+    /// Takes calls.
+    Active,
+    /// Refuses them.
+    Disabled,
 }
 
 /// How conversions are credited to touches.
@@ -257,6 +343,18 @@ pub(super) enum AttributionModel {
     PositionBased,
     /// A touch weighs half as much with every half-life that it is older.
     TimeDecay,
+}
+
+/// Where the touches of a conversion are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::TouchSource")]
+pub(super) enum TouchSource {
+    /// The click that the conversion names.
+    ClickId,
+    /// The affiliate whose coupon was used.
+    Coupon,
+    /// The earlier clicks of the visitor or customer.
+    History,
 }
 
 /// Where a commission stands.
@@ -301,6 +399,23 @@ pub(super) enum JournalKind {
     PayoutFailed,
     /// A paid payout came back: cash back to available, debts netted first.
     PayoutReturned,
+    /// An attribution run changed what affiliates earn from an approved conversion: adjustment expense to the account
+    /// that holds the commission, or back.
+    Adjustment,
+}
+
+/// Where an attribution run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::AttributionRunStatus")]
+pub(super) enum AttributionRunStatus {
+    /// Asked for.
+    Queued,
+    /// Looks at its conversions.
+    Running,
+    /// Has looked at all of them.
+    Done,
+    /// Given up at a fault. What was done stays, and the same again goes on from there.
+    Failed,
 }
 
 /// Where a payout batch stands.
@@ -339,12 +454,31 @@ pub(super) enum PayoutStatus {
     Returned,
 }
 
-/// By which processor a payout is made.
+/// By which processor a payout is made, or to which kind of account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::PayoutMethod")]
 pub(super) enum PayoutMethod {
     /// A person pays, and marks it as paid.
     Manual,
+    /// A bank transfer in the Single Euro Payments Area.
+    Sepa,
+    /// A bank transfer in the United States.
+    Ach,
+    /// PayPal.
+    Paypal,
+    /// Wise.
+    Wise,
+    /// Stripe.
+    Stripe,
+}
+
+/// Of which type a bank account in the United States is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub(super) enum UsAccountType {
+    /// For payments.
+    Checking,
+    /// For savings.
+    Savings,
 }
 
 /// Why a batch passed an affiliate over.

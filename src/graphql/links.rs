@@ -45,6 +45,12 @@ impl Link {
         &self.0.code
     }
 
+    /// The address that visitors click. It takes `sub1`..`sub10`, `source` and `to`, a deep link.
+    async fn url(&self, ctx: &Context<'_>) -> Result<Url> {
+        let (services, _) = ctx.caller()?;
+        Ok(Url(format!("{}/c/{}", services.settings.base_url(), self.0.code)))
+    }
+
     /// What is promoted. Null for an affiliate that was rejected and no longer sees the campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {

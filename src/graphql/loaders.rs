@@ -12,18 +12,20 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment, goal,
+    affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment,
+    goal,
     ids::{
-        AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, GoalId,
-        JournalId, LinkId, PayoutBatchId, PayoutId,
+        AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
+        CouponId, EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+        PostbackEndpointId,
     },
-    link, payout, payout_batch,
+    link, payout, payout_batch, payout_destination, postback_endpoint,
 };
 
 use crate::{
     auth::Viewer,
     domain::{payout::StatusTotal, rule::Rule},
-    services::{self, ServiceError, Services, ledger::PostedJournal},
+    services::{self, ServiceError, Services, caps::CapState, ledger::PostedJournal},
 };
 
 /// A load that failed, shared by all who waited for it.
@@ -95,6 +97,12 @@ loaders! {
     goals_of_campaign, GoalsOfCampaign: CampaignId => Vec<goal::Model> = async |services, viewer, ids| {
         grouped(services::goals::of_campaigns(services, viewer, ids).await, |row| row.campaign_id)
     };
+    cap, CapById: CapId => CapState = async |services, viewer, ids| {
+        by_key(services::caps::get_many(services, viewer, ids).await, |state| state.cap.id)
+    };
+    caps_of_campaign, CapsOfCampaign: CampaignId => Vec<CapState> = async |services, viewer, ids| {
+        grouped(services::caps::of_campaigns(services, viewer, ids).await, |state| state.cap.campaign_id)
+    };
     rule, RuleById: CommissionRuleId => Rule = async |services, viewer, ids| {
         by_key(services::rules::get_many(services, viewer, ids).await, |rule| rule.head.id)
     };
@@ -138,8 +146,23 @@ loaders! {
     payout_batch, PayoutBatchById: PayoutBatchId => payout_batch::Model = async |services, viewer, ids| {
         by_key(services::payouts::batches::get_many(services, viewer, ids).await, |row| row.id)
     };
+    postback_endpoint, PostbackEndpointById: PostbackEndpointId => postback_endpoint::Model =
+        async |services, viewer, ids| {
+            by_key(services::postbacks::get_many(services, viewer, ids).await, |row| row.id)
+        };
+    payout_destination, PayoutDestinationById: PayoutDestinationId => payout_destination::Model =
+        async |services, viewer, ids| {
+            by_key(services::payout_destinations::get_many(services, viewer, ids).await, |row| row.id)
+        };
+    destinations_of_affiliate, DestinationsOfAffiliate: AffiliateId => Vec<payout_destination::Model> =
+        async |services, viewer, ids| {
+            grouped(services::payout_destinations::of_affiliates(services, viewer, ids).await, |row| row.affiliate_id)
+        };
     totals_of_payout_batch, TotalsOfPayoutBatch: PayoutBatchId => Vec<StatusTotal> = async |services, viewer, ids| {
         grouped(services::payouts::batches::totals(services, viewer, ids).await, |total| total.batch_id)
+    };
+    attribution_run, AttributionRunById: AttributionRunId => attribution_run::Model = async |services, viewer, ids| {
+        by_key(services::attribution::runs::get_many(services, viewer, ids).await, |row| row.id)
     };
     commissions_of_conversion, CommissionsOfConversion: ConversionId => Vec<commission::Model> =
         async |services, viewer, ids| {

@@ -10,7 +10,9 @@ mod payload;
 
 mod affiliates;
 mod api_keys;
+mod attribution;
 mod campaigns;
+mod caps;
 mod change;
 mod clicks;
 mod commissions;
@@ -36,13 +38,16 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod payout_destinations;
 mod payouts;
 mod persisted;
+mod postbacks;
 mod reports;
 mod rules;
 mod run;
 mod scalars;
 mod sessions;
+mod statements;
 mod subscriptions;
 mod users;
 mod variables;
@@ -67,11 +72,15 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    statements::StatementQuery,
     payouts::PayoutQuery,
+    payout_destinations::PayoutDestinationQuery,
     reports::ReportQuery,
+    attribution::AttributionQuery,
     events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
+    postbacks::PostbackQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
@@ -82,6 +91,7 @@ pub struct Mutation(
     api_keys::ApiKeyMutation,
     campaigns::CampaignMutation,
     goals::GoalMutation,
+    caps::CapMutation,
     rules::RuleMutation,
     affiliates::AffiliateMutation,
     enrollments::EnrollmentMutation,
@@ -90,12 +100,20 @@ pub struct Mutation(
     clicks::ClickMutation,
     conversions::ConversionMutation,
     payouts::PayoutMutation,
+    postbacks::PostbackMutation,
+    payout_destinations::PayoutDestinationMutation,
+    attribution::AttributionMutation,
     viewer::TenantMutation,
 );
 
 /// Watch.
 #[derive(MergedSubscription, Default)]
-pub struct Subscription(subscriptions::FeedSubscription, events::EventSubscription, dashboard::DashboardSubscription);
+pub struct Subscription(
+    subscriptions::FeedSubscription,
+    events::EventSubscription,
+    dashboard::DashboardSubscription,
+    attribution::AttributionSubscription,
+);
 
 /// The whole schema.
 pub type ApiSchema = Schema<Query, Mutation, Subscription>;
@@ -115,6 +133,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         )
         .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
+        .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")
@@ -125,6 +144,8 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
         .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
+        .override_output_type_description::<Paged<postbacks::PostbackCall>>("A page of refused calls.")
+        .override_output_type_description::<Paged<postbacks::PostbackEndpoint>>("A page of postback endpoints.")
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }

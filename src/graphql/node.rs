@@ -6,13 +6,15 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, CampaignId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, GoalId,
-    JournalId, LinkId, PayoutBatchId, PayoutId,
+    AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId,
+    EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
+    attribution::AttributionRun,
     campaigns::Campaign,
+    caps::Cap,
     clicks::Click,
     commissions::Commission,
     context::RequestData,
@@ -24,6 +26,7 @@ use super::{
     ids,
     ledger::Journal,
     links::Link,
+    payout_destinations::PayoutDestination,
     payouts::{Payout, PayoutBatch},
     rules::CommissionRule,
 };
@@ -70,6 +73,7 @@ macro_rules! nodes {
 nodes! {
     Campaign, CampaignId, ReadCampaigns, campaign;
     Goal, GoalId, ReadCampaigns, goal;
+    Cap, CapId, ReadCampaigns, cap;
     CommissionRule, CommissionRuleId, ReadRules, rule;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
@@ -81,6 +85,8 @@ nodes! {
     Journal, JournalId, ReadLedger, journal;
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
+    PayoutDestination, PayoutDestinationId, ReadPayouts, payout_destination;
+    AttributionRun, AttributionRunId, ReadAttribution, attribution_run;
 }
 
 #[derive(Default)]

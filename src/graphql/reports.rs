@@ -1,6 +1,6 @@
 //! Reports.
 
-use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result};
+use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
 use chrono::SecondsFormat;
 use tributary_entity::{Instant, money};
 
@@ -10,6 +10,7 @@ use super::{
     context::{Needs, RequestData},
     error::IntoGraphql,
     ids,
+    kinds::ClickInvalidReason,
     scalars::{CurrencyCode, Decimal, Money},
 };
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     domain::{
         instant,
         problem::Problem,
-        report::{Dimension, ReportRequest, ReportRow as Row, RowKey},
+        report::{Dimension, InvalidRequest, ReportRequest, ReportRow as Row, RowKey},
     },
     services,
 };
@@ -156,6 +157,39 @@ pub(super) fn key(key: &RowKey) -> String {
     parts.into_iter().flatten().chain(std::iter::once(currency.code().to_owned())).collect::<Vec<_>>().join("/")
 }
 
+/// Counts of invalid clicks that are wanted.
+#[derive(Clone, InputObject)]
+pub(super) struct InvalidClicksInput {
+    /// Start of the period, inclusive; whole hours.
+    from: Instant,
+    /// End of the period, exclusive; whole hours.
+    until: Instant,
+    /// Only these campaigns.
+    campaign_ids: Option<Vec<ID>>,
+    /// Only these affiliates.
+    affiliate_ids: Option<Vec<ID>>,
+}
+
+impl InvalidClicksInput {
+    fn parse(self) -> Result<InvalidRequest, Problem> {
+        Ok(InvalidRequest {
+            from: instant::checked(&["input", "from"], self.from)?,
+            until: instant::checked(&["input", "until"], self.until)?,
+            campaign_ids: ids::parse_list(&["input", "campaignIds"], self.campaign_ids.as_deref())?,
+            affiliate_ids: ids::parse_list(&["input", "affiliateIds"], self.affiliate_ids.as_deref())?,
+        })
+    }
+}
+
+/// Clicks that do not count for one reason.
+#[derive(SimpleObject)]
+pub(super) struct InvalidClicks {
+    /// Why they do not count.
+    reason: ClickInvalidReason,
+    /// How many.
+    clicks: i64,
+}
+
 #[derive(Default)]
 pub(super) struct ReportQuery;
 
@@ -173,5 +207,20 @@ impl ReportQuery {
         let request = input.parse().or_graphql()?;
         let rows = services::reports::report(services, viewer, request).await.or_graphql()?;
         Ok(rows.into_iter().map(ReportRow).collect())
+    }
+
+    /// The clicks of a period that do not count, by reason; together they are the report's `clicksInvalid`. At most
+    /// one row for each reason, none for those without clicks. Affiliates see their own.
+    #[graphql(guard = "Needs(Permission::ReadReports)")]
+    async fn invalid_clicks(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Of what.")] input: InvalidClicksInput,
+    ) -> Result<Vec<InvalidClicks>> {
+        let (services, viewer) = ctx.caller()?;
+        let request = input.parse().or_graphql()?;
+        let counts = services::reports::invalid_clicks(services, viewer, &request).await.or_graphql()?;
+        let counts = counts.into_iter();
+        Ok(counts.map(|count| InvalidClicks { reason: count.reason.into(), clicks: count.clicks }).collect())
     }
 }

@@ -30,6 +30,7 @@ const OF_CONVERSIONS: &[EventKind] = &[
     EventKind::ConversionRecorded,
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
+    EventKind::ConversionReattributed,
     EventKind::ConversionChanged,
 ];
 /// The events that may change what an affiliate has earned.
@@ -37,6 +38,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionRecorded,
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
+    EventKind::ConversionReattributed,
     EventKind::ConversionChanged,
     EventKind::EarningsReleased,
     EventKind::PayoutChanged,
@@ -51,6 +53,8 @@ pub(super) enum ConversionEventType {
     Approved,
     /// It was rejected.
     Rejected,
+    /// An attribution run credited it anew.
+    Reattributed,
     /// It was re-opened, or the click came that it waited for; its status tells what became of it.
     Changed,
 }
@@ -101,6 +105,7 @@ impl FeedSubscription {
                 kind: match event.row.kind {
                     EventKind::ConversionApproved => ConversionEventType::Approved,
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
+                    EventKind::ConversionReattributed => ConversionEventType::Reattributed,
                     EventKind::ConversionChanged => ConversionEventType::Changed,
                     _ => ConversionEventType::Recorded,
                 },

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     auth::{self, Actor},
-    services::{self, tenants::TenantChange},
+    domain::tenant::TenantChange,
+    services,
 };
 
 /// One customer of the platform, isolated from all others.
@@ -98,6 +99,8 @@ pub(super) enum Permission {
     ManageLinks,
     /// Read clicks.
     ReadClicks,
+    /// From which networks visitors came.
+    ReadVisitors,
     /// Record clicks.
     RecordClicks,
     /// Read conversions.
@@ -114,12 +117,18 @@ pub(super) enum Permission {
     ReadReports,
     /// Read journals, accounts and the trial balance.
     ReadLedger,
+    /// See what another attribution would pay, and what attribution runs did.
+    ReadAttribution,
+    /// Post what another attribution pays.
+    ApplyAttribution,
     /// Read payouts.
     ReadPayouts,
     /// Draft and submit payout batches, read them, and tell what became of their payouts.
     ManagePayouts,
     /// Approve payout batches.
     ApprovePayouts,
+    /// Say where affiliates are paid.
+    ManageDestinations,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }
@@ -155,7 +164,7 @@ impl Viewer {
     async fn api_key_id(&self) -> Option<ID> {
         match self.0.actor {
             Actor::ApiKey(id) => Some(id.into()),
-            Actor::User(_) | Actor::External(_) | Actor::Operator | Actor::System => None,
+            Actor::User(_) | Actor::Postback(_) | Actor::External(_) | Actor::Operator | Actor::System => None,
         }
     }
 
@@ -165,7 +174,7 @@ impl Viewer {
             Actor::External(who) => {
                 Some(ExternalIdentity { provider: who.provider.clone(), subject: who.subject.clone() })
             }
-            Actor::User(_) | Actor::ApiKey(_) | Actor::Operator | Actor::System => None,
+            Actor::User(_) | Actor::ApiKey(_) | Actor::Postback(_) | Actor::Operator | Actor::System => None,
         }
     }
 
@@ -213,6 +222,9 @@ pub(super) struct UpdateTenantInput {
     idempotency_key: Option<String>,
     /// Whether a payout batch must be approved by another than its author.
     payout_four_eyes: Option<bool>,
+    /// IANA name, such as `Europe/Berlin`: where the days, weeks and months of caps begin. What has been counted stays
+    /// in the period that it was counted in.
+    time_zone: Option<String>,
     /// How long a conversion waits for a click that is not recorded yet, where it names no campaign; at most 30 days, 0
     /// refuses it at once.
     click_wait_seconds: Option<i64>,
@@ -240,8 +252,11 @@ impl TenantMutation {
     ) -> Result<UpdateTenantPayload> {
         let (services, viewer) = ctx.caller()?;
         let key = input.idempotency_key.as_deref();
-        let change =
-            TenantChange { payout_four_eyes: input.payout_four_eyes, click_wait_secs: input.click_wait_seconds };
+        let change = TenantChange {
+            payout_four_eyes: input.payout_four_eyes,
+            time_zone: input.time_zone,
+            click_wait_secs: input.click_wait_seconds,
+        };
         UpdateTenantPayload::answer(services::tenants::update(services, viewer, key, change).await)
     }
 }

@@ -1,4 +1,5 @@
-//! Work in the background: due outbox work every second, retention every hour. Safe on any number of nodes.
+//! Work in the background: due outbox work every second, retention every hour, this node's spool while it holds anything;
+//! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one
 //! For work that follows from a fact: an `OutboxKind`, asked for in the fact's transaction, and an arm in [`outbox`].
@@ -6,6 +7,7 @@
 
 pub mod outbox;
 pub mod retention;
+pub mod visitors;
 
 use std::time::Duration;
 
@@ -15,10 +17,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{ServiceError, Services};
+use crate::services::{ServiceError, Services, spool};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
+/// How soon a spool is looked at again; an empty one costs nothing.
+const SPOOL_EVERY: Duration = Duration::from_millis(250);
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+const ADDRESS_KEYS_EVERY: Duration = Duration::from_secs(600);
+const COUNTRIES_EVERY: Duration = Duration::from_secs(60);
 
 /// The running jobs of a node.
 pub struct Jobs {
@@ -41,8 +47,17 @@ pub fn start(services: Services) -> Jobs {
     loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "outbox", async |services| {
         outbox::run_due(services).await
     }));
-    loops.spawn(every(RETENTION_EVERY, stop.clone(), services, "retention", async |services| {
+    loops.spawn(every(SPOOL_EVERY, stop.clone(), services.clone(), "spool", async |services| {
+        spool::replay(services).await
+    }));
+    loops.spawn(every(RETENTION_EVERY, stop.clone(), services.clone(), "retention", async |services| {
         retention::run(services).await
+    }));
+    loops.spawn(every(ADDRESS_KEYS_EVERY, stop.clone(), services.clone(), "address_keys", async |services| {
+        visitors::prepare_keys(services).await
+    }));
+    loops.spawn(every(COUNTRIES_EVERY, stop.clone(), services, "countries", async |services| {
+        visitors::reload_countries(services).await
     }));
     Jobs { stop, loops }
 }

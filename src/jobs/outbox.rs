@@ -5,7 +5,7 @@ use tributary_entity::{Instant, kinds::OutboxKind, outbox as row};
 
 use crate::{
     domain::tenancy::TenantScope,
-    services::{ServiceError, Services, conversions, holds},
+    services::{ServiceError, Services, attribution::apply, conversions, holds},
     store::{directory, outbox},
 };
 
@@ -51,6 +51,10 @@ async fn claim(services: &Services, scope: &TenantScope, work: &row::Model) -> R
 
 async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<(), ServiceError> {
     match work.kind {
+        OutboxKind::ApplyAttribution => match work.dedup_key.parse() {
+            Ok(run) => apply::advance(services, scope, run, apply::CHUNK).await?,
+            Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
+        },
         OutboxKind::ReleaseHolds => {
             let released = holds::release_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");

@@ -1,21 +1,28 @@
-//! Forgets what need not be kept: idempotency keys past their time.
+//! Forgets what need not be kept: idempotency keys and refused postbacks past their time, keys of address hashes past the
+//! fraud window, clicks older than the settings want.
 
-use chrono::TimeDelta;
+use chrono::{Days, TimeDelta};
 
 use crate::{
-    services::{ServiceError, Services, idempotency},
+    services::{ServiceError, Services, clicks, idempotency, postbacks::refusals},
     store::directory,
 };
 
-/// Forgets for every tenant. Answers how many rows went.
+/// Forgets for every tenant, and makes room for the next months' clicks. Answers how much was done.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn run(services: &Services) -> Result<u64, ServiceError> {
-    let before = services.now() - TimeDelta::days(services.settings.idempotency_days);
+    let (now, settings) = (services.now(), &services.settings);
+    let keys_before = now - TimeDelta::days(settings.idempotency_days);
+    let calls_before = now - TimeDelta::days(settings.postback_call_days);
+    let window = now.date_naive() - Days::new(settings.address_key_days);
     let mut deleted = 0;
-    for scope in directory::tenants(&services.db).await? {
-        deleted += idempotency::expire(services, &scope, before).await?;
+    let tenants = directory::tenants(&services.db).await?;
+    for scope in &tenants {
+        deleted += idempotency::expire(services, scope, keys_before).await?;
+        deleted += refusals::expire(services, scope, calls_before).await?;
+        deleted += services.visitors.destroy_keys(scope, window).await?;
     }
-    Ok(deleted)
+    Ok(deleted + clicks::retain(services, &tenants).await?)
 }

@@ -37,6 +37,7 @@ pub async fn create(
         return Ok(Outcome::replayed(existing(&tx, CampaignId::from_uuid(id)).await?));
     }
     let now = services.now();
+    let [deep_link_hosts, countries, devices] = input.redirects.columns();
     let row = campaign::Model {
         tenant_id: viewer.scope.tenant_id(),
         id,
@@ -46,14 +47,14 @@ pub async fn create(
         destination_url: input.destination_url,
         attribution_model: input.attribution_model,
         attribution_window_secs: input.attribution_window_secs,
-        attribution_half_life_secs: rules::DEFAULT_HALF_LIFE_SECS,
-        attribution_min_secs: 0,
-        attribution_sources: attribution::DEFAULT_SOURCES.to_owned(),
-        click_wait_secs: 0,
-        deep_link_hosts: None,
-        fallback_url: None,
-        countries: None,
-        devices: None,
+        attribution_half_life_secs: input.attribution_half_life_secs,
+        attribution_min_secs: input.attribution_min_secs,
+        attribution_sources: attribution::sources_text(&input.attribution_sources),
+        click_wait_secs: input.click_wait_secs,
+        deep_link_hosts,
+        fallback_url: input.redirects.fallback_url,
+        countries,
+        devices,
         approval: input.approval,
         hold_secs: input.hold_secs,
         is_public: input.is_public,

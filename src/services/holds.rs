@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ambient,
-    domain::{event::NewEvent, ledger, tenancy::TenantScope},
+    domain::{commission::net, event::NewEvent, ledger, tenancy::TenantScope},
     store::{commissions, error::StoreError, outbox, scope::Tx},
 };
 
@@ -76,9 +76,9 @@ async fn release(tx: &mut Tx, due: &[commission::Model], now: Instant) -> Result
     let mut by_conversion: BTreeMap<ConversionId, Vec<(AffiliateId, Money)>> = BTreeMap::new();
     let mut by_affiliate: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
     for row in due {
-        let money = Money::new(row.amount_minor, row.currency);
+        let money = net(row);
         by_conversion.entry(row.conversion_id).or_default().push((row.affiliate_id, money));
-        *by_affiliate.entry((row.affiliate_id, row.currency)).or_default() += row.amount_minor;
+        *by_affiliate.entry((row.affiliate_id, row.currency)).or_default() += money.amount_minor;
     }
     let mut debts = debts(tx, by_affiliate.keys()).await?;
     let mut journals = Vec::with_capacity(by_conversion.len());

@@ -14,7 +14,7 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
-        ledger::{AccountKey, Code, CodeTotal, Debts, Journal, JournalFilter, Side},
+        ledger::{AccountKey, Available, Code, CodeTotal, Debts, Journal, JournalFilter, Side},
         page::{Page, PageRequest},
     },
     store::{
@@ -71,6 +71,21 @@ pub async fn debts(tx: &Tx, owners: impl Iterator<Item = &(AffiliateId, Currency
     let ids: Vec<AccountId> = accounts.keys().copied().collect();
     let balances = balances::lock_many(tx, &ids).await?;
     Ok(balances.into_iter().filter_map(|(id, amount)| accounts.get(&id).map(|owner| (*owner, amount))).collect())
+}
+
+/// As [`debts`], and what these affiliates have available, all locked together in the order of the accounts.
+///
+/// # Errors
+/// As the database answers.
+pub async fn standing(tx: &Tx, owners: &BTreeSet<(AffiliateId, Currency)>) -> Result<(Debts, Available), StoreError> {
+    let tenant_id = tx.scope().tenant_id();
+    let account = |code, (affiliate_id, currency)| AccountKey::of_affiliate(code, affiliate_id, currency).id(tenant_id);
+    let (debts, available) = (Code::AffiliateReceivable, Code::AffiliateAvailable);
+    let ids: Vec<AccountId> =
+        owners.iter().flat_map(|owner| [account(debts, *owner), account(available, *owner)]).collect();
+    let balances = balances::lock_many(tx, &ids).await?;
+    let of = |code| owners.iter().filter_map(|owner| Some((*owner, *balances.get(&account(code, *owner))?))).collect();
+    Ok((of(debts), of(available)))
 }
 
 /// A journal with its lines and their accounts.

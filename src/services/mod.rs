@@ -7,8 +7,10 @@
 pub mod access;
 pub mod affiliates;
 pub mod api_keys;
+pub mod attribution;
 pub mod budgets;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -26,10 +28,15 @@ pub mod idempotency;
 pub mod ingest;
 pub mod ledger;
 pub mod links;
+pub mod payout_destinations;
 pub mod payouts;
+pub mod postbacks;
+pub mod redirect;
 pub mod reports;
 pub mod rules;
 pub mod sessions;
+pub mod spool;
+pub mod statements;
 pub mod tenants;
 pub mod users;
 pub mod visitors;
@@ -47,6 +54,7 @@ use crate::{
     config::Settings,
     domain::{cursor::CursorKey, event::Committed},
     limits::RateLimits,
+    spool::Spool,
     store::{database::Db, error::StoreError, scope::Tx},
 };
 
@@ -85,7 +93,11 @@ pub struct Services {
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
+    pub spool: Spool,
+    pub redirects: redirect::Redirects,
+    pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,
+    pub refusals: postbacks::refusals::Refusals,
 }
 
 impl Services {
@@ -109,9 +121,10 @@ impl Services {
         Ok(())
     }
 
-    /// Tells what a commit of a tenant did: this node's credentials at once, and the bus.
+    /// Tells what a commit of a tenant did: this node's credentials and links at once, and the bus.
     fn announce(&self, tenant_id: TenantId, committed: Committed) {
         self.access.heed(&committed.events);
+        self.redirects.heed(tenant_id, &committed.events);
         if let Some(batch) = EventBatch::of(tenant_id, committed) {
             self.bus.publish(batch);
         }

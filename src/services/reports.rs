@@ -8,9 +8,9 @@ use crate::{
     domain::{
         dashboard::Top,
         problem::{Problem, ProblemCode},
-        report::{self, Dimension, ReportRequest, ReportRow, RowKey, Totals},
+        report::{self, Dimension, InvalidClicks, InvalidRequest, ReportRequest, ReportRow, RowKey, Totals},
     },
-    store::{rollups, scope::Tx},
+    store::{invalid_clicks, rollups, scope::Tx},
 };
 
 /// A report of what the viewer may see; rows in the order of its dimensions, at most [`ROWS_MAX`].
@@ -25,6 +25,20 @@ pub async fn report(
     let request = request.check()?;
     let tx = services.snapshot(viewer).await?;
     read(&tx, &request, None).await
+}
+
+/// The invalid clicks of what the viewer may see, by reason.
+///
+/// # Errors
+/// `OUT_OF_RANGE` for a period that is empty or too long.
+pub async fn invalid_clicks(
+    services: &Services,
+    viewer: &Viewer,
+    request: &InvalidRequest,
+) -> Result<Vec<InvalidClicks>, ServiceError> {
+    report::check_period(request.from, request.until)?;
+    let tx = services.snapshot(viewer).await?;
+    Ok(invalid_clicks::by_reason(&tx, request).await?)
 }
 
 /// The most rows of one report.

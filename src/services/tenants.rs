@@ -22,7 +22,8 @@ use crate::{
         event::NewEvent,
         problem::{Problem, ProblemCode},
         tenancy::TenantScope,
-        tenant as rules, text,
+        tenant::{self as rules, TenantChange},
+        text,
         user::{NewUser, User},
     },
     store::{
@@ -145,29 +146,18 @@ pub async fn get(services: &Services, viewer: &Viewer) -> Result<tenant::Model, 
     Ok(tenants::get(&tx).await?)
 }
 
-/// Changes to a tenant's settings.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct TenantChange {
-    /// Whether payout batches have to be approved by another than their author.
-    pub payout_four_eyes: Option<bool>,
-    /// How long conversions wait for clicks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub click_wait_secs: Option<i64>,
-}
-
-/// Changes the settings of the viewer's tenant; what is absent stays as it is.
+/// Changes the settings of the viewer's tenant.
 ///
 /// # Errors
-/// `OUT_OF_RANGE`; `IDEMPOTENCY_CONFLICT`; as the database answers.
+/// The change's problems; `IDEMPOTENCY_CONFLICT`; as the database answers.
 pub async fn update(
     services: &Services,
     viewer: &Viewer,
     key: Option<&str>,
     change: TenantChange,
 ) -> Result<Outcome<tenant::Model>, ServiceError> {
+    let change = change.check()?;
     let id = viewer.scope.tenant_id().uuid();
-    let click_wait_secs =
-        change.click_wait_secs.map(|secs| rules::click_wait(&["clickWaitSeconds"], secs)).transpose()?;
     let mut tx = services.begin(viewer).await?;
     let claimed = idempotency::claim(services, &mut tx, viewer, key, "updateTenant", &change, id).await?;
     if claimed.is_some() {
@@ -176,7 +166,10 @@ pub async fn update(
     if let Some(four_eyes) = change.payout_four_eyes {
         tenants::set_payout_four_eyes(&mut tx, four_eyes).await?;
     }
-    if let Some(secs) = click_wait_secs {
+    if let Some(time_zone) = change.time_zone {
+        tenants::set_time_zone(&mut tx, time_zone).await?;
+    }
+    if let Some(secs) = change.click_wait_secs {
         tenants::set_click_wait(&mut tx, secs).await?;
     }
     let row = tenants::get(&tx).await?;

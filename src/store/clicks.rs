@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, Select, Value};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, QueryFilter, Select, Value};
 use tributary_entity::{
     Instant, click,
-    ids::{ClickId, LinkId},
+    ids::{AffiliateId, CampaignId, ClickId, LinkId},
 };
 
 use super::{
@@ -65,10 +65,99 @@ pub async fn count(tx: &Tx, filter: &ClickFilter) -> Result<i64, StoreError> {
     page::count(tx, filtered(tx, filter)).await
 }
 
+/// Inserts clicks.
+///
+/// # Errors
+/// `Conflict` when one of them is there already; the same again can find it before.
+pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<(), StoreError> {
+    let count = rows.len() as u64;
+    let inserted =
+        tx.insert_ignoring::<click::Entity>(rows, Some(&[click::Column::TenantId, click::Column::Id])).await?;
+    if inserted == count { Ok(()) } else { Err(StoreError::raced("a click is there already")) }
+}
+
+/// Deletes up to `limit` of the tenant's clicks with ids before `horizon`, on SQLite, whose trigger keeps all others.
+/// Answers how many.
+///
 /// # Errors
 /// As the database answers.
-pub async fn insert(tx: &mut Tx, rows: Vec<click::Model>) -> Result<(), StoreError> {
-    tx.insert_all::<click::Entity>(rows).await
+pub async fn delete_before(tx: &mut Tx, horizon: ClickId, limit: u32) -> Result<u64, StoreError> {
+    if tx.backend() != DbBackend::Sqlite {
+        return Ok(0);
+    }
+    let values: Vec<Value> = vec![tx.scope().tenant_id().into(), horizon.into()];
+    let allow = "INSERT INTO click_horizon (tenant_id, before_id) VALUES ($1, $2) \
+                 ON CONFLICT (tenant_id) DO UPDATE SET before_id = excluded.before_id";
+    tx.connection().execute_raw(tx.statement(allow, values.clone())).await?;
+    let delete = format!(
+        "DELETE FROM click WHERE tenant_id = $1 AND id IN \
+         (SELECT id FROM click WHERE tenant_id = $1 AND id < $2 ORDER BY id LIMIT {limit})"
+    );
+    Ok(tx.connection().execute_raw(tx.statement(delete, values)).await?.rows_affected())
+}
+
+/// A visitor's way to a conversion.
+pub struct Journey<'a> {
+    pub campaign_id: CampaignId,
+    pub visitor_id: &'a str,
+    /// Inclusive.
+    pub from: Instant,
+    /// Inclusive: the conversion.
+    pub until: Instant,
+}
+
+/// A valid click on a journey.
+pub struct Step {
+    pub id: ClickId,
+    pub affiliate_id: AffiliateId,
+    pub occurred_at: Instant,
+}
+
+/// The valid clicks of these journeys, at most `limit` of each, the newest: each with the place of its journey in
+/// `journeys`.
+///
+/// # Errors
+/// As the database answers.
+pub async fn of_journeys(tx: &Tx, journeys: &[Journey<'_>], limit: usize) -> Result<Vec<(usize, Step)>, StoreError> {
+    let mut steps = Vec::new();
+    for (chunk, journeys) in journeys.chunks(VISITS_CHUNK).enumerate() {
+        let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
+        let rows: Vec<String> = (0_i64..)
+            .zip(journeys)
+            .map(|(number, journey)| {
+                let first = values.len() + 1;
+                values.extend([
+                    number.into(),
+                    journey.campaign_id.into(),
+                    journey.visitor_id.into(),
+                    journey.from.into(),
+                    journey.until.into(),
+                ]);
+                format!("(${first}, ${}, ${}, ${}, ${})", first + 1, first + 2, first + 3, first + 4)
+            })
+            .collect();
+        let sql = format!(
+            "WITH journey (number, campaign_id, visitor_id, from_at, until_at) AS (VALUES {}) \
+             SELECT number, id, affiliate_id, occurred_at FROM (SELECT journey.number AS number, click.id AS id, \
+             click.affiliate_id AS affiliate_id, click.occurred_at AS occurred_at, ROW_NUMBER() OVER \
+             (PARTITION BY journey.number ORDER BY click.occurred_at DESC, click.id DESC) AS place \
+             FROM journey JOIN click ON click.tenant_id = $1 AND click.visitor_id = journey.visitor_id \
+             AND click.occurred_at >= journey.from_at AND click.occurred_at <= journey.until_at \
+             AND click.campaign_id = journey.campaign_id AND click.invalid_reason IS NULL) found WHERE place <= {limit}",
+            rows.join(", ")
+        );
+        for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
+            let number: i64 = row.try_get("", "number")?;
+            let number = usize::try_from(number).map_err(|_| StoreError::inconsistent("(journey)", number))?;
+            let step = Step {
+                id: row.try_get("", "id")?,
+                affiliate_id: row.try_get("", "affiliate_id")?,
+                occurred_at: row.try_get("", "occurred_at")?,
+            };
+            steps.push((chunk * VISITS_CHUNK + number, step));
+        }
+    }
+    Ok(steps)
 }
 
 /// A visitor's click of a link, and the time around it in which another one makes it a repetition.

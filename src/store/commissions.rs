@@ -8,7 +8,7 @@ use tributary_entity::{
 };
 
 use super::{
-    dialect,
+    deltas, dialect,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -72,6 +72,25 @@ pub async fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), Sto
     tx.insert_all::<commission::Entity>(rows).await
 }
 
+/// As [`of_conversions`], of the whole tenant and locked in id order until the transaction ends.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commission::Model>, StoreError> {
+    use commission::Column;
+    let select = tx.find::<commission::Entity>().filter(any_of(Column::ConversionId, ids.iter().copied()));
+    Ok(dialect::lock(tx, select.order_by_asc(Column::Id)).all(tx.connection()).await?)
+}
+
+/// Adds to what runs added to or took from locked commissions.
+///
+/// # Errors
+/// As the database answers.
+pub async fn adjust(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), StoreError> {
+    let deltas: Vec<_> = deltas.iter().map(|(id, amount)| ((*id).into(), *amount)).collect();
+    deltas::add_to_rows(tx, "commission", "adjusted_minor = adjusted_minor + delta.amount", &deltas).await
+}
+
 /// Takes away the commissions of conversions that are decided anew: nothing of them was ever posted.
 ///
 /// # Errors
@@ -127,6 +146,11 @@ pub async fn lock_due(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<commissio
         return Ok(Vec::new());
     }
     let select = pending().filter(any_of(Column::ConversionId, ids)).order_by_asc(Column::Id);
+    let locked = dialect::lock(tx, select.clone()).all(tx.connection()).await?;
+    if locked.is_empty() {
+        return Ok(locked);
+    }
+    // Whoever held the locks before may have given the conversions further commissions: they leave the hold together.
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 

@@ -12,7 +12,7 @@ use tributary_entity::{
 };
 
 use super::{
-    dialect,
+    deltas, dialect,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -260,6 +260,21 @@ pub async fn set_status(tx: &mut Tx, ids: &[ConversionId], change: &StatusChange
     } else {
         Err(StoreError::inconsistent("conversion", format!("{changed} of {} rows changed", ids.len())))
     }
+}
+
+/// Adds to the commissions of locked conversions, each a version more.
+///
+/// # Errors
+/// As the database answers.
+pub async fn adjust(tx: &mut Tx, changes: &[(ConversionId, i64)], at: Instant) -> Result<(), StoreError> {
+    use conversion::Column;
+    let deltas: Vec<_> = changes.iter().map(|(id, amount)| ((*id).into(), *amount)).collect();
+    let set = "commission_minor = commission_minor + delta.amount, version = version + 1";
+    deltas::add_to_rows(tx, "conversion", set, &deltas).await?;
+    let ids = changes.iter().map(|(id, _)| *id);
+    let update = tx.update_many::<conversion::Entity>().col_expr(Column::UpdatedAt, Expr::value(at));
+    update.filter(any_of(Column::Id, ids)).exec(tx.connection()).await?;
+    Ok(())
 }
 
 /// Which of these order ids already count, by campaign and goal.

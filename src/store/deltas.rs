@@ -24,6 +24,38 @@ pub(super) struct Delta {
     pub amounts: Vec<i64>,
 }
 
+/// Adds amounts to one column of rows that are there, found by their id, many in one statement.
+///
+/// # Errors
+/// `Inconsistent` when one of them is not there; nothing is to be kept then.
+pub(super) async fn add_to_rows(
+    tx: &mut Tx,
+    table: &'static str,
+    set: &str,
+    deltas: &[(Value, i64)],
+) -> Result<(), StoreError> {
+    for deltas in deltas.chunks(500) {
+        let mut values = vec![tx.scope().tenant_id().into()];
+        let rows: Vec<String> = deltas
+            .iter()
+            .map(|(id, amount)| {
+                values.extend([id.clone(), (*amount).into()]);
+                format!("(${}, ${})", values.len() - 1, values.len())
+            })
+            .collect();
+        let sql = format!(
+            "WITH delta (id, amount) AS (VALUES {}) UPDATE {table} SET {set} FROM delta \
+             WHERE {table}.tenant_id = $1 AND {table}.id = delta.id",
+            rows.join(", ")
+        );
+        let changed = tx.connection().execute_raw(tx.statement(sql, values)).await?.rows_affected();
+        if changed != deltas.len() as u64 {
+            return Err(StoreError::inconsistent(table, format!("{changed} of {} rows changed", deltas.len())));
+        }
+    }
+    Ok(())
+}
+
 impl Counters {
     /// Adds `deltas`, whose keys are distinct and sorted.
     ///

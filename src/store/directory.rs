@@ -1,4 +1,4 @@
-//! The only reads before the tenant is known: log-in by slug, API key, link code, due work. Each answers a scope or the
+//! The only reads before the tenant is known: log-in by slug, API key, postback token, link code, due work. Each answers a scope or the
 //! little that leads to one.
 //!
 //! On PostgreSQL these run with `app.directory` set, which opens a SELECT policy on just these tables.
@@ -7,7 +7,12 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     Statement,
 };
-use tributary_entity::{Instant, api_key, ids::TenantId, outbox, tenant};
+use tributary_entity::{
+    Instant, api_key,
+    ids::{AffiliateId, CampaignId, TenantId},
+    kinds::LinkStatus,
+    link, outbox, postback_endpoint, tenant,
+};
 
 use super::{database::Db, error::StoreError};
 use crate::domain::tenancy::TenantScope;
@@ -33,6 +38,18 @@ pub async fn tenant_by_slug(db: &Db, slug: &str) -> Result<Option<(TenantScope, 
     Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
 }
 
+/// The tenant with an id, which this node has seen before.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn tenant_by_id(db: &Db, id: TenantId) -> Result<Option<TenantScope>, StoreError> {
+    let tx = open(db).await?;
+    let row = tenant::Entity::find().filter(tenant::Column::TenantId.eq(id)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| TenantScope::tenant(row.tenant_id)))
+}
+
 /// The API key with a hash, whatever its state.
 ///
 /// # Errors
@@ -43,6 +60,59 @@ pub async fn api_key_by_hash(db: &Db, hash: &[u8]) -> Result<Option<(TenantScope
     let row = api_key::Entity::find().filter(api_key::Column::KeyHash.eq(hash)).one(&tx).await?;
     tx.commit().await?;
     Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// The link with a code, whatever its state. Codes are drawn from 62^10; should two tenants ever draw the same one, it
+/// is the older link's.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn link_by_code(db: &Db, code: &str) -> Result<Option<(TenantScope, link::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let select = link::Entity::find().filter(link::Column::Code.eq(code)).order_by_asc(link::Column::Id);
+    let row = select.one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// An affiliate's first active link of a campaign.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn first_link(
+    db: &Db,
+    campaign_id: CampaignId,
+    affiliate_id: AffiliateId,
+) -> Result<Option<(TenantScope, link::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let select = link::Entity::find()
+        .filter(link::Column::CampaignId.eq(campaign_id))
+        .filter(link::Column::AffiliateId.eq(affiliate_id))
+        .filter(link::Column::Status.eq(LinkStatus::Active));
+    let row = select.order_by_asc(link::Column::Id).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// The postback endpoint with a token's hash, whatever its state, and its tenant.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn postback_endpoint_by_hash(
+    db: &Db,
+    hash: &[u8],
+) -> Result<Option<(TenantScope, postback_endpoint::Model, tenant::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let endpoint = postback_endpoint::Entity::find().filter(postback_endpoint::Column::TokenHash.eq(hash));
+    let Some(endpoint) = endpoint.one(&tx).await? else {
+        return Ok(None);
+    };
+    let tenant = tenant::Entity::find().filter(tenant::Column::TenantId.eq(endpoint.tenant_id)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(tenant.map(|tenant| (TenantScope::tenant(endpoint.tenant_id), endpoint, tenant)))
 }
 
 /// All tenants, for jobs that visit each.

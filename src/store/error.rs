@@ -20,8 +20,12 @@ pub enum Constraint {
     JournalBusinessKey,
     /// The affiliate has another open payout in the currency.
     PayoutOpen,
+    /// The campaign or enrollment has an active cap of this metric and period.
+    CapSame,
     /// The payout was repeated before.
     PayoutRetry,
+    /// The affiliate has another destination in the currency.
+    PayoutDestination,
     /// A counter would leave its range: a balance below zero, a sum past the end of `bigint`.
     CounterRange,
 }
@@ -32,6 +36,8 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
     (Constraint::UserEmail, "tenant_user_email_key", "tenant_user.tenant_id, tenant_user.email"),
     (Constraint::AffiliateEmail, "affiliate_email_key", "affiliate.tenant_id, affiliate.email"),
     (Constraint::GoalCode, "goal_code_key", "goal.tenant_id, goal.campaign_id, goal.code"),
+    (Constraint::CapSame, "cap_campaign_key", "cap.tenant_id, cap.campaign_id, cap.metric, cap.period"),
+    (Constraint::CapSame, "cap_enrollment_key", "cap.tenant_id, cap.enrollment_id, cap.metric, cap.period"),
     (
         Constraint::RuleDefault,
         "commission_rule_goal_default_key",
@@ -56,12 +62,17 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
     ),
     (Constraint::JournalBusinessKey, "journal_business_key", "journal.tenant_id, journal.kind, journal.business_key"),
     (Constraint::PayoutOpen, "payout_open_key", "payout.tenant_id, payout.affiliate_id, payout.currency"),
+    (
+        Constraint::PayoutDestination,
+        "payout_destination_live_key",
+        "payout_destination.tenant_id, payout_destination.affiliate_id, payout_destination.currency",
+    ),
     (Constraint::PayoutRetry, "payout_retry_key", "payout.tenant_id, payout.retry_of"),
 ];
 
 /// Columns whose CHECK is a range that running totals may leave.
 const COUNTERS: &[&str] =
-    &["amount_minor", "unapproved_minor", "sale_minor", "commission_minor", "clicks_", "conversions"];
+    &["amount_minor", "unapproved_minor", "sale_minor", "commission_minor", "clicks_", "conversions", "used"];
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +103,11 @@ impl StoreError {
     /// A unit of work that was given up because it took too long; its outcome may be unknown.
     pub fn timed_out() -> Self {
         Self::Unavailable(DbErr::Custom("no answer in time".to_owned()))
+    }
+
+    /// A unit of work that met what another one did meanwhile.
+    pub fn raced(what: &str) -> Self {
+        Self::Conflict(DbErr::Custom(what.to_owned()))
     }
 
     /// Whether this very unit of work may succeed when it is done again.

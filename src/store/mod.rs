@@ -1,13 +1,18 @@
 //! What the program remembers: the only place that names `sea_orm`.
 //!
 //! Every function takes a [`scope::Tx`], which belongs to one tenant (and perhaps to one affiliate inside it); the few
-//! reads that happen before the tenant is known are in [`directory`]. The store remembers and finds; it decides nothing.
+//! reads that happen before the tenant is known are in [`directory`], the months of the click table, which are nobody's, in
+//! [`partitions`]. The store remembers and finds; it decides nothing.
 
+pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;
+mod arrays;
+pub mod attribution_runs;
 pub mod attributions;
 pub mod balances;
 pub mod campaigns;
+pub mod caps;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -22,17 +27,22 @@ pub mod error;
 pub mod events;
 pub mod goals;
 pub mod idempotency;
+pub mod invalid_clicks;
 pub mod ledger;
 pub mod links;
 pub mod outbox;
 pub mod page;
+pub mod partitions;
 pub mod payout_batches;
+pub mod payout_destinations;
 pub mod payouts;
+pub mod postbacks;
 pub mod rollups;
 pub mod rules;
 pub mod scope;
 pub mod sessions;
 pub mod standings;
+pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;

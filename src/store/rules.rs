@@ -1,5 +1,7 @@
 //! Commission rules: heads with the terms of their current version.
 
+use std::collections::HashMap;
+
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
@@ -93,6 +95,26 @@ pub async fn versions(tx: &Tx, rules: &[(CommissionRuleId, i32)]) -> Result<Vec<
     }
     let select = tx.find::<version::Entity>().filter(wanted).order_by_desc(version::Column::Version);
     Ok(select.all(tx.connection()).await?)
+}
+
+/// Rules in exactly these versions, archived ones too: what stored commissions name.
+///
+/// # Errors
+/// As the database answers.
+pub async fn in_versions(tx: &Tx, wanted: &[(CommissionRuleId, i32)]) -> Result<Vec<Rule>, StoreError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let heads = tx.find::<head::Entity>().filter(any_of(head::Column::Id, wanted.iter().map(|(id, _)| *id)));
+    let heads: HashMap<CommissionRuleId, head::Model> =
+        heads.all(tx.connection()).await?.into_iter().map(|head| (head.id, head)).collect();
+    let mut versions = Condition::any();
+    for (id, number) in wanted {
+        let one = Condition::all().add(version::Column::RuleId.eq(*id)).add(version::Column::Version.eq(*number));
+        versions = versions.add(one);
+    }
+    let terms = tx.find::<version::Entity>().filter(versions).all(tx.connection()).await?;
+    Ok(terms.into_iter().filter_map(|terms| Some(Rule { head: heads.get(&terms.rule_id)?.clone(), terms })).collect())
 }
 
 /// How many rules a campaign has, archived ones too.

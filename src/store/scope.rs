@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany,
-    IntoActiveModel, Iterable, QueryFilter, Select, Statement, UpdateMany, Value,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany, IdenStatic,
+    IntoActiveModel, Iterable, QueryFilter, QueryTrait, Select, Statement, UpdateMany, Value,
+    sea_query::{InsertStatement, OnConflict},
 };
 use tributary_entity::{
     ids::{AffiliateId, CampaignId},
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{dialect, error::StoreError, events};
+use super::{arrays, dialect, error::StoreError, events};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
@@ -96,7 +97,7 @@ impl Tx {
         E::delete_many().filter(E::tenant_column().eq(self.scope.tenant_id()))
     }
 
-    /// Inserts rows, stamped with the scope's tenant whatever they say, in as few statements as the bind limit allows.
+    /// Inserts rows, stamped with the scope's tenant whatever they say, in few statements.
     ///
     /// # Errors
     /// As the database answers; nothing of the statement is kept then.
@@ -111,42 +112,88 @@ impl Tx {
 
     /// As [`Tx::insert_all`]; rows that run into the key of these columns are passed over, into any
     /// key where none are named. Answers how many went in.
-    #[expect(clippy::disallowed_methods, reason = "the one home of inserts: the tenant is stamped here")]
     pub(super) async fn insert_ignoring<E>(
         &mut self,
         rows: Vec<E::Model>,
-        conflict: Option<&[E::Column]>,
+        key: Option<&[E::Column]>,
     ) -> Result<u64, StoreError>
     where
         E: Scoped,
         E::Model: IntoActiveModel<E::ActiveModel>,
         E::ActiveModel: Send,
     {
-        let columns = E::Column::iter().count();
-        let chunk = (dialect::bind_limit(self.backend) / columns).clamp(1, 1_000);
         let mut inserted = 0;
+        for statement in self.insertions::<E>(rows, key)? {
+            inserted += self.inner.execute_raw(statement).await?.rows_affected();
+        }
+        Ok(inserted)
+    }
+
+    /// The statements that insert rows.
+    fn insertions<E>(&self, rows: Vec<E::Model>, key: Option<&[E::Column]>) -> Result<Vec<Statement>, StoreError>
+    where
+        E: Scoped,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        let chunk = (dialect::bind_limit(self.backend) / E::Column::iter().count()).clamp(1, INSERT_ROWS);
+        let mut statements = Vec::with_capacity(rows.len().div_ceil(chunk));
         let mut rows = rows.into_iter().map(|row| {
             let mut row = row.into_active_model();
             row.set(E::tenant_column(), self.scope.tenant_id().into());
             row
         });
         loop {
-            let batch: Vec<_> = rows.by_ref().take(chunk).collect();
+            let batch: Vec<E::ActiveModel> = rows.by_ref().take(chunk).collect();
             if batch.is_empty() {
-                return Ok(inserted);
+                return Ok(statements);
             }
-            let mut insert = E::insert_many(batch);
-            if let Some(columns) = conflict {
-                let mut on_conflict = sea_orm::sea_query::OnConflict::columns(columns.iter().copied());
-                on_conflict.do_nothing();
-                insert = insert.on_conflict(on_conflict);
-            }
-            inserted += match insert.exec_without_returning(&self.inner).await {
-                Ok(count) => count,
-                Err(sea_orm::DbErr::RecordNotInserted) => 0,
-                Err(error) => return Err(error.into()),
-            };
+            statements.push(match self.backend {
+                DbBackend::Postgres => self.insertion_of_arrays::<E>(&batch, key)?,
+                backend => {
+                    let mut insert = insertion_of_values::<E>(batch);
+                    if let Some(columns) = key {
+                        let mut on_conflict = OnConflict::columns(columns.iter().copied());
+                        insert.on_conflict(on_conflict.do_nothing().to_owned());
+                    }
+                    backend.build(&insert)
+                }
+            });
         }
+    }
+
+    /// One statement whose text does not tell how many rows it inserts.
+    fn insertion_of_arrays<E: Scoped>(
+        &self,
+        rows: &[E::ActiveModel],
+        key: Option<&[E::Column]>,
+    ) -> Result<Statement, StoreError> {
+        let table = E::default().table_name().to_owned();
+        let name = |column: &E::Column| format!("\"{}\"", column.as_str());
+        let mut columns = vec![name(&E::tenant_column())];
+        let mut arrays = Vec::new();
+        let mut values: Vec<Value> = vec![self.scope.tenant_id().into()];
+        for column in E::Column::iter().filter(|column| column.as_str() != E::tenant_column().as_str()) {
+            let mut literal = arrays::Literal::new();
+            let mut sql_type = None;
+            for row in rows {
+                let value = row.get(column).into_value().ok_or_else(|| unset(column))?;
+                sql_type = arrays::type_name(&value);
+                literal.push(&value);
+            }
+            columns.push(name(&column));
+            values.push(literal.finish().into());
+            let sql_type = sql_type.ok_or_else(|| unset(column))?;
+            arrays.push(format!("CAST(CAST(${} AS text) AS {sql_type}[])", values.len()));
+        }
+        let mut sql =
+            format!("INSERT INTO \"{table}\" ({}) SELECT $1, * FROM unnest({})", columns.join(", "), arrays.join(", "));
+        if let Some(key) = key {
+            let target: Vec<String> = key.iter().map(name).collect();
+            let target = if target.is_empty() { String::new() } else { format!("({}) ", target.join(", ")) };
+            sql.push_str(&format!(" ON CONFLICT {target}DO NOTHING"));
+        }
+        Ok(self.statement(sql, values))
     }
 
     /// Inserts one row.
@@ -221,6 +268,19 @@ impl Tx {
         self.inner.commit().await?;
         Ok(Committed { events, counted: self.counted })
     }
+}
+
+/// Rows of one insert: more would only make a longer text.
+const INSERT_ROWS: usize = 1_000;
+
+/// A row of ours has a value in every column, of a type that our tables have.
+fn unset(column: impl IdenStatic) -> StoreError {
+    StoreError::inconsistent("(insert)", format!("no value for {}", column.as_str()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one home of inserts: the tenant was stamped before")]
+fn insertion_of_values<E: Scoped>(rows: Vec<E::ActiveModel>) -> InsertStatement {
+    E::insert_many(rows).into_query()
 }
 
 /// `column IN (ids)`, false for none.

@@ -47,6 +47,16 @@ pub async fn set_payout_four_eyes(tx: &mut Tx, four_eyes: bool) -> Result<(), St
     Ok(())
 }
 
+/// Moves the tenant's days.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_time_zone(tx: &mut Tx, name: String) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::TimeZone, Expr::value(name));
+    update.exec(tx.connection()).await?;
+    Ok(())
+}
+
 /// Says how long conversions wait for clicks.
 ///
 /// # Errors

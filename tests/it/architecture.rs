@@ -20,9 +20,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("redis_client", &[]),
     ("bus", &["domain", "redis_client"]),
     ("limits", &["redis_client"]),
+    ("spool", &[]),
     // `config` for the identity providers, which are as the settings describe them.
     ("auth", &["ambient", "config", "domain", "store"]),
-    ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "auth"]),
+    ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "spool", "auth"]),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
     // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
@@ -41,6 +42,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "redis_client",
             "bus",
             "limits",
+            "spool",
             "auth",
             "services",
             "graphql",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tributary::config::{Mode, Settings};
 
-use crate::support::{Backend, Programme, Tap, Terms, TestApp, app};
+use crate::support::{Backend, Programme, Tap, Terms, TestApp, Visitor, app, visitor};
 
 const TOKEN: &str = "a token for the scraper";
 
@@ -48,15 +48,22 @@ async fn every_metric_is_explained() {
         let click = programme.click(&owner).await;
         let mut tap = Tap::conversions(app, &owner).await;
         tap.prime(&owner, &click).await;
+        Visitor::new(&app.url).get(&visitor::path(&owner, &programme.link).await).await.click();
         let (_, text) = scrape(app, None).await;
         let explained: BTreeSet<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
         let typed: BTreeSet<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
         assert_eq!(typed.difference(&explained).collect::<Vec<_>>(), [&""; 0]);
-        for name in
-            ["feed_events_handed_total", "live_groups", "live_subscribers", "live_deliveries_total", "live_lag_seconds"]
-        {
+        for name in [
+            "feed_events_handed_total",
+            "live_groups",
+            "live_subscribers",
+            "live_deliveries_total",
+            "live_lag_seconds",
+            "redirects_total",
+            "redirect_seconds",
+        ] {
             assert!(typed.contains(format!("tributary_{name}").as_str()), "{name} in {text}");
         }
     })

@@ -26,7 +26,8 @@ struct Pair {
 
 impl Pair {
     async fn start(world: World) -> Self {
-        let nodes = [Node::start(&world.data).await, Node::start(&world.data).await];
+        let second = [("TRIBUTARY_SPOOL_DIR", "spool-2")];
+        let nodes = [Node::start(&world.data).await, Node::start_with(&world.data, &second).await];
         let owners = [world.owner(&nodes[0]), world.owner(&nodes[1])];
         let programme = Programme::build(&owners[0], &Terms::default()).await;
         let click = programme.click(&owners[1]).await;

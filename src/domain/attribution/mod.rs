@@ -24,7 +24,7 @@ use chrono::TimeDelta;
 use tributary_entity::{
     Instant, attribution_decision, campaign,
     ids::{AffiliateId, ClickId, CouponId},
-    kinds::AttributionModel,
+    kinds::{AttributionModel, TouchSource},
 };
 
 use super::apportion::apportion;
@@ -35,8 +35,18 @@ pub const WHOLE_MILLIONTHS: i32 = 1_000_000;
 /// The most touches of a decision: the newest inside the window.
 pub const TOUCHES_MAX: usize = 100;
 
-/// Where touches are looked for unless a campaign says otherwise, as a campaign's row holds it.
-pub const DEFAULT_SOURCES: &str = "CLICK_ID,COUPON,HISTORY";
+/// Where touches are looked for unless a campaign says otherwise.
+pub const DEFAULT_SOURCES: &[TouchSource] = &[TouchSource::ClickId, TouchSource::Coupon, TouchSource::History];
+
+/// Sources as a campaign's row holds them.
+pub fn sources_text(sources: &[TouchSource]) -> String {
+    sources.iter().map(|source| source.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// The sources that a campaign's row holds, in order; what another version wrote there is passed over.
+pub fn sources(text: &str) -> Vec<TouchSource> {
+    text.split(',').filter_map(|name| name.parse().ok()).collect()
+}
 
 /// How touches are credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

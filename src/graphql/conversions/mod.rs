@@ -212,8 +212,10 @@ impl Conversion {
         };
         Ok(known.map(|(decision, touches)| Attribution {
             model: decision.model.into(),
-            source: decision.source.into(),
             window_seconds: decision.window_secs,
+            half_life_seconds: decision.half_life_secs,
+            minimum_seconds: decision.min_secs,
+            source: decision.source.into(),
             version: decision.version,
             decided_at: decision.decided_at,
             touches: touches
@@ -304,15 +306,19 @@ impl From<conversion_history::Model> for ConversionStep {
 pub(in crate::graphql) struct Attribution {
     /// The model that decided.
     model: AttributionModel,
-    /// Where the touches were found.
-    source: TouchSource,
     /// The window it used.
     window_seconds: i64,
+    /// The half-life that it would have used, or did under TIME_DECAY.
+    half_life_seconds: i64,
+    /// The minimum time between the last click and the conversion.
+    minimum_seconds: i64,
+    /// What led to the touches.
+    source: TouchSource,
     /// From 1; a re-run adds one.
     version: i32,
     /// When it was decided.
     decided_at: Instant,
-    /// The credited touches by time, at most 100; of an affiliate its own.
+    /// The credited touches by time, at most 100; of an affiliate its own. Empty where a re-run found none that counts.
     touches: Vec<Touch>,
 }
 

@@ -15,9 +15,12 @@ const PLAIN_LIST: u64 = 10;
 /// Plain lists that usually hold more, or less.
 const LISTS: &[(&str, &str, u64)] = &[
     ("Query", "report", 1_000),
+    ("AttributionPreview", "affiliates", 100),
+    ("AttributionRun", "affiliates", 100),
     ("TrialBalance", "lines", 50),
     ("Journal", "entries", 4),
     ("CommissionRule", "versions", 2),
+    ("Campaign", "caps", 4),
 ];
 /// Refusals are rare, and few.
 const USER_ERRORS: &str = "userErrors";

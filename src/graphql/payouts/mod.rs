@@ -9,7 +9,7 @@ use async_graphql::{Context, Description, ID, InputObject, Object, Result, Simpl
 use tributary_entity::{
     Instant, affiliate,
     ids::{JournalId, PayoutId},
-    money, payout, payout_batch, payout_history,
+    money, payout, payout_batch, payout_destination, payout_history,
 };
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
     ids,
     kinds::{PayoutMethod, PayoutStatus},
     ledger::Journal,
+    payout_destinations::PayoutDestination,
     scalars::{CurrencyCode, Cursor, Money},
 };
 use crate::{
@@ -47,17 +48,23 @@ pub(in crate::graphql) struct Payout {
     /// Loaded already in subscriptions.
     affiliate: Option<affiliate::Model>,
     batch: Option<payout_batch::Model>,
+    destination: Option<payout_destination::Model>,
 }
 
 impl From<payout::Model> for Payout {
     fn from(row: payout::Model) -> Self {
-        Self { row, affiliate: None, batch: None }
+        Self { row, affiliate: None, batch: None, destination: None }
     }
 }
 
 impl From<&PayoutView> for Payout {
     fn from(view: &PayoutView) -> Self {
-        Self { row: view.row.clone(), affiliate: view.affiliate.clone(), batch: view.batch.clone() }
+        Self {
+            row: view.row.clone(),
+            affiliate: view.affiliate.clone(),
+            batch: view.batch.clone(),
+            destination: view.destination.clone(),
+        }
     }
 }
 
@@ -89,6 +96,15 @@ impl Payout {
     /// What leaves the affiliate's balance.
     async fn gross(&self) -> Money {
         money::Money::new(self.row.gross_minor, self.row.currency).into()
+    }
+
+    /// Where it goes, as it was set when the payout was drafted; null when nothing was set.
+    async fn destination(&self, ctx: &Context<'_>) -> Result<Option<PayoutDestination>> {
+        if let Some(row) = &self.destination {
+            return Ok(Some(PayoutDestination(row.clone())));
+        }
+        let Some(id) = self.row.destination_id else { return Ok(None) };
+        Ok(ctx.loaders()?.payout_destination.load_one(id).await.or_graphql()?.map(PayoutDestination))
     }
 
     /// By which processor it is made.

@@ -134,7 +134,7 @@ async fn as_seen(
 }
 
 /// Rows with what was decided about them, in the order of the rows.
-async fn snapshots(tx: &Tx, rows: Vec<conversion::Model>) -> Result<Vec<Snapshot>, StoreError> {
+pub(super) async fn snapshots(tx: &Tx, rows: Vec<conversion::Model>) -> Result<Vec<Snapshot>, StoreError> {
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
     let mut commissions_of = commissions_of(tx, &ids).await?;
     let mut attributions_of: HashMap<ConversionId, Attribution> = HashMap::new();

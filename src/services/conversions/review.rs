@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::TimeDelta;
 use serde::Serialize;
 use tributary_entity::{
-    Instant, commission, conversion, conversion_history,
+    Instant, conversion, conversion_history,
     ids::{AffiliateId, CampaignId, ConversionId},
     kinds::{CommissionStatus, ConversionReason, ConversionStatus, EventKind},
     money::{Currency, Money},
@@ -16,6 +16,7 @@ use super::snapshots_by_id;
 use crate::{
     auth::Viewer,
     domain::{
+        commission::net,
         conversion::{self as rules, Review, Snapshot},
         event::NewEvent,
         ledger,
@@ -25,7 +26,7 @@ use crate::{
     },
     services::{Outcome, ServiceError, Services, holds, idempotency, ledger::post},
     store::{
-        balances, campaigns, commissions,
+        balances, campaigns, caps, commissions,
         conversions::{self, StatusChange},
         error::StoreError,
         rollups::{self, RollupKey},
@@ -128,14 +129,9 @@ async fn approve(tx: &mut Tx, rows: Vec<conversion::Model>, now: Instant) -> Res
     }
     let mut journals = Vec::with_capacity(rows.len());
     for row in &rows {
-        let lines: Vec<(AffiliateId, Money)> = earned
-            .get(&row.id)
-            .into_iter()
-            .flatten()
-            .map(|line| (line.affiliate_id, Money::new(line.amount_minor, line.currency)))
-            .collect();
+        let lines = earned.get(&row.id).map_or(&[][..], Vec::as_slice);
         let journal =
-            ledger::conversion_approved(row.id, &lines).map_err(|error| StoreError::inconsistent("journal", error))?;
+            ledger::conversion_approved(row.id, lines).map_err(|error| StoreError::inconsistent("journal", error))?;
         journals.extend(journal);
     }
     post(tx, &journals, now).await?;
@@ -149,8 +145,10 @@ async fn reject(
     reason: ConversionReason,
     now: Instant,
 ) -> Result<Vec<Changed>, StoreError> {
-    let earned = take_unapproved(tx, &rows).await?;
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
+    // Before earnings, as ingest does: the other way round the two would wait for each other.
+    caps::give_back(tx, &ids).await?;
+    let earned = take_unapproved(tx, &rows).await?;
     if !ids.is_empty() {
         let change =
             StatusChange { status: ConversionStatus::Rejected, reason, approved_at: None, payable_at: None, at: now };
@@ -170,8 +168,8 @@ async fn reject(
         let sale = totals.entry(key(affiliate_id, row.sale_currency)).or_default();
         sale.conversions -= 1;
         sale.sale_minor -= row.sale_minor;
-        for line in earned.get(&row.id).into_iter().flatten() {
-            totals.entry(key(line.affiliate_id, line.currency)).or_default().commission_minor -= line.amount_minor;
+        for (affiliate_id, money) in earned.get(&row.id).into_iter().flatten() {
+            totals.entry(key(*affiliate_id, money.currency)).or_default().commission_minor -= money.amount_minor;
         }
     }
     if !totals.is_empty() {
@@ -180,17 +178,19 @@ async fn reject(
     Ok(rows.into_iter().map(|row| (row, (ConversionStatus::Rejected, reason))).collect())
 }
 
-/// Takes the commissions of conversions out of the projection of what is not approved; answers what each had.
+/// Takes the commissions of conversions out of the projection of what is not approved; answers what each had, net of what
+/// attribution runs added or took.
 async fn take_unapproved(
     tx: &mut Tx,
     rows: &[conversion::Model],
-) -> Result<HashMap<ConversionId, Vec<commission::Model>>, StoreError> {
+) -> Result<HashMap<ConversionId, Vec<(AffiliateId, Money)>>, StoreError> {
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
-    let mut earned: HashMap<ConversionId, Vec<commission::Model>> = HashMap::new();
+    let mut earned: HashMap<ConversionId, Vec<(AffiliateId, Money)>> = HashMap::new();
     let mut deltas: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
     for row in commissions::of_conversions(tx, &ids).await? {
-        *deltas.entry((row.affiliate_id, row.currency)).or_default() -= row.amount_minor;
-        earned.entry(row.conversion_id).or_default().push(row);
+        let money = net(&row);
+        *deltas.entry((row.affiliate_id, row.currency)).or_default() -= money.amount_minor;
+        earned.entry(row.conversion_id).or_default().push((row.affiliate_id, money));
     }
     if !deltas.is_empty() {
         balances::add_unapproved(tx, &deltas).await?;

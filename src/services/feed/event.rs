@@ -36,6 +36,7 @@ impl LiveEvent {
             EventKind::ConversionRecorded
             | EventKind::ConversionApproved
             | EventKind::ConversionRejected
+            | EventKind::ConversionReattributed
             | EventKind::ConversionChanged => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
@@ -48,8 +49,10 @@ impl LiveEvent {
             | EventKind::CouponChanged
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
+            | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
-            | EventKind::TenantChanged => {}
+            | EventKind::TenantChanged
+            | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     panic::AssertUnwindSafe,
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use futures_util::FutureExt;
 use tributary_entity::{
     Instant,
-    ids::{ClickId, ConversionId, LinkId},
+    ids::{CampaignId, ClickId, ConversionId, LinkId},
     link,
 };
 use uuid::Uuid;
@@ -82,8 +82,8 @@ async fn contained<T>(work: impl Future<Output = Result<T, StoreError>>) -> Resu
 /// Does a batch, again when it lost a race against another node.
 async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
     let mut delay = Duration::from_millis(5);
-    for _ in 1..ATTEMPTS {
-        match transact_in_time(env, scope, items).await {
+    for number in 1..ATTEMPTS {
+        match transact_in_time(env, scope, items, number > 1).await {
             // Another node was first with a natural key: the next try sees its row and decides anew.
             Err(
                 StoreError::Conflict(_)
@@ -93,7 +93,7 @@ async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<A
         }
         delay *= 2;
     }
-    transact_in_time(env, scope, items).await
+    transact_in_time(env, scope, items, true).await
 }
 
 /// What is to be done with an item, as far as its link and its key tell.
@@ -106,11 +106,18 @@ enum Plan {
 
 /// One try, given up when the database does not answer: a server that vanished must not hold the lane. Whether it had
 /// committed is unknown then; the callers' keys tell them.
-async fn transact_in_time(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
-    tokio::time::timeout(TIME_LIMIT, transact(env, scope, items)).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
+async fn transact_in_time(
+    env: &Env,
+    scope: &TenantScope,
+    items: &[Item],
+    again: bool,
+) -> Result<Vec<Answer>, StoreError> {
+    let transacted = tokio::time::timeout(TIME_LIMIT, transact(env, scope, items, again)).await;
+    transacted.unwrap_or_else(|_| Err(StoreError::timed_out()))
 }
 
-async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+/// Clicks that are there already are rare: they are looked for only when it is done `again`, having met one.
+async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -> Result<Vec<Answer>, StoreError> {
     let now = env.clock.now();
     let mut tx = env.db.begin(scope).await?;
     let ids: Vec<Uuid> = items.iter().map(|item| item.work.id().unwrap_or_else(ambient::new_uuid)).collect();
@@ -151,6 +158,18 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<
                 };
                 plans[*index] = result.map_or_else(|| Plan::Refuse(Claim::conflict()), Plan::Replay);
             }
+        }
+    }
+
+    // A click of the redirect may come twice, by its lane and by the spool.
+    let given: Vec<ClickId> = items.iter().filter_map(|item| item.work.id()).map(ClickId::from_uuid).collect();
+    let mut there = if again { clicks::there(&tx, &given).await? } else { HashSet::with_capacity(given.len()) };
+    for (index, item) in items.iter().enumerate() {
+        if let Some(id) = item.work.id()
+            && matches!(plans[index], Plan::Record)
+            && !there.insert(ClickId::from_uuid(id))
+        {
+            plans[index] = Plan::Replay(id);
         }
     }
 
@@ -218,6 +237,8 @@ async fn record(
     let mut programme = Programme::default();
     programme.add_pairs(tx, pairs).await?;
     let mut totals = BatchTotals::default();
+    let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
+    totals.caps.prepare(tx, &clicked(links), &instants).await?;
     let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
     known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
@@ -234,6 +255,11 @@ async fn record(
         (index, answer.map(|snapshot| Recorded::Conversion(Box::new(snapshot))).map_err(Failure::Refused))
     });
     Ok(clicks.chain(conversions).collect())
+}
+
+/// The campaigns of links, each once.
+fn clicked(links: &HashMap<LinkId, link::Model>) -> Vec<CampaignId> {
+    distinct(links.values().map(|link| link.campaign_id))
 }
 
 /// A refused item does not use up its key, and its repetitions in the batch are refused with it.

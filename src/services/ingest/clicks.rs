@@ -4,17 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::TimeDelta;
 use tributary_entity::{
-    Instant, click,
+    Instant, affiliate, campaign, click, enrollment,
     ids::{ClickId, LinkId},
+    kinds::ClickInvalidReason,
     link,
 };
 
 use super::programme::{BatchTotals, Programme};
 use crate::{
-    domain::{
-        click::{self as rules, NewClick},
-        report::Totals,
-    },
+    domain::click::{self as rules, NewClick},
     store::{
         clicks::{self, Visit},
         error::StoreError,
@@ -30,7 +28,19 @@ pub(super) struct Fresh<'a> {
     pub input: &'a NewClick,
 }
 
+/// Which of these clicks are there already.
+pub(super) async fn there(tx: &Tx, ids: &[ClickId]) -> Result<HashSet<ClickId>, StoreError> {
+    let mut there = HashSet::new();
+    for ids in ids.chunks(1_000) {
+        there.extend(clicks::get_many(tx, ids).await?.into_iter().map(|row| row.id));
+    }
+    Ok(there)
+}
+
 /// Records clicks, whose links are known. Answers the rows by their index in the batch.
+///
+/// # Errors
+/// `Conflict` when one of them is there already.
 pub(super) async fn record(
     tx: &mut Tx,
     fresh: &[Fresh<'_>],
@@ -44,54 +54,72 @@ pub(super) async fn record(
     }
     let repeated = repeated(tx, fresh, links, programme, now).await?;
     let mut rows = Vec::with_capacity(fresh.len());
-    for Fresh { index, id, input } in fresh {
-        let link = links
-            .get(&input.link_id)
-            .ok_or_else(|| StoreError::inconsistent("link", "a click without its link was not refused"))?;
-        let campaign = programme.campaign(link.campaign_id)?;
-        let affiliate = programme.affiliate(link.affiliate_id)?;
-        let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
-        let occurred_at = input.occurred_at.unwrap_or(now);
-        let invalid_reason = input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment));
-        let valid = invalid_reason.is_none();
-        let is_unique = !repeated.contains(index);
-        totals.add(
-            occurred_at,
-            campaign.id,
-            affiliate.id,
-            campaign.currency,
-            Totals {
-                clicks_gross: 1,
-                clicks_unique: i64::from(is_unique && valid),
-                clicks_invalid: i64::from(!valid),
-                ..Totals::default()
-            },
-        )?;
-        let row = click::Model {
-            tenant_id: tx.scope().tenant_id(),
-            id: *id,
-            link_id: link.id,
-            campaign_id: campaign.id,
-            affiliate_id: affiliate.id,
-            occurred_at,
-            recorded_at: now,
-            visitor_id: input.visitor_id.clone(),
-            source: input.source.clone(),
-            labels: rules::labels_json(&input.labels),
-            is_unique,
-            invalid_reason,
-            country: input.visit.country.clone(),
-            device: input.visit.device,
-            os: input.visit.os.clone(),
-            browser: input.visit.browser.clone(),
-            referrer_host: input.visit.referrer_host.clone(),
-            address_prefix: input.visit.address_prefix.clone(),
-            address_hash: input.visit.address_hash.clone(),
-        };
-        rows.push((*index, row));
+    for item in fresh {
+        rows.push((item.index, row(tx, item, links, programme, totals, !repeated.contains(&item.index), now)?));
     }
     clicks::insert(tx, rows.iter().map(|(_, row)| row.clone()).collect()).await?;
+    for (_, row) in &rows {
+        totals.add_click(row, programme.campaign(row.campaign_id)?.currency)?;
+    }
     Ok(rows)
+}
+
+fn row(
+    tx: &Tx,
+    Fresh { id, input, .. }: &Fresh<'_>,
+    links: &HashMap<LinkId, link::Model>,
+    programme: &Programme,
+    totals: &mut BatchTotals,
+    is_first: bool,
+    now: Instant,
+) -> Result<click::Model, StoreError> {
+    let link = links
+        .get(&input.link_id)
+        .ok_or_else(|| StoreError::inconsistent("link", "a click without its link was not refused"))?;
+    let campaign = programme.campaign(link.campaign_id)?;
+    let affiliate = programme.affiliate(link.affiliate_id)?;
+    let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
+    let occurred_at = input.occurred_at.unwrap_or(now);
+    let mut invalid_reason = invalid_reason(input, link, campaign, affiliate, enrollment);
+    if invalid_reason.is_none() && totals.caps.click_is_over(campaign.id, affiliate.id, occurred_at, is_first)? {
+        invalid_reason = Some(ClickInvalidReason::OverCap);
+    }
+    Ok(click::Model {
+        tenant_id: tx.scope().tenant_id(),
+        id: *id,
+        link_id: link.id,
+        campaign_id: campaign.id,
+        affiliate_id: affiliate.id,
+        occurred_at,
+        recorded_at: now,
+        visitor_id: input.visitor_id.clone(),
+        source: input.source.clone(),
+        labels: rules::labels_json(&input.labels),
+        is_unique: is_first && invalid_reason.is_none(),
+        invalid_reason,
+        country: input.visit.country.clone(),
+        device: input.visit.device,
+        os: input.visit.os.clone(),
+        browser: input.visit.browser.clone(),
+        referrer_host: input.visit.referrer_host.clone(),
+        address_prefix: input.visit.address_prefix.clone(),
+        address_hash: input.visit.address_hash.clone(),
+    })
+}
+
+/// Why a click does not count. Of a click that has its id already the redirect has decided, when it happened: it may come
+/// late, by the spool.
+fn invalid_reason(
+    input: &NewClick,
+    link: &link::Model,
+    campaign: &campaign::Model,
+    affiliate: &affiliate::Model,
+    enrollment: Option<&enrollment::Model>,
+) -> Option<ClickInvalidReason> {
+    match input.id {
+        Some(_) => input.invalid_reason,
+        None => input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment)),
+    }
 }
 
 /// Which clicks repeat a valid one of the same visitor and link inside the campaign's window, whichever of the two came
@@ -121,7 +149,7 @@ async fn repeated(
             indexes.push(*index);
             visits.push(Visit { link_id: link.id, visitor_id, from: at - window, until: at + window });
         }
-        if input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment)).is_none() {
+        if invalid_reason(input, link, campaign, affiliate, enrollment).is_none() {
             earlier.push(at);
         }
     }

@@ -9,13 +9,14 @@
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
+mod caps;
 mod clicks;
 pub(super) mod conversions;
 pub(super) mod programme;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -72,7 +73,7 @@ impl Work {
 pub enum Recorded {
     Click(Box<click::Model>),
     Conversion(Box<Snapshot>),
-    /// The key was used before with the same input: the id of what was recorded then.
+    /// The key was used before with the same input, or the click's id is there: the id of what was recorded then.
     Replayed(Uuid),
 }
 
@@ -113,9 +114,24 @@ struct Call {
     _room: OwnedSemaphorePermit,
 }
 
+/// A way into a lane.
+#[derive(Clone)]
 struct Lane {
     queue: mpsc::UnboundedSender<Call>,
     room: Arc<Semaphore>,
+    /// Since when the lane is at its batch; none while it waits for one.
+    busy_since: Arc<Mutex<Option<std::time::Instant>>>,
+}
+
+impl Lane {
+    fn is_busy_for(&self, time: Duration) -> bool {
+        lock(&self.busy_since).is_some_and(|since| since.elapsed() >= time)
+    }
+}
+
+/// What a panic elsewhere left locked is whole all the same: every change is one assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The lanes of this node; cheap to clone.
@@ -152,10 +168,10 @@ impl Lanes {
         let (answer, answered) = oneshot::channel();
         let mut waiting = Some((items, answer));
         while let Some((items, answer)) = waiting.take() {
-            let (queue, room) = self.lane(scope);
-            let Ok(permit) = room.try_acquire_many_owned(count) else { return Err(overloaded) };
+            let lane = self.lane(scope);
+            let Ok(permit) = lane.room.try_acquire_many_owned(count) else { return Err(overloaded) };
             // A lane that ends between look-up and send hands the call back.
-            if let Err(mpsc::error::SendError(call)) = queue.send(Call { items, answer, _room: permit }) {
+            if let Err(mpsc::error::SendError(call)) = lane.queue.send(Call { items, answer, _room: permit }) {
                 waiting = Some((call.items, call.answer));
             }
         }
@@ -184,22 +200,39 @@ impl Lanes {
             .collect())
     }
 
-    fn lane(&self, scope: &TenantScope) -> (mpsc::UnboundedSender<Call>, Arc<Semaphore>) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Records an item for a caller who cannot wait. None when there is no answer within `patience`, or none to be
+    /// expected: the lane is full, or at a batch that others have waited for so long already. The item may be recorded
+    /// all the same.
+    pub async fn record_within(&self, scope: &TenantScope, item: Item, patience: Duration) -> Option<Answer> {
+        if self.lane(scope).is_busy_for(patience) {
+            return None;
+        }
+        timeout(patience, self.record(scope, vec![item])).await.ok()?.ok()?.pop()
+    }
+
+    fn lane(&self, scope: &TenantScope) -> Lane {
+        let mut lanes = lock(&self.lanes);
         // A lane that retires leaves the map first: one that is closed and still here has panicked.
         if lanes.get(&scope.tenant_id()).is_some_and(|lane| lane.queue.is_closed()) {
             lanes.remove(&scope.tenant_id());
         }
         let lane = lanes.entry(scope.tenant_id()).or_insert_with(|| {
             let (queue, calls) = mpsc::unbounded_channel();
-            tokio::spawn(self.clone().run(scope.whole_tenant(), calls));
-            Lane { queue, room: Arc::new(Semaphore::new(self.queue_items)) }
+            let room = Arc::new(Semaphore::new(self.queue_items));
+            let lane = Lane { queue, room, busy_since: Arc::default() };
+            tokio::spawn(self.clone().run(scope.whole_tenant(), calls, Arc::clone(&lane.busy_since)));
+            lane
         });
-        (lane.queue.clone(), Arc::clone(&lane.room))
+        lane.clone()
     }
 
     /// One lane: takes what is queued, commits it, answers, and again.
-    async fn run(self, scope: TenantScope, mut calls: mpsc::UnboundedReceiver<Call>) {
+    async fn run(
+        self,
+        scope: TenantScope,
+        mut calls: mpsc::UnboundedReceiver<Call>,
+        busy_since: Arc<Mutex<Option<std::time::Instant>>>,
+    ) {
         let mut held: Option<Call> = None;
         loop {
             let first = match held.take() {
@@ -233,7 +266,9 @@ impl Lanes {
                     Err(_) => break,
                 }
             }
+            *lock(&busy_since) = Some(std::time::Instant::now());
             let mut results = batch::settle(&self.env, &scope, &items).await.into_iter();
+            *lock(&busy_since) = None;
             for (count, answer, _room) in answers {
                 // A caller that went away needs no answer; its key will tell it.
                 let _ = answer.send(results.by_ref().take(count).collect());
@@ -243,6 +278,6 @@ impl Lanes {
 
     /// Takes an idle lane off the map.
     fn retire(&self, scope: &TenantScope) {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&scope.tenant_id());
+        lock(&self.lanes).remove(&scope.tenant_id());
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tributary_entity::{
-    Instant, affiliate, campaign, enrollment, goal,
+    Instant, affiliate, campaign, click, enrollment, goal,
     ids::{AffiliateId, CampaignId},
     money::Currency,
 };
 
+use super::caps::BatchCaps;
 use crate::{
     domain::{
         report::{self, Totals},
@@ -17,6 +18,7 @@ use crate::{
         affiliates, campaigns, enrollments,
         error::{Constraint, StoreError},
         goals,
+        invalid_clicks::{self, InvalidKey},
         rollups::{self, RollupKey},
         rules,
         scope::Tx,
@@ -115,11 +117,35 @@ impl Programme {
     }
 }
 
-/// The totals of a batch, written once.
+/// The totals of a batch and what it takes of caps, written once.
 #[derive(Default)]
-pub(in crate::services) struct BatchTotals(BTreeMap<RollupKey, Totals>);
+pub(in crate::services) struct BatchTotals {
+    totals: BTreeMap<RollupKey, Totals>,
+    invalid: BTreeMap<InvalidKey, i64>,
+    pub caps: BatchCaps,
+}
 
 impl BatchTotals {
+    /// Counts a click, and an invalid one by its reason as well: over all reasons they sum to the total.
+    ///
+    /// # Errors
+    /// As [`BatchTotals::add`].
+    pub fn add_click(&mut self, row: &click::Model, currency: Currency) -> Result<(), StoreError> {
+        let click::Model { occurred_at, campaign_id, affiliate_id, .. } = *row;
+        if let Some(reason) = row.invalid_reason {
+            let bucket_at = report::hour(occurred_at);
+            *self.invalid.entry(InvalidKey { bucket_at, campaign_id, affiliate_id, reason }).or_default() += 1;
+        }
+        let is_valid = row.invalid_reason.is_none();
+        let totals = Totals {
+            clicks_gross: 1,
+            clicks_unique: i64::from(row.is_unique && is_valid),
+            clicks_invalid: i64::from(!is_valid),
+            ..Totals::default()
+        };
+        self.add(occurred_at, campaign_id, affiliate_id, currency, totals)
+    }
+
     /// Adds to the totals of an hour.
     ///
     /// # Errors
@@ -133,12 +159,19 @@ impl BatchTotals {
         totals: Totals,
     ) -> Result<(), StoreError> {
         let key = RollupKey { bucket_at: report::hour(occurred_at), campaign_id, affiliate_id, currency };
-        let sum = self.0.entry(key).or_default();
+        let sum = self.totals.entry(key).or_default();
         *sum = sum.checked_add(&totals).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
         Ok(())
     }
 
     pub async fn write(self, tx: &mut Tx) -> Result<(), StoreError> {
-        if self.0.is_empty() { Ok(()) } else { rollups::add(tx, &self.0).await }
+        self.caps.write(tx).await?;
+        if !self.totals.is_empty() {
+            rollups::add(tx, &self.totals).await?;
+        }
+        if !self.invalid.is_empty() {
+            invalid_clicks::add(tx, &self.invalid).await?;
+        }
+        Ok(())
     }
 }

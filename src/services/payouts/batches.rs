@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_entity::{
     Instant,
-    ids::{AccountId, AffiliateId, JournalId, PayoutBatchId, PayoutId},
+    ids::{AccountId, AffiliateId, JournalId, PayoutBatchId, PayoutDestinationId, PayoutId},
     kinds::{PayoutBatchStatus, PayoutMethod, PayoutSkipReason, PayoutStatus},
     money::Currency,
     payout, payout_batch, payout_skip,
@@ -25,7 +25,7 @@ use crate::{
     store::{
         affiliates, balances,
         error::{Constraint, StoreError},
-        payout_batches, payouts,
+        payout_batches, payout_destinations, payouts,
         scope::Tx,
         tenants,
     },
@@ -90,7 +90,12 @@ fn new_batch(
     }
 }
 
-fn new_payout(batch: &payout_batch::Model, affiliate_id: AffiliateId, gross_minor: i64) -> payout::Model {
+fn new_payout(
+    batch: &payout_batch::Model,
+    affiliate_id: AffiliateId,
+    gross_minor: i64,
+    destinations: &BTreeMap<AffiliateId, PayoutDestinationId>,
+) -> payout::Model {
     payout::Model {
         tenant_id: batch.tenant_id,
         id: PayoutId::from_uuid(ambient::new_uuid()),
@@ -102,6 +107,7 @@ fn new_payout(batch: &payout_batch::Model, affiliate_id: AffiliateId, gross_mino
         status: PayoutStatus::Draft,
         reference: None,
         reason: None,
+        destination_id: destinations.get(&affiliate_id).copied(),
         retry_of: None,
         version: 1,
         created_at: batch.created_at,
@@ -128,7 +134,9 @@ async fn draft(
         let payable = payouts::payable(tx, batch.currency, batch.minimum_minor, only, after, limit).await?;
         let Some((last, _)) = payable.last() else { break };
         after = Some(*last);
-        let rows = payable.iter().map(|(affiliate_id, amount)| new_payout(batch, *affiliate_id, *amount)).collect();
+        let ids: Vec<AffiliateId> = payable.iter().map(|(affiliate_id, _)| *affiliate_id).collect();
+        let destinations = payout_destinations::live(tx, batch.currency, &ids).await?;
+        let rows = payable.iter().map(|(id, amount)| new_payout(batch, *id, *amount, &destinations)).collect();
         let drafted = payouts::insert_unless_open(tx, rows).await?;
         write_drafts(tx, viewer, &drafted).await?;
         let drafted: BTreeSet<AffiliateId> = drafted.iter().map(|row| row.affiliate_id).collect();
@@ -294,11 +302,13 @@ pub async fn retry(
     let gross_minor = rules::retry(&failed, available.get(&failed.affiliate_id).copied().unwrap_or(0))?;
     let batch_id = PayoutBatchId::from_uuid(ambient::new_uuid());
     let batch = new_batch(viewer, batch_id, failed.currency, 1, None, services.now());
+    // To where the affiliate is paid now: what failed may have failed for its destination.
+    let destinations = payout_destinations::live(&tx, batch.currency, &[failed.affiliate_id]).await?;
     let row = payout::Model {
         id: new_id,
         method: failed.method,
         retry_of: Some(id),
-        ..new_payout(&batch, failed.affiliate_id, gross_minor)
+        ..new_payout(&batch, failed.affiliate_id, gross_minor, &destinations)
     };
     payout_batches::insert(&mut tx, batch).await?;
     payouts::insert(&mut tx, row.clone()).await.map_err(|error| match error {

@@ -4,7 +4,7 @@
 //! watches the subscriptions, `catalogue` and `row_security` ask the database itself. A new field, argument or table is
 //! covered as it comes, or fails here until somebody has thought about it.
 
-mod catalogue;
+pub(crate) mod catalogue;
 mod feeds;
 mod ids;
 mod row_security;

@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// What may be read before the tenant is known, by `store::directory` alone.
-const DIRECTORY: &[&str] = &["api_key", "outbox", "tenant"];
+const DIRECTORY: &[&str] = &["api_key", "link", "outbox", "postback_endpoint", "tenant"];
 const ROLE: &str = "tributary_app";
 
 /// A connection as the application has them.
@@ -67,20 +67,28 @@ async fn seed(app: &TestApp) {
         client.done("createAffiliate", goal, "").await;
         // Work that is not due.
         let programme = Programme::build(&client, &Terms::default()).await;
+        let cap = serde_json::json!({
+            "campaignId": programme.campaign, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1 },
+        });
+        client.done("createCap", cap, "").await;
+        // A visitor with an address, and one who does not count.
+        let visitor = serde_json::json!({ "userAgent": "curl/8.10.1", "ipAddress": "192.0.2.1" });
+        programme.click_with(&client, visitor).await;
         let click = programme.click(&client).await;
         client.done("recordConversion", sale(&click, &click, "1.00"), "").await;
-        share(app, &client, &programme).await;
+        share(app, &client).await;
     }
 }
 
 /// A conversion of a known customer that two affiliates share.
-async fn share(app: &TestApp, client: &Client, programme: &Programme) {
+async fn share(app: &TestApp, client: &Client) {
+    let programme = Programme::build(client, &Terms::default()).await;
     app.auditor.run("UPDATE campaign SET attribution_model = 'LINEAR'").await.expect("a known column");
     let affiliate = programme::new_affiliate(client).await;
     let (_, link) = programme::enroll(client, &programme.campaign, &affiliate).await;
     let clicked = serde_json::json!({ "visitorId": "v" });
     programme.click_with(client, clicked.clone()).await;
-    let last = Programme { link, ..programme.clone() }.click_with(client, clicked).await;
+    let last = Programme { link, ..programme }.click_with(client, clicked).await;
     let mut shared = sale(&last, &last, "1.00");
     programme::merge(&mut shared, serde_json::json!({ "customerId": "ada" }));
     client.done("recordConversion", shared, "").await;
@@ -177,19 +185,33 @@ async fn row_security_and_grants_are_as_reviewed_on_every_table() {
             "tables without row-level security, or not forced",
             "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND c.relname <> 'seaql_migrations' \
-             AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+             AND NOT (c.relrowsecurity AND (c.relforcerowsecurity OR c.relispartition))",
         )
         .await;
         none(
             "views and other ways around a policy",
             "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE n.nspname = 'public' AND c.relkind NOT IN ('r', 'i')",
+             WHERE n.nspname = 'public' AND c.relkind NOT IN ('r', 'i', 'p', 'I')",
         )
         .await;
         none(
             "functions that run with their owner's rights",
             "SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-             WHERE n.nspname = 'public' AND p.prosecdef",
+             WHERE n.nspname = 'public' AND p.prosecdef \
+             AND p.proname NOT IN ('click_make_partitions', 'click_drop_partitions', 'click_partition')",
+        )
+        .await;
+        none(
+            "rights on the function behind them, and search paths that a caller could turn",
+            "SELECT p.proname::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+             WHERE n.nspname = 'public' AND p.prosecdef AND (NOT 'search_path=pg_catalog, public, pg_temp' = ANY (p.proconfig) \
+             OR (p.proname = 'click_partition' AND has_function_privilege('tributary_app', p.oid, 'EXECUTE')))",
+        )
+        .await;
+        none(
+            "partitions that the application's role can reach past their table",
+            "SELECT oid::regclass::text FROM pg_class WHERE relispartition AND relkind = 'r' \
+             AND has_table_privilege('tributary_app', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')",
         )
         .await;
         none(
@@ -248,7 +270,10 @@ async fn row_security_and_grants_are_as_reviewed_on_every_table() {
              HAVING string_agg(event_manipulation, ' ' ORDER BY event_manipulation) = 'DELETE UPDATE'",
         )
         .await;
-        let append_only = APPEND_ONLY.iter().map(|&table| table.to_owned());
+        let partitions = "SELECT relname::text FROM pg_class WHERE relispartition AND relkind = 'r'";
+        let partitions = texts(&app.auditor, partitions).await;
+        assert!(partitions.len() >= 5, "this month, three more, and the default: {partitions:?}");
+        let append_only = APPEND_ONLY.iter().map(|&table| table.to_owned()).chain(partitions);
         assert_eq!(BTreeSet::from_iter(triggers), append_only.collect(), "append-only also for the owner");
     })
     .await;

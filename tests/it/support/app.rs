@@ -203,7 +203,10 @@ impl TestApp {
 
     /// Another node on the same data.
     pub async fn another_node(&self) -> Running {
-        Running::start(self.settings.clone(), &self.clock, Pace::default()).await
+        // A spool is one node's.
+        let spool_dir = self.settings.data_dir.join(format!("spool-{}", uuid::Uuid::new_v4()));
+        let settings = Settings { spool_dir: Some(spool_dir), ..self.settings.clone() };
+        Running::start(settings, &self.clock, Pace::default()).await
     }
 
     /// Runs the jobs that are due by the app's clock.

@@ -137,6 +137,16 @@ impl Auditor {
         blocking
     }
 
+    /// Stops all recording of clicks until the answer is rolled back; nobody is told.
+    pub async fn block_clicks(&self) -> DatabaseTransaction {
+        if !self.is_postgres() {
+            return self.block().await;
+        }
+        let blocking = self.begin().await;
+        blocking.execute_unprepared("LOCK TABLE click IN EXCLUSIVE MODE").await.expect("locked");
+        blocking
+    }
+
     pub async fn close(self) {
         self.0.close().await.expect("closes");
     }

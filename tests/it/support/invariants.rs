@@ -35,7 +35,7 @@ pub async fn check(auditor: &Auditor) {
     .await;
     empty(
         "unapproved earnings that are not the sum of unapproved commissions",
-        "SELECT g.affiliate_id FROM earning g WHERE g.unapproved_minor <> (SELECT COALESCE(SUM(c.amount_minor), 0) \
+        "SELECT g.affiliate_id FROM earning g WHERE g.unapproved_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
          FROM commission c WHERE c.tenant_id = g.tenant_id AND c.affiliate_id = g.affiliate_id \
          AND c.currency = g.currency AND c.status = 'UNAPPROVED')",
     )
@@ -43,13 +43,13 @@ pub async fn check(auditor: &Auditor) {
     empty(
         "approved commissions that are not in the ledger",
         "SELECT c.id FROM commission c WHERE c.status IN ('PENDING', 'AVAILABLE') AND c.amount_minor > 0 AND NOT EXISTS \
-         (SELECT 1 FROM journal j WHERE j.tenant_id = c.tenant_id AND j.kind = 'CONVERSION_APPROVED' \
+         (SELECT 1 FROM journal j WHERE j.tenant_id = c.tenant_id AND j.kind IN ('CONVERSION_APPROVED', 'ADJUSTMENT') \
          AND j.conversion_id = c.conversion_id)",
     )
     .await;
     empty(
         "commissions of a conversion that do not add up",
-        "SELECT v.id FROM conversion v WHERE v.commission_minor <> (SELECT COALESCE(SUM(c.amount_minor), 0) \
+        "SELECT v.id FROM conversion v WHERE v.commission_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
          FROM commission c WHERE c.tenant_id = v.tenant_id AND c.conversion_id = v.id)",
     )
     .await;
@@ -87,6 +87,26 @@ pub async fn check(auditor: &Auditor) {
     )
     .await;
     empty(
+        "invalid clicks by reason that are not what they count",
+        "SELECT t.tenant_id FROM (SELECT tenant_id, SUM(clicks_invalid) AS n FROM rollup_hourly GROUP BY tenant_id) t \
+         WHERE t.n <> (SELECT COALESCE(SUM(h.clicks), 0) FROM click_invalid_hourly h WHERE h.tenant_id = t.tenant_id) \
+         OR t.n <> (SELECT COUNT(*) FROM click c WHERE c.tenant_id = t.tenant_id AND c.invalid_reason IS NOT NULL)",
+    )
+    .await;
+    empty(
+        "use of caps that is not what conversions took",
+        "SELECT u.cap_id FROM cap_usage u JOIN cap c ON c.tenant_id = u.tenant_id AND c.id = u.cap_id \
+         WHERE c.metric <> 'CLICKS' AND u.used <> (SELECT COALESCE(SUM(s.amount), 0) FROM cap_share s \
+         WHERE s.tenant_id = u.tenant_id AND s.cap_id = u.cap_id AND s.period_start = u.period_start)",
+    )
+    .await;
+    empty(
+        "shares of caps of conversions that do not count",
+        "SELECT s.cap_id FROM cap_share s JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id \
+         WHERE v.status = 'REJECTED'",
+    )
+    .await;
+    empty(
         "attribution shares that do not sum to one",
         "SELECT conversion_id FROM attribution_touch GROUP BY tenant_id, conversion_id, version \
          HAVING SUM(share_millionths) <> 1000000",
@@ -99,7 +119,41 @@ pub async fn check(auditor: &Auditor) {
          HAVING COUNT(*) > 1",
     )
     .await;
+    adjustments(&empty).await;
     payouts(&empty).await;
+}
+
+/// What affiliates have is what their commissions are now, and each adjustment is posted once.
+async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
+    let account = |code: i32, status: &str| {
+        format!(
+            "SELECT a.id FROM account a JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
+             WHERE a.code = {code} AND b.amount_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
+             FROM commission c WHERE c.tenant_id = a.tenant_id AND c.affiliate_id = a.affiliate_id \
+             AND c.currency = a.currency AND c.status = '{status}')"
+        )
+    };
+    empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
+    // A commission that a run made is the first of its adjustments.
+    let adjusted = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
+        AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id)";
+    empty(
+        "commissions whose adjustments are not what runs did",
+        &format!(
+            "SELECT c.id FROM commission c WHERE c.adjusted_minor <> {adjusted} \
+             AND c.amount_minor + c.adjusted_minor <> {adjusted}"
+        ),
+    )
+    .await;
+    empty(
+        "adjustment journals that are not the sum of their adjustments",
+        "SELECT j.id FROM journal j WHERE j.kind = 'ADJUSTMENT' AND (SELECT SUM(e.amount_minor) FROM entry e \
+         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+         WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code = 5030) <> \
+         (SELECT SUM(x.amount_minor) FROM attribution_adjustment x \
+         WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id)",
+    )
+    .await;
 }
 
 /// A payout's journals are those that its history names.

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod gate;
 pub mod invariants;
 pub mod issuer;
 pub mod log;
@@ -13,6 +14,7 @@ pub mod socket;
 pub mod stream;
 pub mod surface;
 pub mod tap;
+pub mod visitor;
 pub mod watcher;
 pub mod world;
 pub mod writer;
@@ -21,6 +23,7 @@ pub use app::{Backend, TestApp};
 pub use client::Client;
 pub use programme::{Programme, Terms};
 pub use tap::Tap;
+pub use visitor::Visitor;
 pub use watcher::Watcher;
 
 /// A generator for tests that act at random. Its seed is printed, and taken from `TRIBUTARY_TEST_SEED` where that is set.

@@ -57,10 +57,37 @@ impl World {
         let user = programme::id(&owner.done("createUser", user, "user { id }").await, "user");
         let key = json!({ "name": "shop", "scopes": ["READ"] });
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
+        let endpoint = json!({ "name": "shop" });
+        let endpoint = owner.done("createPostbackEndpoint", endpoint, "token postbackEndpoint { id }").await;
+        // It says nothing, and so it is refused and listed.
+        let token = text(&endpoint["token"]);
+        reqwest::get(format!("{}/postback/{token}", app.url)).await.expect("an answer");
+        let calls = "{ postbackCalls(first: 1) { edges { node { id } } } }";
+        let call = text(&owner.data(calls, json!({})).await["postbackCalls"]["edges"][0]["node"]["id"]);
         let free_click = programme.click(owner).await;
+        let cap = json!({
+            "enrollmentId": programme.enrollment, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1000 },
+        });
+        let cap = programme::id(&owner.done("createCap", cap, "cap { id }").await, "cap");
         let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
         let coupon = programme::id(&owner.done("createCoupon", coupon, "coupon { id }").await, "coupon");
         app.release_holds().await;
+        let destination = json!({
+            "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
+            "account": { "sepa": { "iban": "DE89370400440532013000" } },
+        });
+        let destination = owner.done("setPayoutDestination", destination, "payoutDestination { id }").await;
+        // The second finds nothing late enough: what waits for a review is credited to nobody, the difference taken back.
+        let mut runs = Vec::new();
+        for (campaign, minimum) in [(&programme.campaign, 0), (&waiting.campaign, 86_400)] {
+            let run = json!({
+                "campaignId": campaign, "from": app.clock.now() - TimeDelta::days(1), "minimumSeconds": minimum,
+                "until": app.clock.now() + TimeDelta::days(1), "model": "LINEAR", "reason": "trial",
+            });
+            let run = owner.done("applyAttribution", run, "attributionRun { id }").await;
+            runs.push(programme::id(&run, "attributionRun"));
+        }
+        app.run_jobs().await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -71,6 +98,7 @@ impl World {
                 ("cmp", programme.campaign),
                 ("gol", programme.goal),
                 ("rul", programme.rule),
+                ("cap", cap),
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
@@ -81,9 +109,13 @@ impl World {
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
                 ("pbt", programme::id(&drafted, "payoutBatch")),
+                ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
+                ("run", runs.remove(0)),
                 ("usr", user),
                 ("key", key),
+                ("pbe", programme::id(&endpoint, "postbackEndpoint")),
+                ("pbc", call),
             ]),
             free_click,
             name: text(&found["affiliate"]["name"]),
@@ -151,10 +183,22 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         "clickId": world.free_click, "campaignId": id("cmp"), "goal": "sale", "orderId": "$UNIQUE",
         "saleAmount": { "amount": "1.00", "currency": "EUR" },
     });
+    let count = json!({ "count": 1_000_000 });
+    let cap = |target: Value| {
+        let mut input = json!({ "metric": "CLICKS", "period": "LIFETIME", "amount": count });
+        programme::merge(&mut input, target);
+        json!({ "input": input })
+    };
     BTreeMap::from([
         ("Query.affiliate", by_id("aff")),
         ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
         ("Query.apiKeys", vec![json!({ "first": 20 })]),
+        (
+            "Query.attributionPreview",
+            input(json!({ "campaignId": id("cmp"), "from": from, "until": until, "model": "LINEAR" })),
+        ),
+        ("Query.attributionRun", by_id("run")),
+        ("Query.attributionRuns", page(json!({ "campaignIds": [id("cmp")] }))),
         ("Query.campaign", by_id("cmp")),
         ("Query.campaigns", page(json!({}))),
         ("Query.click", by_id("clk")),
@@ -172,6 +216,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.earnings", vec![json!({ "affiliateId": id("aff") })]),
         ("Query.events", vec![json!({ "first": 20 })]),
         ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        (
+            "Query.invalidClicks",
+            input(json!({ "from": from, "until": until, "campaignIds": [id("cmp")], "affiliateIds": [id("aff")] })),
+        ),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
         ("Query.coupon", by_id("cpn")),
         ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
@@ -182,9 +230,13 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payout", by_id("pay")),
         ("Query.payoutBatch", by_id("pbt")),
         ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
+        ("Query.payoutDestination", by_id("pde")),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
+        ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
+        ("Query.postbackEndpoints", vec![json!({ "first": 20 })]),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
+        ("Query.statement", vec![json!({ "affiliateId": id("aff"), "currency": "EUR", "from": from, "until": until })]),
         ("Query.tenant", vec![json!({})]),
         ("Query.trialBalance", vec![json!({})]),
         ("Query.users", page(json!({}))),
@@ -195,11 +247,18 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "tenant": "home", "name": "$UNIQUE", "email": "$UNIQUE@new.example", "password": PASSWORD })),
         ),
         ("Mutation.applyToCampaign", input(json!({ "campaignId": id("cmp") }))),
+        (
+            "Mutation.applyAttribution",
+            input(json!({
+                "campaignId": id("cmp"), "from": from, "until": until, "model": "LINEAR", "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.approveAffiliate", named("aff")),
         ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.approveEnrollment", named("enr")),
         ("Mutation.approvePayoutBatch", named("pbt")),
         ("Mutation.archiveCampaign", named("cmp")),
+        ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
@@ -210,6 +269,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         (
             "Mutation.createCampaign",
             input(json!({ "name": "Boots", "currency": "EUR", "destinationUrl": "https://shop.example/" })),
+        ),
+        (
+            "Mutation.createCap",
+            vec![cap(json!({ "campaignId": id("cmp") })), cap(json!({ "enrollmentId": id("enr") }))],
         ),
         (
             "Mutation.createCommissionRule",
@@ -228,6 +291,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
+        ("Mutation.createPostbackEndpoint", input(json!({ "name": "endpoint" }))),
         (
             "Mutation.createUser",
             input(json!({
@@ -237,9 +301,11 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Mutation.disableCoupon", named("cpn")),
         ("Mutation.disableLink", named("lnk")),
+        ("Mutation.disablePostbackEndpoint", named("pbe")),
         ("Mutation.disableUser", named("usr")),
         ("Mutation.enableCoupon", named("cpn")),
         ("Mutation.enableLink", named("lnk")),
+        ("Mutation.enablePostbackEndpoint", named("pbe")),
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
         ("Mutation.logout", input(json!({ "refreshToken": "none" }))),
@@ -255,20 +321,32 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectAffiliate", named("aff")),
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
+        ("Mutation.removePayoutDestination", named("pde")),
         ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
+        ("Mutation.rotatePostbackToken", named("pbe")),
+        (
+            "Mutation.setPayoutDestination",
+            input(json!({
+                "affiliateId": id("aff"), "currency": "EUR", "holder": "$UNIQUE",
+                "account": { "paypal": { "email": "$UNIQUE@new.example" } },
+            })),
+        ),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
         ("Mutation.submitPayoutBatch", named("pbt")),
         ("Mutation.suspendAffiliate", named("aff")),
         ("Mutation.suspendEnrollment", named("enr")),
         ("Mutation.updateAffiliate", input(json!({ "id": id("aff"), "company": "Ltd" }))),
+        ("Mutation.updateCap", input(json!({ "id": id("cap"), "amount": count }))),
         ("Mutation.updateCampaign", input(json!({ "id": id("cmp"), "name": "Boots" }))),
         ("Mutation.updateCommissionRule", input(json!({ "id": id("rul"), "name": "Other" }))),
         ("Mutation.updateEnrollment", input(json!({ "id": id("enr"), "ruleId": id("rul") }))),
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
         ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false, "clickWaitSeconds": 0 }))),
+        ("Mutation.updatePostbackEndpoint", input(json!({ "id": id("pbe"), "name": "Other" }))),
+        ("Subscription.attributionRun", by_id("run")),
         (
             "Subscription.conversions",
             vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],
@@ -287,4 +365,5 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] = &["cmp", "gol", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt"];
+pub const NODES: &[&str] =
+    &["cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];

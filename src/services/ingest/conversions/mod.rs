@@ -86,13 +86,16 @@ pub(in crate::services) async fn settle(
         });
     }
     let mut taken = Taken::load(tx, leads.iter().flatten()).await?;
+    let campaign_ids: BTreeSet<CampaignId> = leads.iter().flatten().filter_map(|lead| lead.trace.campaign_id).collect();
+    let instants = cases.iter().map(|case| case.occurred_at(now)).collect();
+    totals.caps.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
     let needs_tenant = leads.iter().flatten().any(|lead| lead.trace.campaign_id.is_none());
     let tenant = if needs_tenant { Some(tenants::get(tx).await?) } else { None };
     let versions = decision_versions(tx, &cases).await?;
     let mut answers = Vec::with_capacity(cases.len());
     for lead in leads {
         let snapshot = match lead {
-            Ok(lead) => decided(tx, &lead, programme, &mut taken, tenant.as_ref(), now)?,
+            Ok(lead) => decided(tx, &lead, programme, &mut taken, totals, tenant.as_ref(), now)?,
             Err(problem) => Err(problem),
         };
         answers.push(snapshot);
@@ -187,6 +190,7 @@ fn decided(
     lead: &Lead<'_, '_>,
     programme: &Programme,
     taken: &mut Taken,
+    totals: &mut BatchTotals,
     tenant: Option<&tenant::Model>,
     now: Instant,
 ) -> Result<Result<Snapshot, Problem>, StoreError> {
@@ -215,6 +219,7 @@ fn decided(
         order_taken: !own_order && order.as_ref().is_some_and(|order| taken.orders.contains(order)),
         click_taken: !own_click && once.is_some_and(|once| taken.clicks.contains(&once)),
         scrutiny: case.scrutiny,
+        needs_review: case.input.needs_review,
     };
     let mut decision = rules::decide(&facts).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut held_until = None;
@@ -223,6 +228,8 @@ fn decided(
     }
     if held_until.is_some() {
         decision = Decision::awaits_click();
+    } else {
+        decision = totals.caps.admit(case.id, &facts, decision)?;
     }
     if case.scrutiny == Scrutiny::Waived && decision.status == ConversionStatus::Rejected {
         return Ok(Err(still_refused(decision.reason)));

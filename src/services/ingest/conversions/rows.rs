@@ -113,6 +113,7 @@ fn commissions(
             status,
             amount_minor: explanation.amount.amount_minor,
             currency: explanation.amount.currency,
+            adjusted_minor: 0,
             rule_id: explanation.rule_id,
             rule_version: explanation.rule_version,
             explanation: serde_json::to_string(explanation)

@@ -1,0 +1,196 @@
+//! The caps of a batch: what is left of each period, held until the batch commits.
+//!
+//! # Decisions
+//! - What a batch may touch is locked before anything is decided, in key order: two nodes that share a tenant decide one
+//!   after the other, and never wait for each other in a circle. A tenant without caps pays one look-up per batch.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono_tz::Tz;
+use tributary_entity::{
+    Instant, cap, cap_share,
+    ids::{AffiliateId, CampaignId, CapId, ConversionId},
+    kinds::{CapMetric, ConversionReason, ConversionStatus},
+};
+
+use crate::{
+    domain::{
+        cap::{self as rules, Demand},
+        conversion::{Decision, Facts},
+        touches::Scrutiny,
+    },
+    store::{
+        caps::{self, UsageKey},
+        error::{Constraint, StoreError},
+        scope::Tx,
+        tenants,
+    },
+};
+
+/// Caps of the batch's campaigns, and what it takes of them.
+#[derive(Default)]
+pub(in crate::services) struct BatchCaps {
+    /// None until a cap is met.
+    zone: Option<Tz>,
+    of_campaign: HashMap<CampaignId, Vec<cap::Model>>,
+    /// What is used of each locked period, this batch's part included.
+    used: HashMap<UsageKey, i64>,
+    taken: BTreeMap<UsageKey, i64>,
+    shares: Vec<cap_share::Model>,
+}
+
+impl BatchCaps {
+    /// Reads the caps of campaigns and locks what they have in the periods of these instants. Needed before clicks and
+    /// conversions of those are decided; again for campaigns and instants that become known later.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn prepare(
+        &mut self,
+        tx: &mut Tx,
+        campaign_ids: &[CampaignId],
+        instants: &BTreeSet<Instant>,
+    ) -> Result<(), StoreError> {
+        let new: Vec<CampaignId> =
+            campaign_ids.iter().copied().filter(|id| !self.of_campaign.contains_key(id)).collect();
+        if !new.is_empty() {
+            self.of_campaign.extend(new.iter().map(|id| (*id, Vec::new())));
+            for row in caps::for_campaigns(tx, &new).await? {
+                self.of_campaign.entry(row.campaign_id).or_default().push(row);
+            }
+        }
+        let caps: Vec<&cap::Model> = campaign_ids.iter().filter_map(|id| self.of_campaign.get(id)).flatten().collect();
+        if caps.is_empty() {
+            return Ok(());
+        }
+        let zone = match self.zone {
+            Some(zone) => zone,
+            None => *self.zone.insert(rules::zone(&tenants::get(tx).await?.time_zone)),
+        };
+        let keys: BTreeSet<UsageKey> = caps
+            .iter()
+            .flat_map(|cap| instants.iter().map(|at| (cap.id, rules::period_start(cap.period, *at, zone))))
+            .filter(|key| !self.used.contains_key(key))
+            .collect();
+        if !keys.is_empty() {
+            self.used.extend(caps::lock_used(tx, &keys).await?);
+        }
+        Ok(())
+    }
+
+    /// Whether a valid click is over a cap of clicks. One that is not, and is unique, is counted.
+    ///
+    /// # Errors
+    /// `Inconsistent` when its campaign and instant were not prepared.
+    pub fn click_is_over(
+        &mut self,
+        campaign_id: CampaignId,
+        affiliate_id: AffiliateId,
+        at: Instant,
+        is_unique: bool,
+    ) -> Result<bool, StoreError> {
+        let is_meant = |cap: &cap::Model| cap.metric == CapMetric::Clicks && rules::concerns(cap, affiliate_id);
+        let periods = self.periods(campaign_id, at, is_meant)?;
+        if periods.iter().any(|period| rules::is_exhausted(&period.cap, period.used)) {
+            return Ok(true);
+        }
+        for period in periods {
+            self.take(period.key, i64::from(is_unique))?;
+        }
+        Ok(false)
+    }
+
+    /// Refuses a conversion that would count and is over a cap. One that is not takes its share of each. What a person
+    /// lets pass is not refused, and takes its share where there is room for it.
+    ///
+    /// # Errors
+    /// As [`BatchCaps::click_is_over`].
+    pub fn admit(&mut self, id: ConversionId, facts: &Facts<'_>, decision: Decision) -> Result<Decision, StoreError> {
+        let credited = decision.credit.as_ref().and_then(|credit| credit.affiliates().first().copied());
+        let Some(affiliate_id) = credited.filter(|_| decision.status != ConversionStatus::Rejected) else {
+            return Ok(decision);
+        };
+        let commissions: Vec<(AffiliateId, i64)> =
+            decision.commissions.iter().map(|(id, explanation)| (*id, explanation.amount.amount_minor)).collect();
+        let campaign = facts.campaign;
+        let demand = Demand {
+            affiliate_id,
+            sale_minor: if facts.sale.currency == campaign.currency { facts.sale.amount_minor } else { 0 },
+            commissions: &commissions,
+        };
+        if self.takes(id, campaign.id, facts.occurred_at, &demand)? || facts.scrutiny == Scrutiny::Waived {
+            return Ok(decision);
+        }
+        Ok(Decision::refused(ConversionReason::OverCap))
+    }
+
+    /// Takes what a conversion demands of each cap, or of none where one has too little left.
+    fn takes(
+        &mut self,
+        id: ConversionId,
+        campaign_id: CampaignId,
+        at: Instant,
+        demand: &Demand<'_>,
+    ) -> Result<bool, StoreError> {
+        let periods = self.periods(campaign_id, at, |cap| demand.of(cap) > 0)?;
+        if periods.iter().any(|period| !rules::fits(&period.cap, period.used, demand.of(&period.cap))) {
+            return Ok(false);
+        }
+        for period in periods {
+            let amount = demand.of(&period.cap);
+            let (cap_id, period_start) = period.key;
+            let tenant_id = period.cap.tenant_id;
+            self.shares.push(cap_share::Model { tenant_id, conversion_id: id, cap_id, period_start, amount });
+            self.take(period.key, amount)?;
+        }
+        Ok(true)
+    }
+
+    fn periods(
+        &self,
+        campaign_id: CampaignId,
+        at: Instant,
+        is_meant: impl Fn(&cap::Model) -> bool,
+    ) -> Result<Vec<Period>, StoreError> {
+        let caps = self.of_campaign.get(&campaign_id).ok_or_else(unprepared)?;
+        caps.iter()
+            .filter(|cap| is_meant(cap))
+            .map(|cap| {
+                let zone = self.zone.ok_or_else(unprepared)?;
+                let key = (cap.id, rules::period_start(cap.period, at, zone));
+                let used = *self.used.get(&key).ok_or_else(unprepared)?;
+                Ok(Period { key, used, cap: cap.clone() })
+            })
+            .collect()
+    }
+
+    fn take(&mut self, key: UsageKey, amount: i64) -> Result<(), StoreError> {
+        for sum in [self.used.entry(key).or_default(), self.taken.entry(key).or_default()] {
+            *sum = sum.checked_add(amount).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+        }
+        Ok(())
+    }
+
+    /// Writes what was taken.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn write(mut self, tx: &mut Tx) -> Result<(), StoreError> {
+        self.taken.retain(|_, amount| *amount != 0);
+        if !self.taken.is_empty() {
+            caps::add(tx, &self.taken).await?;
+        }
+        caps::insert_shares(tx, self.shares).await
+    }
+}
+
+/// A cap in the period of an instant.
+struct Period {
+    key: (CapId, Instant),
+    used: i64,
+    cap: cap::Model,
+}
+
+fn unprepared() -> StoreError {
+    StoreError::inconsistent("cap", "a campaign or instant whose caps were not prepared")
+}
