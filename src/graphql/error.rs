@@ -39,6 +39,7 @@ pub(super) enum UserErrorCode {
     OutOfRange,
     /// The instant lies in the future.
     TimeInFuture,
+    /// The instant lies further back than is taken.
     TimeTooOld,
     /// Something with this name, address or pair exists.
     AlreadyExists,

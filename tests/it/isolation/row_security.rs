@@ -8,9 +8,9 @@ use tributary_entity::ids::TenantId;
 
 use super::catalogue::{APPEND_ONLY, MIGRATIONS, tables, texts};
 use crate::support::{
-    Backend, Programme, Terms, TestApp,
+    Backend, Client, Programme, Terms, TestApp,
     app::{self, PASSWORD},
-    programme::sale,
+    programme::{self, sale},
     surface::World,
 };
 
@@ -76,7 +76,22 @@ async fn seed(app: &TestApp) {
         programme.click_with(&client, visitor).await;
         let click = programme.click(&client).await;
         client.done("recordConversion", sale(&click, &click, "1.00"), "").await;
+        share(app, &client).await;
     }
+}
+
+/// A conversion of a known customer that two affiliates share.
+async fn share(app: &TestApp, client: &Client) {
+    let programme = Programme::build(client, &Terms::default()).await;
+    app.auditor.run("UPDATE campaign SET attribution_model = 'LINEAR'").await.expect("a known column");
+    let affiliate = programme::new_affiliate(client).await;
+    let (_, link) = programme::enroll(client, &programme.campaign, &affiliate).await;
+    let clicked = serde_json::json!({ "visitorId": "v" });
+    programme.click_with(client, clicked.clone()).await;
+    let last = Programme { link, ..programme }.click_with(client, clicked).await;
+    let mut shared = sale(&last, &last, "1.00");
+    programme::merge(&mut shared, serde_json::json!({ "customerId": "ada" }));
+    client.done("recordConversion", shared, "").await;
 }
 
 /// The other columns of a table, to copy a row under another tenant.

@@ -180,7 +180,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
     let terms = json!({ "percent": "10" });
     let click = json!({ "linkId": id("lnk"), "visitorId": "$UNIQUE" });
     let conversion = json!({
-        "clickId": world.free_click, "goal": "sale", "orderId": "$UNIQUE",
+        "clickId": world.free_click, "campaignId": id("cmp"), "goal": "sale", "orderId": "$UNIQUE",
         "saleAmount": { "amount": "1.00", "currency": "EUR" },
     });
     let count = json!({ "count": 1_000_000 });
@@ -366,4 +366,4 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] =
-    &["cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
+    &["cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
