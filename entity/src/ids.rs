@@ -139,6 +139,10 @@ typed_ids! {
     PayoutId = "pay";
     /// Payouts that are decided on together.
     PayoutBatchId = "pbt";
+    /// Where another server, or a page, sends conversions to.
+    PostbackEndpointId = "pbe";
+    /// A call of such an endpoint that was refused.
+    PostbackCallId = "pbc";
     /// Where an affiliate is paid.
     PayoutDestinationId = "pde";
     /// A ledger account.

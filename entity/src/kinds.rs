@@ -277,11 +277,32 @@ text_enums! {
         FxRateMissing = "FX_RATE_MISSING",
         /// Decided by a person.
         Manual = "MANUAL",
+        /// The advertiser's server said so.
+        Declined = "DECLINED",
         ReturnedGoods = "RETURNED_GOODS",
         Chargeback = "CHARGEBACK",
         BadDebt = "BAD_DEBT",
         Fraud = "FRAUD",
         Test = "TEST",
+    }
+
+    /// By which names a caller's parameters go.
+    PostbackDialect {
+        /// Told by the names themselves.
+        Auto = "AUTO",
+        /// Ours.
+        Tributary = "TRIBUTARY",
+        Tune = "TUNE",
+        Everflow = "EVERFLOW",
+        Voluum = "VOLUUM",
+        Affise = "AFFISE",
+        /// Ours, sent by pages: the token is public, and nothing about a call is secret.
+        Pixel = "PIXEL",
+    }
+
+    PostbackEndpointStatus {
+        Active = "ACTIVE",
+        Disabled = "DISABLED",
     }
 
     AttributionModel {
@@ -400,6 +421,8 @@ text_enums! {
         UserChanged = "USER_CHANGED",
         /// Made or revoked.
         ApiKeyChanged = "API_KEY_CHANGED",
+        /// A postback endpoint was made, changed, disabled, enabled, or has another token.
+        PostbackEndpointChanged = "POSTBACK_ENDPOINT_CHANGED",
         /// Logged out, or ended because a used refresh token came up again.
         SessionEnded = "SESSION_ENDED",
         /// Suspended or resumed, or given other settings.

@@ -53,6 +53,8 @@ pub mod payout_batch;
 pub mod payout_destination;
 pub mod payout_history;
 pub mod payout_skip;
+pub mod postback_call;
+pub mod postback_endpoint;
 pub mod rollup_hourly;
 pub mod session;
 pub mod tenant;

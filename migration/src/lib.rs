@@ -29,6 +29,7 @@ mod m20261120_5_rollups;
 mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
 mod m20261120_8_identity;
+mod m20261120_9_postbacks;
 pub mod protect;
 
 /// All steps in order.
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_7_touchpoints::Migration),
             Box::new(m20261120_8_identity::Migration),
             Box::new(m20261120_10_visitors::Migration),
+            Box::new(m20261120_9_postbacks::Migration),
             Box::new(m20261120_11_attribution_runs::Migration),
             Box::new(m20261120_12_click_partitions::Migration),
             Box::new(m20261120_13_link_directory::Migration),

@@ -1,68 +1,35 @@
-//! API keys: `trb_live_<32 characters>_<6 characters>`, 160 random bits and a checksum over them.
-//!
-//! # Decisions
-//! - The checksum refuses a mistyped or made-up key before any look-up, and lets secret scanners tell a key from chance.
-//! - A plain SHA-256 is stored: there is nothing to guess in 160 random bits, so a slow hash would only slow requests.
+//! API keys: `trb_live_` and a [`KeyText`]: what one opens, and when it was used.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::TimeDelta;
-use data_encoding::BASE32_NOPAD;
-use sha2::{Digest, Sha256};
 use tracing::debug;
 use tributary_entity::{Instant, api_key, ids::ApiKeyId, kinds::Role};
 
+pub use super::key_text::{hash, hint};
 use super::{
     AuthError,
+    key_text::KeyText,
     permission::{self, PermissionSet},
     viewer::{Actor, Basis, Viewer},
 };
 use crate::{
-    ambient,
     domain::{api_key as rules, tenancy::TenantScope},
     store::{self, database::Db, error::StoreError},
 };
 
-const PREFIX: &str = "trb_live_";
-const RANDOM_CHARS: usize = 32;
-const CHECKSUM_CHARS: usize = 6;
+const FORM: KeyText = KeyText::new("trb_live_");
 /// `last_used_at` is kept to this.
 const USE_RESOLUTION_SECS: i64 = 60;
 
 /// A new key; its text is shown once.
 pub fn generate() -> String {
-    let random = BASE32_NOPAD.encode(&ambient::random_bytes::<20>()).to_ascii_lowercase();
-    format!("{PREFIX}{random}_{}", checksum(&random))
-}
-
-/// What is stored of a key.
-pub fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key).into()
-}
-
-/// The key's last four characters, to tell keys apart in a list.
-pub fn hint(key: &str) -> String {
-    key.chars().skip(key.chars().count().saturating_sub(4)).collect()
+    FORM.generate()
 }
 
 /// Whether a credential claims to be an API key rather than an access token.
 pub fn is_api_key(credential: &str) -> bool {
-    credential.starts_with(PREFIX)
-}
-
-fn checksum(random: &str) -> String {
-    let digest = Sha256::digest(format!("{PREFIX}{random}"));
-    let mut text = BASE32_NOPAD.encode(&digest[..4]).to_ascii_lowercase();
-    text.truncate(CHECKSUM_CHARS);
-    text
-}
-
-fn is_well_formed(key: &str) -> bool {
-    key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).is_some_and(|(random, sum)| {
-        random.len() == RANDOM_CHARS
-            && random.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
-            && sum == checksum(random)
-    })
+    FORM.claims(credential)
 }
 
 /// What is stored of a key, if the text can be one at all: a mistyped or made-up one is refused before any look-up.
@@ -70,7 +37,7 @@ fn is_well_formed(key: &str) -> bool {
 /// # Errors
 /// [`AuthError::Invalid`].
 pub fn stored_hash(key: &str) -> Result<[u8; 32], AuthError> {
-    if is_well_formed(key) { Ok(hash(key)) } else { Err(AuthError::Invalid) }
+    if FORM.fits(key) { Ok(hash(key)) } else { Err(AuthError::Invalid) }
 }
 
 /// The viewer whom a key speaks for: the INTEGRATION role as far as the key's scopes open it.
@@ -134,29 +101,6 @@ mod tests {
 
     use super::*;
     use crate::auth::Permission;
-
-    #[test]
-    fn generated_key_has_its_form() {
-        let key = generate();
-        assert_eq!(key.len(), PREFIX.len() + RANDOM_CHARS + 1 + CHECKSUM_CHARS);
-        assert!(is_api_key(&key) && is_well_formed(&key), "{key}");
-        assert!(key.ends_with(&hint(&key)));
-        assert_ne!(generate(), key);
-    }
-
-    #[test]
-    fn checksum_catches_every_changed_character() {
-        let key = generate();
-        for index in 0..key.len() {
-            let mut bytes = key.clone().into_bytes();
-            bytes[index] = if bytes[index] == b'a' { b'b' } else { b'a' };
-            assert!(!is_well_formed(std::str::from_utf8(&bytes).expect("ascii")), "byte {index} of {key}");
-        }
-        for wrong in ["", PREFIX, "trb_live__", &key[..key.len() - 1], &format!("{key}a"), &key.to_uppercase(), "🦀"]
-        {
-            assert!(!is_well_formed(wrong), "{wrong}");
-        }
-    }
 
     fn at(secs: i64) -> Instant {
         Instant::from_timestamp(1_800_000_000 + secs, 0).expect("in range")

@@ -12,8 +12,10 @@
 
 pub mod api_keys;
 pub mod external;
+mod key_text;
 pub mod passwords;
 pub mod permission;
+pub mod postbacks;
 pub mod refresh_tokens;
 pub mod tokens;
 pub mod viewer;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use tributary_entity::{
     Instant,
-    ids::{AffiliateId, ApiKeyId, SessionId, TenantId, UserId},
+    ids::{AffiliateId, ApiKeyId, PostbackEndpointId, SessionId, TenantId, UserId},
     kinds::Role,
 };
 
@@ -16,6 +16,8 @@ use crate::domain::tenancy::TenantScope;
 pub enum Actor {
     User(UserId),
     ApiKey(ApiKeyId),
+    /// A call of another server, or of a page, that knows an endpoint's token.
+    Postback(PostbackEndpointId),
     /// Somebody whom an identity provider of the tenant vouches for.
     External(Arc<ExternalSubject>),
     /// Whoever holds the signing secret: a token made on the command line.
@@ -38,6 +40,7 @@ impl fmt::Display for Actor {
         match self {
             Self::User(id) => write!(f, "user:{id}"),
             Self::ApiKey(id) => write!(f, "key:{id}"),
+            Self::Postback(id) => write!(f, "postback:{id}"),
             Self::External(who) => write!(f, "ext:{}:{}", who.provider, who.subject),
             Self::Operator => f.write_str("operator"),
             Self::System => f.write_str("system"),

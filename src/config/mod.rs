@@ -54,6 +54,10 @@ pub struct Settings {
     pub idempotency_days: i64,
     /// How old a conversion may be when it is recorded.
     pub conversion_max_age_days: i64,
+    /// Calls of one postback endpoint in a minute; 0 is without limit.
+    pub postbacks_per_minute: u32,
+    /// How long refused calls of postback endpoints are kept.
+    pub postback_call_days: i64,
     /// Items that may wait in one tenant's ingest lane; more are refused with OVERLOADED.
     pub ingest_queue_items: usize,
     /// Items of one ingest transaction.
@@ -138,6 +142,8 @@ impl Default for Settings {
             idempotency_days: 30,
             // Old books can be imported; what a broken clock calls 1970 cannot.
             conversion_max_age_days: 50 * 365,
+            postbacks_per_minute: 60_000,
+            postback_call_days: 14,
             ingest_queue_items: 20_000,
             ingest_batch_items: 1_000,
             spool_dir: None,
@@ -246,6 +252,9 @@ impl Settings {
         }
         if !(1..=100_000).contains(&self.conversion_max_age_days) {
             return invalid("TRIBUTARY_CONVERSION_MAX_AGE_DAYS", "from 1 to 100000");
+        }
+        if !(1..=366).contains(&self.postback_call_days) {
+            return invalid("TRIBUTARY_POSTBACK_CALL_DAYS", "from 1 to 366");
         }
         if !(1..=10_000).contains(&self.ingest_batch_items) {
             return invalid("TRIBUTARY_INGEST_BATCH_ITEMS", "from 1 to 10000");

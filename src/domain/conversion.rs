@@ -52,6 +52,10 @@ pub struct NewConversion {
     pub occurred_at: Option<Instant>,
     /// `adv1`..`adv10`.
     pub labels: Labels,
+    /// The sender wants it decided about, also where the campaign approves by itself. Not part of what was sent: the same
+    /// conversion may be sent again without it.
+    #[serde(skip)]
+    pub needs_review: bool,
 }
 
 impl NewConversion {
@@ -97,6 +101,7 @@ impl NewConversion {
             customer_id: row.customer_id.clone(),
             sale,
             occurred_at: Some(row.occurred_at),
+            needs_review: false,
             labels: row.labels.as_deref().and_then(|labels| serde_json::from_str(labels).ok()).unwrap_or_default(),
         }
     }
@@ -233,6 +238,8 @@ pub struct Facts<'a> {
     /// The goal counts once per click, and another conversion has the click.
     pub click_taken: bool,
     pub scrutiny: Scrutiny,
+    /// Its sender keeps it back.
+    pub needs_review: bool,
 }
 
 /// Who is credited, found how, by which rules.
@@ -357,8 +364,8 @@ fn reward(facts: &Facts<'_>, goal: &goal::Model, credit: Credit) -> Option<Decis
     let (status, reason) = match (facts.scrutiny, facts.campaign.approval) {
         // Taken up again by a person, and a person has the last word.
         (Scrutiny::Waived, _) => (ConversionStatus::Pending, Some(ConversionReason::Manual)),
-        (Scrutiny::Full, ApprovalMode::Auto) => (ConversionStatus::Approved, None),
-        (Scrutiny::Full, ApprovalMode::Manual) => (ConversionStatus::Pending, None),
+        (Scrutiny::Full, ApprovalMode::Auto) if !facts.needs_review => (ConversionStatus::Approved, None),
+        (Scrutiny::Full, ApprovalMode::Auto | ApprovalMode::Manual) => (ConversionStatus::Pending, None),
     };
     Some(Decision { status, reason, credit: Some(credit), commissions })
 }

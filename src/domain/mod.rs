@@ -31,6 +31,7 @@ pub mod log;
 pub mod page;
 pub mod payout;
 pub mod payout_destination;
+pub mod postback;
 pub mod problem;
 pub mod reattribution;
 pub mod redirect;

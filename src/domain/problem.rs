@@ -1,5 +1,7 @@
 //! Expected refusals: what a caller can mend. They are data in the API (`userErrors`), never internal text.
 
+use std::fmt;
+
 use tributary_entity::{ids::IdError, money::MoneyError};
 
 /// Why an input was refused. Stable: clients switch on it.
@@ -52,6 +54,19 @@ pub enum ProblemCode {
     Unavailable,
     /// The item could not be stored for a fault of ours.
     Internal,
+}
+
+/// As the API spells it.
+impl fmt::Display for ProblemCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, letter) in format!("{self:?}").char_indices() {
+            if index > 0 && letter.is_ascii_uppercase() {
+                f.write_str("_")?;
+            }
+            write!(f, "{}", letter.to_ascii_uppercase())?;
+        }
+        Ok(())
+    }
 }
 
 /// One refusal, with the input field it is about.

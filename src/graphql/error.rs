@@ -220,6 +220,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn codes_are_spelled_alike_where_no_graphql_is() {
+        for item in UserErrorCode::items() {
+            assert_eq!(ProblemCode::from(item.value).to_string(), item.name);
+        }
+    }
+
+    #[test]
     fn readme_lists_every_code() {
         let readme = include_str!("../../README.md");
         for item in UserErrorCode::items() {

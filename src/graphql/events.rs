@@ -14,7 +14,7 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
         AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        SessionId, TenantId, UserId,
+        PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -87,6 +87,8 @@ event_types! {
     UserChanged, ReadUsers, UserId;
     /// An API key was made or revoked. Affiliates are not told.
     ApiKeyChanged, ManageApiKeys, ApiKeyId;
+    /// A postback endpoint was made or changed. Affiliates are not told.
+    PostbackEndpointChanged, ManageApiKeys, PostbackEndpointId;
     /// A session was ended. Affiliates are not told.
     SessionEnded, ReadUsers, SessionId;
     /// The tenant was suspended or resumed, or has other settings. Affiliates are not told.
@@ -128,8 +130,8 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for users, keys, sessions and the
-    /// tenant, and where the log keeps it in another
+    /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
+    /// sessions and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -178,9 +180,11 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
-        EventKind::UserChanged | EventKind::ApiKeyChanged | EventKind::SessionEnded | EventKind::TenantChanged => {
-            return None;
-        }
+        EventKind::UserChanged
+        | EventKind::ApiKeyChanged
+        | EventKind::PostbackEndpointChanged
+        | EventKind::SessionEnded
+        | EventKind::TenantChanged => return None,
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
         }

@@ -285,6 +285,8 @@ pub(super) enum ConversionReason {
     FxRateMissing,
     /// Decided by a person.
     Manual,
+    /// The advertiser's server declined it.
+    Declined,
     /// The goods came back.
     ReturnedGoods,
     /// The payment was charged back.
@@ -295,6 +297,36 @@ pub(super) enum ConversionReason {
     Fraud,
     /// A test.
     Test,
+}
+
+/// By which names the parameters of a postback go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PostbackDialect")]
+pub(super) enum PostbackDialect {
+    /// Told by the names themselves.
+    Auto,
+    /// Ours: `click_id`, `goal`, `order_id`, `customer_id`, `amount`, `currency`, `adv1` to `adv10`.
+    Tributary,
+    /// TUNE's: `transaction_id`, `goal_id`, `adv_sub`, `amount`.
+    Tune,
+    /// Everflow's: `transaction_id`, `event_id`, `order_id`, `amount`, `currency`.
+    Everflow,
+    /// Voluum's: `cid`, `et`, `txid`, `payout`, `currency`.
+    Voluum,
+    /// Affise's: `clickid`, `goal`, `action_id`, `sum`, `status`.
+    Affise,
+    /// Ours, sent by pages: images and the snippet `t.js`. Its token is public, so that anybody can send conversions.
+    Pixel,
+}
+
+/// Whether a postback endpoint takes calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PostbackEndpointStatus")]
+pub(super) enum PostbackEndpointStatus {
+    /// Takes calls.
+    Active,
+    /// Refuses them.
+    Disabled,
 }
 
 /// How conversions are credited to touches.

@@ -17,8 +17,9 @@ use tributary_entity::{
     ids::{
         AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
         CouponId, EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+        PostbackEndpointId,
     },
-    link, payout, payout_batch, payout_destination,
+    link, payout, payout_batch, payout_destination, postback_endpoint,
 };
 
 use crate::{
@@ -145,6 +146,10 @@ loaders! {
     payout_batch, PayoutBatchById: PayoutBatchId => payout_batch::Model = async |services, viewer, ids| {
         by_key(services::payouts::batches::get_many(services, viewer, ids).await, |row| row.id)
     };
+    postback_endpoint, PostbackEndpointById: PostbackEndpointId => postback_endpoint::Model =
+        async |services, viewer, ids| {
+            by_key(services::postbacks::get_many(services, viewer, ids).await, |row| row.id)
+        };
     payout_destination, PayoutDestinationById: PayoutDestinationId => payout_destination::Model =
         async |services, viewer, ids| {
             by_key(services::payout_destinations::get_many(services, viewer, ids).await, |row| row.id)

@@ -41,6 +41,7 @@ mod nullable;
 mod payout_destinations;
 mod payouts;
 mod persisted;
+mod postbacks;
 mod reports;
 mod rules;
 mod run;
@@ -79,6 +80,7 @@ pub struct Query(
     events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
+    postbacks::PostbackQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
@@ -98,6 +100,7 @@ pub struct Mutation(
     clicks::ClickMutation,
     conversions::ConversionMutation,
     payouts::PayoutMutation,
+    postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
     attribution::AttributionMutation,
     viewer::TenantMutation,
@@ -141,6 +144,8 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
         .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
+        .override_output_type_description::<Paged<postbacks::PostbackCall>>("A page of refused calls.")
+        .override_output_type_description::<Paged<postbacks::PostbackEndpoint>>("A page of postback endpoints.")
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }

@@ -164,7 +164,7 @@ impl Viewer {
     async fn api_key_id(&self) -> Option<ID> {
         match self.0.actor {
             Actor::ApiKey(id) => Some(id.into()),
-            Actor::User(_) | Actor::External(_) | Actor::Operator | Actor::System => None,
+            Actor::User(_) | Actor::Postback(_) | Actor::External(_) | Actor::Operator | Actor::System => None,
         }
     }
 
@@ -174,7 +174,7 @@ impl Viewer {
             Actor::External(who) => {
                 Some(ExternalIdentity { provider: who.provider.clone(), subject: who.subject.clone() })
             }
-            Actor::User(_) | Actor::ApiKey(_) | Actor::Operator | Actor::System => None,
+            Actor::User(_) | Actor::ApiKey(_) | Actor::Postback(_) | Actor::Operator | Actor::System => None,
         }
     }
 

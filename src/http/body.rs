@@ -24,29 +24,35 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// The whole body.
 pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
+    read_up_to(MAX_BYTES, headers, body).await
+}
+
+/// The whole body, where it has no more bytes than this.
+pub(super) async fn read_up_to(max: usize, headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
     let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut stream = body.into_data_stream();
-    if said.is_some_and(|said| said > MAX_BYTES) {
+    if said.is_some_and(|said| said > max) {
         // Who asks before sending is told not to.
         if !headers.contains_key(header::EXPECT) {
             discard(stream);
         }
-        return Err(too_large());
+        return Err(too_large(max));
     }
     let mut bytes = BytesMut::with_capacity(said.unwrap_or(0).min(FIRST_BYTES));
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| Rejection::bad_request("the body could not be read"))?;
-        if bytes.len() + chunk.len() > MAX_BYTES {
+        if bytes.len() + chunk.len() > max {
             discard(stream);
-            return Err(too_large());
+            return Err(too_large(max));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes.freeze())
 }
 
-fn too_large() -> Rejection {
-    Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "the body is larger than 8 MiB")
+fn too_large(max: usize) -> Rejection {
+    let limit = if max < 1024 * 1024 { format!("{} kiB", max / 1024) } else { format!("{} MiB", max / 1024 / 1024) };
+    Rejection::new(StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", format!("the body is larger than {limit}"))
         .with(header::CONNECTION, HeaderValue::from_static("close"))
 }
 

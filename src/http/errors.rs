@@ -49,6 +49,11 @@ impl Rejection {
             .with(header::RETRY_AFTER, HeaderValue::from_static("1"))
     }
 
+    /// Status, code and message, for who answers in another form.
+    pub fn parts(&self) -> (StatusCode, &'static str, &str) {
+        (self.status, self.code, &self.message)
+    }
+
     pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.header = Some((name, value));
         self

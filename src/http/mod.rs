@@ -5,6 +5,7 @@
 //! | `graphql` | a document by POST or GET, answered whole or in parts |
 //! | `click` | tracking links: visitors are sent on |
 //! | `accept`, `parameters`, `body` | what a request wants, asks and carries |
+//! | `postback`, `pixel`, `snippet` | conversions from other servers and from pages |
 //! | `ws` | GraphQL over WebSocket |
 //! | `stream`, `sse`, `multipart` | answers in parts over HTTP |
 //! | `tenure`, `sockets` | connections that stay: what happens to them over time, how many there are, how they end |
@@ -24,7 +25,10 @@ mod metrics;
 mod multipart;
 mod origin;
 mod parameters;
+mod pixel;
+mod postback;
 mod request_id;
+mod snippet;
 pub mod sockets;
 mod sse;
 mod stream;
@@ -33,7 +37,12 @@ mod ws;
 
 use std::{io, net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
-use axum::{Router, http::HeaderMap, middleware, routing::get};
+use axum::{
+    Router,
+    http::{HeaderMap, Request},
+    middleware,
+    routing::get,
+};
 use listener::{Edgewise, Peer};
 use origin::Origins;
 use sockets::Sockets;
@@ -137,10 +146,11 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .method_not_allowed_fallback(errors::method_not_allowed)
         .layer(CompressionLayer::new().gzip(true).compress_when(whole))
         .layer(cors)
+        .merge(postback::router())
         .layer(middleware::from_fn_with_state(edge.clone(), headers::layer))
         .layer(middleware::from_fn(errors::catch_panics))
         // Who fails says so itself.
-        .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(middleware::from_fn(request_id::layer));
     // Outside of the layers: a redirect has nothing to compress, no page reads it, and it has to be quick.
     Router::new()
@@ -150,4 +160,11 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .route("/click", get(click::by_query))
         .merge(api)
         .with_state(edge)
+}
+
+/// What the log says of a request: of its address the first part alone, as the rest may be a token, a secret or a
+/// person's data.
+fn span<B>(request: &Request<B>) -> tracing::Span {
+    let path = request.uri().path().split('/').nth(1).unwrap_or_default();
+    tracing::debug_span!("http", method = %request.method(), path)
 }

@@ -1,10 +1,10 @@
-//! Forgets what need not be kept: idempotency keys past their time, keys of address hashes past the fraud window, clicks
-//! older than the settings want.
+//! Forgets what need not be kept: idempotency keys and refused postbacks past their time, keys of address hashes past the
+//! fraud window, clicks older than the settings want.
 
 use chrono::{Days, TimeDelta};
 
 use crate::{
-    services::{ServiceError, Services, clicks, idempotency},
+    services::{ServiceError, Services, clicks, idempotency, postbacks::refusals},
     store::directory,
 };
 
@@ -13,12 +13,15 @@ use crate::{
 /// # Errors
 /// As the database answers.
 pub async fn run(services: &Services) -> Result<u64, ServiceError> {
-    let before = services.now() - TimeDelta::days(services.settings.idempotency_days);
-    let window = services.now().date_naive() - Days::new(services.settings.address_key_days);
+    let (now, settings) = (services.now(), &services.settings);
+    let keys_before = now - TimeDelta::days(settings.idempotency_days);
+    let calls_before = now - TimeDelta::days(settings.postback_call_days);
+    let window = now.date_naive() - Days::new(settings.address_key_days);
     let mut deleted = 0;
     let tenants = directory::tenants(&services.db).await?;
     for scope in &tenants {
-        deleted += idempotency::expire(services, scope, before).await?;
+        deleted += idempotency::expire(services, scope, keys_before).await?;
+        deleted += refusals::expire(services, scope, calls_before).await?;
         deleted += services.visitors.destroy_keys(scope, window).await?;
     }
     Ok(deleted + clicks::retain(services, &tenants).await?)

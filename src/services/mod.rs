@@ -30,6 +30,7 @@ pub mod ledger;
 pub mod links;
 pub mod payout_destinations;
 pub mod payouts;
+pub mod postbacks;
 pub mod redirect;
 pub mod reports;
 pub mod rules;
@@ -96,6 +97,7 @@ pub struct Services {
     pub redirects: redirect::Redirects,
     pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,
+    pub refusals: postbacks::refusals::Refusals,
 }
 
 impl Services {

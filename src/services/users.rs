@@ -289,7 +289,7 @@ pub async fn get_many(services: &Services, viewer: &Viewer, ids: &[UserId]) -> R
 pub async fn get_own(services: &Services, viewer: &Viewer) -> Result<Option<User>, ServiceError> {
     match viewer.actor {
         Actor::User(id) => Ok(get_many(services, viewer, &[id]).await?.into_iter().next()),
-        Actor::ApiKey(_) | Actor::External(_) | Actor::Operator | Actor::System => Ok(None),
+        Actor::ApiKey(_) | Actor::Postback(_) | Actor::External(_) | Actor::Operator | Actor::System => Ok(None),
     }
 }
 

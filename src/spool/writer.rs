@@ -132,7 +132,10 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 fn answer(waiting: Vec<Done>, result: &io::Result<()>) {
     for done in waiting {
-        let result = result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
         // Who went away needs no answer.
         let _ = done.send(result);
     }

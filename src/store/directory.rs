@@ -1,4 +1,4 @@
-//! The only reads before the tenant is known: log-in by slug, API key, link code, due work. Each answers a scope or the
+//! The only reads before the tenant is known: log-in by slug, API key, postback token, link code, due work. Each answers a scope or the
 //! little that leads to one.
 //!
 //! On PostgreSQL these run with `app.directory` set, which opens a SELECT policy on just these tables.
@@ -11,7 +11,7 @@ use tributary_entity::{
     Instant, api_key,
     ids::{AffiliateId, CampaignId, TenantId},
     kinds::LinkStatus,
-    link, outbox, tenant,
+    link, outbox, postback_endpoint, tenant,
 };
 
 use super::{database::Db, error::StoreError};
@@ -94,6 +94,25 @@ pub async fn first_link(
     let row = select.order_by_asc(link::Column::Id).one(&tx).await?;
     tx.commit().await?;
     Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
+/// The postback endpoint with a token's hash, whatever its state, and its tenant.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn postback_endpoint_by_hash(
+    db: &Db,
+    hash: &[u8],
+) -> Result<Option<(TenantScope, postback_endpoint::Model, tenant::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let endpoint = postback_endpoint::Entity::find().filter(postback_endpoint::Column::TokenHash.eq(hash));
+    let Some(endpoint) = endpoint.one(&tx).await? else {
+        return Ok(None);
+    };
+    let tenant = tenant::Entity::find().filter(tenant::Column::TenantId.eq(endpoint.tenant_id)).one(&tx).await?;
+    tx.commit().await?;
+    Ok(tenant.map(|tenant| (TenantScope::tenant(endpoint.tenant_id), endpoint, tenant)))
 }
 
 /// All tenants, for jobs that visit each.

@@ -36,6 +36,7 @@ pub mod partitions;
 pub mod payout_batches;
 pub mod payout_destinations;
 pub mod payouts;
+pub mod postbacks;
 pub mod rollups;
 pub mod rules;
 pub mod scope;

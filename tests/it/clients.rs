@@ -114,6 +114,10 @@ on_both! {
         run("live/schemathesis_fuzz.py", app).await;
     }
 
+    async fn landing_pages_keep_clicks_and_send_conversions(app) {
+        run("live/page.ts", app).await;
+    }
+
     async fn snippets_of_the_readme_run(app) {
         run("readme/run.ts", app).await;
     }

@@ -40,6 +40,8 @@ mod payout_feed;
 mod payouts;
 mod permissions;
 mod persisted;
+mod pixel;
+mod postbacks;
 mod readme;
 mod redirect;
 mod redirect_cache;

@@ -42,7 +42,7 @@ fn new_click(programme: &Programme, id: ClickId) -> NewClick {
 }
 
 fn new_id() -> ClickId {
-    ClickId::from_uuid(uuid::Uuid::now_v7())
+    ClickId::from_uuid(tributary::ambient::new_uuid())
 }
 
 async fn track(app: &TestApp, click: &NewClick) {
@@ -113,7 +113,7 @@ on_both! {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;
         // As of three months ago.
-        let now = uuid::Uuid::now_v7().as_u128();
+        let now = tributary::ambient::new_uuid().as_u128();
         let old = ClickId::from_uuid(uuid::Uuid::from_u128(now - ((92_u128 * 86_400_000) << 80)));
         track(app, &new_click(&programme, old)).await;
         let kept = programme.click(&owner).await;

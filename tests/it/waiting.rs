@@ -22,7 +22,7 @@ const ANSWER: &str = "replayed conversion { id status reason version heldUntil a
 
 /// A click id that was given away and is not recorded.
 fn click_id() -> ClickId {
-    ClickId::from_uuid(uuid::Uuid::now_v7())
+    ClickId::from_uuid(tributary::ambient::new_uuid())
 }
 
 /// Records a click under an id, as the redirect does.

@@ -66,6 +66,7 @@ impl RecordConversionInput {
             sale: self.sale_amount.map(|sale| sale.money(&["saleAmount"])).transpose()?,
             occurred_at: self.occurred_at,
             labels: self.labels.map(AdvLabelsInput::into_labels).unwrap_or_default(),
+            needs_review: false,
         };
         Ok((self.idempotency_key, new))
     }

@@ -49,6 +49,7 @@ impl LiveEvent {
             | EventKind::CouponChanged
             | EventKind::UserChanged
             | EventKind::ApiKeyChanged
+            | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
             | EventKind::AttributionRunChanged => {}

@@ -33,7 +33,10 @@ const rules: Linter.RulesRecord = {
 const REVIEWED: readonly (readonly [rule: string, line: string])[] = [
   // Who may log in and which keys there are is for administrators, by list; `node` finds what programmes are made of.
   ['@graphql-eslint/relay-edge-types', 'type ApiKeyEdge {'],
+  ['@graphql-eslint/relay-edge-types', 'type PostbackEndpointEdge {'],
   ['@graphql-eslint/relay-edge-types', 'type UserEdge {'],
+  // What went wrong at an endpoint is read beside it, and forgotten after some days.
+  ['@graphql-eslint/relay-edge-types', 'type PostbackCallEdge {'],
   // A change has a place in the log, which its cursor names, and no id.
   ['@graphql-eslint/relay-edge-types', 'type EventEdge {'],
 ];

@@ -57,6 +57,13 @@ impl World {
         let user = programme::id(&owner.done("createUser", user, "user { id }").await, "user");
         let key = json!({ "name": "shop", "scopes": ["READ"] });
         let key = programme::id(&owner.done("createApiKey", key, "apiKey { id }").await, "apiKey");
+        let endpoint = json!({ "name": "shop" });
+        let endpoint = owner.done("createPostbackEndpoint", endpoint, "token postbackEndpoint { id }").await;
+        // It says nothing, and so it is refused and listed.
+        let token = text(&endpoint["token"]);
+        reqwest::get(format!("{}/postback/{token}", app.url)).await.expect("an answer");
+        let calls = "{ postbackCalls(first: 1) { edges { node { id } } } }";
+        let call = text(&owner.data(calls, json!({})).await["postbackCalls"]["edges"][0]["node"]["id"]);
         let free_click = programme.click(owner).await;
         let cap = json!({
             "enrollmentId": programme.enrollment, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 1000 },
@@ -107,6 +114,8 @@ impl World {
                 ("run", runs.remove(0)),
                 ("usr", user),
                 ("key", key),
+                ("pbe", programme::id(&endpoint, "postbackEndpoint")),
+                ("pbc", call),
             ]),
             free_click,
             name: text(&found["affiliate"]["name"]),
@@ -224,6 +233,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payoutDestination", by_id("pde")),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
+        ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
+        ("Query.postbackEndpoints", vec![json!({ "first": 20 })]),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
         ("Query.statement", vec![json!({ "affiliateId": id("aff"), "currency": "EUR", "from": from, "until": until })]),
         ("Query.tenant", vec![json!({})]),
@@ -280,6 +291,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
+        ("Mutation.createPostbackEndpoint", input(json!({ "name": "endpoint" }))),
         (
             "Mutation.createUser",
             input(json!({
@@ -289,9 +301,11 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Mutation.disableCoupon", named("cpn")),
         ("Mutation.disableLink", named("lnk")),
+        ("Mutation.disablePostbackEndpoint", named("pbe")),
         ("Mutation.disableUser", named("usr")),
         ("Mutation.enableCoupon", named("cpn")),
         ("Mutation.enableLink", named("lnk")),
+        ("Mutation.enablePostbackEndpoint", named("pbe")),
         ("Mutation.enableUser", named("usr")),
         ("Mutation.login", input(json!({ "tenant": "home", "email": "nobody@new.example", "password": PASSWORD }))),
         ("Mutation.logout", input(json!({ "refreshToken": "none" }))),
@@ -311,6 +325,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
+        ("Mutation.rotatePostbackToken", named("pbe")),
         (
             "Mutation.setPayoutDestination",
             input(json!({
@@ -330,6 +345,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
         ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false, "clickWaitSeconds": 0 }))),
+        ("Mutation.updatePostbackEndpoint", input(json!({ "id": id("pbe"), "name": "Other" }))),
         ("Subscription.attributionRun", by_id("run")),
         (
             "Subscription.conversions",

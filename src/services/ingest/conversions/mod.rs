@@ -219,6 +219,7 @@ fn decided(
         order_taken: !own_order && order.as_ref().is_some_and(|order| taken.orders.contains(order)),
         click_taken: !own_click && once.is_some_and(|once| taken.clicks.contains(&once)),
         scrutiny: case.scrutiny,
+        needs_review: case.input.needs_review,
     };
     let mut decision = rules::decide(&facts).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut held_until = None;
