@@ -132,7 +132,7 @@ on_both! {
         }
         tributary::jobs::retention::run(&services).await.expect("runs");
         assert_eq!(app.auditor.number(CLICKS).await, 1);
-        let query = "query($id: ID!) { conversion(id: $id) { status click { id } attribution { touches { click { id } } } } }";
+        let query = "query($id: ID!) { conversion(by: { id: $id }) { status click { id } attribution { touches { click { id } } } } }";
         let after = owner.data(query, json!({ "id": before["conversion"]["id"] })).await;
         assert_eq!(after["conversion"]["status"], "APPROVED");
         assert!(after["conversion"]["click"].is_null());
