@@ -2,12 +2,13 @@
 //!
 //! A refused business case is a *recorded* conversion with its reason; only malformed input is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
-    Instant, affiliate, attribution_decision, attribution_touch, campaign, commission, conversion, enrollment, goal,
+    Instant, affiliate, attribution_decision, attribution_touch, campaign, commission, conversion,
+    conversion_affiliate, enrollment, goal,
     ids::{AffiliateId, CampaignId, ClickId},
     kinds::{
         AffiliateStatus, ApprovalMode, CampaignStatus, ConversionReason, ConversionStatus, EnrollmentStatus,
@@ -128,6 +129,15 @@ impl Snapshot {
         let main = self.conversion.affiliate_id;
         let touched = self.touches.iter().map(|touch| touch.affiliate_id);
         main.into_iter().chain(touched.filter(move |id| Some(*id) != main))
+    }
+
+    /// Whom it credits besides the affiliate of its own row, each once.
+    pub fn shares(&self) -> Vec<conversion_affiliate::Model> {
+        let conversion::Model { tenant_id, id, affiliate_id, .. } = self.conversion;
+        let besides: BTreeSet<AffiliateId> =
+            self.affiliates().filter(|besides| Some(*besides) != affiliate_id).collect();
+        let share = |affiliate_id| conversion_affiliate::Model { tenant_id, affiliate_id, conversion_id: id };
+        besides.into_iter().map(share).collect()
     }
 
     /// What a ring may see of it: nothing of a conversion that credits others alone, of a shared one its own part.

@@ -92,6 +92,11 @@ impl Route {
         }
     }
 
+    /// Whether there is a place for those who are not taken.
+    pub const fn has_fallback(&self) -> bool {
+        self.fallback.is_some()
+    }
+
     /// Where a click leads.
     pub fn way(&self, click_id: ClickId, query: &ClickQuery, visit: &Visit, is_taken: bool) -> Way {
         let values = Values {

@@ -28,6 +28,7 @@ use crate::{
     ambient,
     domain::{
         attribution::Means,
+        conversion::Snapshot,
         event::NewEvent,
         ledger::{self, Adjustment, Journal},
         reattribution::{self, Line, Trial, Verdict},
@@ -384,13 +385,16 @@ async fn add_totals(tx: &mut Tx, changes: &[Change]) -> Result<(), StoreError> {
     if totals.is_empty() { Ok(()) } else { rollups::add(tx, &totals).await }
 }
 
+/// Who is credited now sees the conversion, and hears of it.
 async fn tell(tx: &mut Tx, changes: &[Change], now: Instant) -> Result<(), StoreError> {
     let ids: Vec<ConversionId> = changes.iter().map(|change| change.conversion.id).collect();
     let rows = conversions::get_many(tx, &ids).await?;
-    for snapshot in noun::snapshots(tx, rows).await? {
+    let snapshots = noun::snapshots(tx, rows).await?;
+    conversions::share(tx, &ids, snapshots.iter().flat_map(Snapshot::shares).collect()).await?;
+    for snapshot in snapshots {
         let event = NewEvent::new(EventKind::ConversionReattributed, snapshot.conversion.id.uuid(), &snapshot, now)
             .of_campaign(snapshot.conversion.campaign_id)
-            .of_affiliate(snapshot.conversion.affiliate_id);
+            .of_affiliates(snapshot.affiliates());
         tx.record(event);
     }
     Ok(())

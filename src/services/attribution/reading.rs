@@ -25,7 +25,7 @@ use crate::{
     store::{
         affiliates, attributions, campaigns,
         clicks::{self, Journey},
-        conversions, enrollments,
+        conversions, customers, enrollments,
         error::StoreError,
         rules,
         scope::Tx,
@@ -164,17 +164,21 @@ impl Reader {
             rows.iter().filter_map(|row| row.click_id).collect::<HashSet<_>>().into_iter().collect();
         let clicks: HashMap<ClickId, click::Model> =
             clicks::get_many(tx, &ids).await?.into_iter().map(|click| (click.id, click)).collect();
+        let customer_ids: BTreeSet<&String> = rows.iter().filter_map(|row| row.customer_id.as_ref()).collect();
+        let customer_ids: Vec<String> = customer_ids.into_iter().cloned().collect();
+        let customers = customers::visitors(tx, &customer_ids).await?;
         let mut found: Vec<Found> = Vec::with_capacity(rows.len());
         let mut journeys = Vec::new();
         let mut owners = Vec::new();
         for (place, row) in rows.iter().enumerate() {
             let click = row.click_id.and_then(|id| clicks.get(&id)).filter(|click| click.invalid_reason.is_none());
             found.push(Found { named: click.map(touch), history: Vec::new() });
-            let visitor = row.visitor_id.as_deref().or_else(|| click?.visitor_id.as_deref());
-            let campaign = row.campaign_id.and_then(|id| self.campaigns.get(&id));
-            if let (Some(visitor_id), Some(campaign)) = (visitor, campaign) {
-                let window = TimeDelta::seconds(self.trial.rules(campaign).window_secs);
-                let from = row.occurred_at - window;
+            let Some(campaign) = row.campaign_id.and_then(|id| self.campaigns.get(&id)) else { continue };
+            let told = row.visitor_id.as_deref().into_iter().chain(click.and_then(|click| click.visitor_id.as_deref()));
+            let bound = row.customer_id.as_ref().and_then(|id| customers.get(id)).into_iter().flatten();
+            let visitors: BTreeSet<&str> = told.chain(bound.map(String::as_str)).collect();
+            let from = row.occurred_at - TimeDelta::seconds(self.trial.rules(campaign).window_secs);
+            for visitor_id in visitors {
                 journeys.push(Journey { campaign_id: campaign.id, visitor_id, from, until: row.occurred_at });
                 owners.push(place);
             }

@@ -146,7 +146,12 @@ async fn send_on(
         Some(Ahead::Prefetch) => Some(ClickInvalidReason::Prefetch),
         None => visitor.is_crawler.then_some(ClickInvalidReason::Bot),
     };
-    let refusal = route.refusal(&visitor.visit);
+    // Without another place to go visitors go on, and what they do is recorded as over the cap.
+    let over_cap = || {
+        let is_over = route.has_fallback() && services.caps.is_exhausted(scope, route.campaign_id, route.affiliate_id);
+        is_over.then_some(ClickInvalidReason::OverCap)
+    };
+    let refusal = route.refusal(&visitor.visit).or_else(over_cap);
     let id = ClickId::from_uuid(ambient::new_uuid());
     let way = route.way(id, &query, &visitor.visit, refusal.is_none());
     let (visitor_id, set_cookie) = match machine {

@@ -117,9 +117,14 @@ enum Part {
     Leaves,
     /// One field that is; of a union's types, one.
     Field(String, Option<String>),
+    /// Of a field that is an object, one field that is.
+    Below(String, String),
     /// Of an interface's types, one.
     Member(String),
 }
+
+/// Aliases of one document, with room below the guard's own bound.
+const ALIASES: usize = 150;
 
 fn parts(sdl: &Sdl, field: &Field) -> Vec<Part> {
     let names = |name: &str| sdl.implementors(name).into_iter().map(|def| def.name.clone()).collect::<Vec<_>>();
@@ -128,10 +133,16 @@ fn parts(sdl: &Sdl, field: &Field) -> Vec<Part> {
     if !types.is_empty() {
         return types.into_iter().map(Part::Member).collect();
     }
-    let objects = sdl.fields(&node).iter().filter(|field| !sdl.is_leaf(field.named())).flat_map(|field| {
+    let is_object = |field: &&Field| !sdl.is_leaf(field.named());
+    let objects = sdl.fields(&node).iter().filter(is_object).flat_map(|field| {
         let members = names(field.named());
+        let text = sdl.select(field, DEPTH - 1, Some(&Closed::new())).unwrap_or_default();
+        if members.is_empty() && !field.is_connection() && text.matches(": ").count() > ALIASES {
+            let below = sdl.fields(field.named()).iter().filter(is_object);
+            return below.map(|below| Part::Below(field.name.clone(), below.name.clone())).collect::<Vec<_>>();
+        }
         let members = if members.is_empty() { vec![None] } else { members.into_iter().map(Some).collect() };
-        members.into_iter().map(|member| Part::Field(field.name.clone(), member))
+        members.into_iter().map(|member| Part::Field(field.name.clone(), member)).collect()
     });
     std::iter::once(Part::Leaves).chain(objects).collect()
 }
@@ -154,6 +165,19 @@ async fn read(
         let inner = match part {
             Part::Leaves => sdl.selection(&node, 0, Some(closed)),
             Part::Member(member) => of_member(member, closed),
+            Part::Below(part, below) => {
+                let name = format!("{node}_{part}");
+                let part = sdl.fields(&node).iter().find(|field| field.name == *part)?;
+                let owner = part.named();
+                let below_name = format!("{owner}_{below}");
+                if closed.contains(&name) || closed.contains(&below_name) {
+                    return None;
+                }
+                let below = sdl.fields(owner).iter().find(|field| field.name == *below)?;
+                let leaves = sdl.selection(owner, 0, Some(closed));
+                let text = sdl.select(below, DEPTH - 2, Some(closed))?;
+                format!("{name}: {} {{ {leaves} {below_name}: {text} }}", part.name)
+            }
             Part::Field(part, member) => {
                 let name = format!("{node}_{part}");
                 if closed.contains(&name) {

@@ -134,9 +134,10 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
         )
     };
     empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
-    // A commission that a run made is the first of its adjustments.
+    // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
+    // than that which a run adjusted before.
     let adjusted = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
-        AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id)";
+        AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)";
     empty(
         "commissions whose adjustments are not what runs did",
         &format!(

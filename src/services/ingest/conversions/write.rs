@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_entity::{
-    Instant, conversion, conversion_affiliate, conversion_history,
+    Instant, conversion, conversion_history,
     ids::{AffiliateId, ConversionId},
     kinds::{ConversionStatus, EventKind},
     money::{Currency, Money},
@@ -72,15 +72,7 @@ async fn write_rows(tx: &mut Tx, decided: &[(&Case<'_>, &Snapshot)], now: Instan
     if !again.is_empty() {
         commissions::delete_rejected(tx, &again).await?;
     }
-    let besides = decided.iter().flat_map(|(_, snapshot)| {
-        let row = &snapshot.conversion;
-        let ids: BTreeSet<AffiliateId> = snapshot.affiliates().filter(|id| Some(*id) != row.affiliate_id).collect();
-        ids.into_iter().map(|affiliate_id| conversion_affiliate::Model {
-            tenant_id: row.tenant_id,
-            affiliate_id,
-            conversion_id: row.id,
-        })
-    });
+    let besides = decided.iter().flat_map(|(_, snapshot)| snapshot.shares());
     conversions::share(tx, &again, besides.collect()).await?;
     let history = decided.iter().map(|(case, snapshot)| conversion_history::Model {
         tenant_id: snapshot.conversion.tenant_id,
