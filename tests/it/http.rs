@@ -14,7 +14,7 @@ use tributary::{
 use tributary_entity::kinds::Role;
 
 use crate::support::{
-    Backend, Client, TestApp,
+    Backend, Client, Programme, Terms, TestApp,
     app::{SECRET, Tuning},
     node::Node,
     on_both, on_both_tuned,
@@ -380,7 +380,10 @@ async fn large_body_is_refused_before_it_is_taken_in() {
     const SIZE: usize = 30 * 1_024 * 1_024;
     let world = World::new(Backend::Sqlite).await;
     let node = Node::start(&world.data).await;
-    world.owner(&node).data(VIEWER, json!({})).await;
+    // What a node makes itself ready with, in the background, is not the bodies'.
+    let owner = world.owner(&node);
+    let programme = Programme::build(&owner, &Terms::default()).await;
+    programme.click_with(&owner, json!({ "userAgent": "Mozilla/5.0 Firefox/143.0" })).await;
     let before = resident(node.id());
     let send = async |body: reqwest::Body| {
         let request = reqwest::Client::new().post(format!("{}/graphql", node.url)).body(body);

@@ -129,6 +129,7 @@ on_both! {
             (Method::GET, ("purpose", "prefetch"), "PREFETCH"),
             (Method::GET, ("x-moz", "prefetch"), "PREFETCH"),
             (Method::GET, ("x-purpose", "preview"), "PREFETCH"),
+            (Method::GET, ("user-agent", "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"), "BOT"),
         ] {
             let answer = visitor.send(method, &path, &[header]).await;
             assert_eq!(answer.cookie(), None, "{header:?}");
@@ -177,6 +178,45 @@ on_both! {
             assert_eq!(answer.text, "This offer is not available at the moment.\n");
             assert_eq!(app.auditor.number("SELECT count(*) FROM click").await, before + 1, "recorded all the same");
         }
+    }
+
+    async fn visitor_with_another_device_goes_to_the_fallback(app) {
+        let owner = app.owner();
+        let (_, path) = programme(&owner, json!({ "fallbackUrl": FALLBACK, "devices": ["MOBILE"] })).await;
+        let visitor = Visitor::new(&app.url);
+        let answer = visitor.get(&path).await;
+        assert_eq!(answer.location().host_str(), Some("other.example"));
+        let recorded = click(&owner, &answer.parameter("c")).await;
+        assert_eq!(recorded["invalidReason"], "DEVICE_NOT_ALLOWED");
+        let phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+                     Version/18.0 Mobile/15E148 Safari/604.1";
+        let answer = visitor.get_with(&path, &[("user-agent", phone)]).await;
+        assert_eq!(answer.location().host_str(), Some("shop.example"));
+    }
+
+    async fn visitors_over_a_cap_go_to_the_fallback_where_there_is_one(app) {
+        let owner = app.owner();
+        let visitor = Visitor::new(&app.url);
+        let (capped, path) = programme(&owner, json!({ "fallbackUrl": FALLBACK })).await;
+        let (bare, bare_path) = programme(&owner, json!({})).await;
+        for campaign in [&capped.campaign, &bare.campaign] {
+            let cap = json!({
+                "campaignId": campaign, "metric": "CONVERSIONS", "period": "LIFETIME", "amount": { "count": 1 },
+            });
+            owner.done("createCap", cap, "").await;
+        }
+        for path in [&path, &bare_path] {
+            let click = visitor.get(path).await.click();
+            let sale = crate::support::programme::sale(&click, &click, "1.00");
+            owner.done("recordConversion", sale, "").await;
+        }
+        // What is used is asked for again after a second of the node's clock.
+        app.clock.advance(chrono::TimeDelta::seconds(2));
+        let patience = std::time::Duration::from_secs(10);
+        visitor.until(&path, patience, |answer| answer.location().host_str() == Some("other.example")).await;
+        let refused = visitor.get(&path).await.parameter("c");
+        assert_eq!(click(&owner, &refused).await["invalidReason"], "OVER_CAP");
+        assert_eq!(visitor.get(&bare_path).await.location().host_str(), Some("shop.example"));
     }
 
     async fn link_of_a_suspended_tenant_leads_nowhere(app) {

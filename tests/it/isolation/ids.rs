@@ -187,9 +187,15 @@ fn place_value<'a>(args: &'a Value, pointer: &str) -> &'a str {
     args.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Calls a root field and selects all of its answer, two objects deep. Of a subscription, the first message or silence.
+/// Words of one document's selection, with room below the guard's bound of tokens.
+const WORDS: usize = 1_500;
+
+/// Calls a root field and selects all of its answer, two objects deep, or one where that would be too much. Of a
+/// subscription, the first message or silence.
 async fn call(sdl: &Sdl, client: &Client, root: &str, field: &Field, args: &Value) -> Value {
-    let selection = sdl.selection(field.named(), 2, None);
+    let two_deep = sdl.selection(field.named(), 2, None);
+    let fits = two_deep.split_whitespace().count() <= WORDS;
+    let selection = if fits { two_deep } else { sdl.selection(field.named(), 1, None) };
     let document = sdl.document(root, field, args, &selection);
     if root != "Subscription" {
         return client.send(&document, args.clone()).await.1;

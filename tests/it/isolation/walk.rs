@@ -159,8 +159,11 @@ async fn read(
 ) -> Option<Value> {
     let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
     loop {
+        // As deep as one document may go; a member's own list is walked to the end.
         let of_member = |member: &str, closed: &Closed| {
-            format!("__typename ... on {member} {{ {} }}", sdl.selection(member, DEPTH - 2, Some(closed)))
+            let deep = (0..DEPTH - 1).rev().map(|depth| sdl.selection(member, depth, Some(closed)));
+            let text = deep.into_iter().find(|text| text.matches(": ").count() <= ALIASES).unwrap_or_default();
+            format!("__typename ... on {member} {{ {text} }}")
         };
         let inner = match part {
             Part::Leaves => sdl.selection(&node, 0, Some(closed)),
