@@ -317,6 +317,22 @@ on_both! {
         assert_eq!(of(&taken(app, &named, "created").await).as_deref(), Some("KWD"));
     }
 
+    async fn coupon_stands_for_a_click(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
+        owner.done("createCoupon", coupon, "").await;
+        let (url, _) = endpoint(&owner, json!({ "defaultGoal": "sale", "defaultCurrency": "EUR" })).await;
+        let below = "/?nid=1&amount=5.00&order_id=1001&coupon_code=ada10";
+        let recorded = taken(app, &format!("{url}{below}"), "created").await;
+        assert_eq!((&recorded["status"], &recorded["click"]), (&json!("APPROVED"), &Value::Null));
+        taken(app, &format!("{url}{below}"), "replayed").await;
+        let (status, body) = get(&format!("{url}/?nid=1&order_id=1002&coupon_code=nobody")).await;
+        assert_eq!((status, &body["code"]), (422, &json!("UNKNOWN_COUPON")));
+        let (status, body) = get(&format!("{url}/?nid=1&coupon_code=ada10")).await;
+        assert_eq!((status, &body["code"]), (400, &json!("REQUIRED")), "nothing tells one use from the next: {body}");
+    }
+
     async fn same_call_from_many_at_once_is_one_conversion(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;
