@@ -187,15 +187,16 @@ fn place_value<'a>(args: &'a Value, pointer: &str) -> &'a str {
     args.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Words of one document's selection, with room below the guard's bound of tokens.
+/// Words and aliases of one document's selection, with room below the guard's bounds.
 const WORDS: usize = 1_500;
+const ALIASES: usize = 150;
 
-/// Calls a root field and selects all of its answer, two objects deep, or one where that would be too much. Of a
+/// Calls a root field and selects all of its answer, two objects deep, or less where that would be too much. Of a
 /// subscription, the first message or silence.
 async fn call(sdl: &Sdl, client: &Client, root: &str, field: &Field, args: &Value) -> Value {
-    let two_deep = sdl.selection(field.named(), 2, None);
-    let fits = two_deep.split_whitespace().count() <= WORDS;
-    let selection = if fits { two_deep } else { sdl.selection(field.named(), 1, None) };
+    let fits = |text: &String| text.split_whitespace().count() <= WORDS && text.matches(": ").count() <= ALIASES;
+    let deep = (0..=2).rev().map(|depth| sdl.selection(field.named(), depth, None));
+    let selection = deep.into_iter().find(fits).unwrap_or_default();
     let document = sdl.document(root, field, args, &selection);
     if root != "Subscription" {
         return client.send(&document, args.clone()).await.1;
