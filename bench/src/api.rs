@@ -4,6 +4,13 @@ use serde_json::{Value, json};
 
 use crate::BenchError;
 
+/// A tracking link.
+pub struct Link {
+    pub id: String,
+    /// Of its address.
+    pub path: String,
+}
+
 /// A client of one server.
 #[derive(Clone)]
 pub struct Api {
@@ -41,11 +48,20 @@ impl Api {
         id.ok_or_else(|| BenchError::Failed(format!("{name}: {payload}")))
     }
 
-    /// A campaign with a goal, a rule, an affiliate with a link, and a click on it. Answers the click's id.
+    /// A click on a link of a programme of its own. Answers its id.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn click(&self) -> Result<String, BenchError> {
+        let link = self.link().await?.id;
+        self.make("recordClick", "click", json!({ "linkId": link })).await
+    }
+
+    /// A campaign with a goal, a rule, an affiliate and a link.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn link(&self) -> Result<Link, BenchError> {
         let campaign =
             json!({ "name": "Load", "currency": "EUR", "destinationUrl": "https://shop.example/", "approval": "AUTO" });
         let campaign = self.make("createCampaign", "campaign", campaign).await?;
@@ -58,8 +74,21 @@ impl Api {
         let affiliate = self.make("createAffiliate", "affiliate", affiliate).await?;
         let pair = json!({ "campaignId": campaign, "affiliateId": affiliate });
         self.make("createEnrollment", "enrollment", pair.clone()).await?;
-        let link = self.make("createLink", "link", pair).await?;
-        self.make("recordClick", "click", json!({ "linkId": link })).await
+        let id = self.make("createLink", "link", pair).await?;
+        let found = self.send("query($id: ID!) { result: link(id: $id) { code } }", json!({ "id": id })).await?;
+        let code = found["code"].as_str().ok_or_else(|| BenchError::Failed(format!("no code: {found}")))?;
+        Ok(Link { path: format!("/c/{code}"), id })
+    }
+
+    /// How many clicks of a link are stored.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn clicks(&self, link: &str) -> Result<usize, BenchError> {
+        let query = "query($ids: [ID!]) { result: clicks(first: 1, filter: { linkIds: $ids }) { totalCount } }";
+        let found = self.send(query, json!({ "ids": [link] })).await?;
+        let count = found["totalCount"].as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| BenchError::Failed(format!("no count: {found}")))
     }
 
     /// Records one sale with an order id.

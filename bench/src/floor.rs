@@ -1,5 +1,5 @@
-//! The floor: the least that a server can do to send the same bytes to everybody. A process of its own, on the same
-//! HTTP and WebSocket crates, without GraphQL, database, identity or resume.
+//! The floor: the least that a server can do to send the same bytes to everybody, or to send everybody to the same place.
+//! A process of its own, on the same HTTP and WebSocket crates, without GraphQL, database, identity or resume.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,8 @@ use axum::{
         State, WebSocketUpgrade,
         ws::{Message, Utf8Bytes, WebSocket},
     },
-    response::Response,
+    http::StatusCode,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use futures_util::{SinkExt, StreamExt};
@@ -28,7 +29,11 @@ type Frames = broadcast::Sender<Utf8Bytes>;
 /// When no port is to be had.
 pub async fn serve() -> Result<(), BenchError> {
     let frames: Frames = broadcast::channel(4_096).0;
-    let router = Router::new().route("/graphql", get(upgrade)).route("/publish", post(publish)).with_state(frames);
+    let router = Router::new()
+        .route("/graphql", get(upgrade))
+        .route("/publish", post(publish))
+        .route("/c/{code}", get(redirect))
+        .with_state(frames);
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, router).await?;
@@ -38,6 +43,17 @@ pub async fn serve() -> Result<(), BenchError> {
 async fn publish(State(frames): State<Frames>, body: String) {
     // Nobody there is no fault.
     let _ = frames.send(body.into());
+}
+
+/// As a tracking link answers, to everybody the same.
+async fn redirect() -> Response {
+    let headers = [
+        ("location", "https://shop.example/?clickId=clk_01kah6t2k2fbdrfnzqmmrv3q6h"),
+        ("cache-control", "no-store"),
+        ("referrer-policy", "strict-origin-when-cross-origin"),
+        ("set-cookie", "trb_v=00112233445566778899aabbccddeeff; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax"),
+    ];
+    (StatusCode::FOUND, headers).into_response()
 }
 
 async fn upgrade(State(frames): State<Frames>, upgrade: WebSocketUpgrade) -> Response {

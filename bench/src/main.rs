@@ -10,6 +10,7 @@ mod fanout;
 mod floor;
 mod idle;
 mod process;
+mod redirect;
 mod server;
 mod socket;
 mod table;
@@ -30,7 +31,9 @@ enum Command {
     Fanout(fanout::Options),
     /// Memory of sockets that wait, each with one subscription.
     Idle(idle::Options),
-    /// The bare WebSocket broadcast itself; started by `fanout`.
+    /// Redirects with their clicks stored: throughput and latency, beside a bare 302.
+    Redirect(redirect::Options),
+    /// The bare server itself; started by the others.
     #[command(hide = true)]
     Floor,
 }
@@ -61,6 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Options::parse().command {
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,
+        Command::Redirect(options) => redirect::run(&options).await?,
         Command::Floor => floor::serve().await?,
     }
     Ok(())

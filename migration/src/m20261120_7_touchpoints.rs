@@ -8,6 +8,17 @@ use crate::protect::{self, Access};
 #[derive(DeriveMigrationName)]
 pub struct Migration;
 
+/// A conversion may name no click.
+const CLICK_POSTGRES: &str = "ALTER TABLE conversion ALTER COLUMN sent_click_id DROP NOT NULL";
+
+/// A column cannot be made nullable on SQLite: this one changes places with a nullable one.
+const CLICK_SQLITE: &str = "
+ALTER TABLE conversion ADD COLUMN named_click_id uuid;
+UPDATE conversion SET named_click_id = sent_click_id;
+ALTER TABLE conversion DROP COLUMN sent_click_id;
+ALTER TABLE conversion RENAME COLUMN named_click_id TO sent_click_id;
+";
+
 /// Defaults are what campaigns did before.
 const COLUMNS: &str = "
 ALTER TABLE campaign ADD COLUMN attribution_half_life_secs bigint NOT NULL DEFAULT 604800
@@ -31,11 +42,6 @@ ALTER TABLE click ADD COLUMN address_hash text;
 DROP INDEX click_visitor_idx;
 CREATE INDEX click_visitor_idx ON click (tenant_id, visitor_id, occurred_at) WHERE visitor_id IS NOT NULL;
 
--- A column cannot be made nullable on SQLite: this one changes places with a nullable one.
-ALTER TABLE conversion ADD COLUMN named_click_id uuid;
-UPDATE conversion SET named_click_id = sent_click_id;
-ALTER TABLE conversion DROP COLUMN sent_click_id;
-ALTER TABLE conversion RENAME COLUMN named_click_id TO sent_click_id;
 ALTER TABLE conversion ADD COLUMN visitor_id text;
 ALTER TABLE conversion ADD COLUMN coupon_code text;
 ALTER TABLE conversion ADD COLUMN held_until timestamptz;
@@ -82,8 +88,10 @@ DROP TABLE attribution_touch_old;
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let connection = manager.get_connection();
+        let is_postgres = manager.get_database_backend() == DbBackend::Postgres;
+        connection.execute_unprepared(if is_postgres { CLICK_POSTGRES } else { CLICK_SQLITE }).await?;
         connection.execute_unprepared(COLUMNS).await?;
-        if manager.get_database_backend() == DbBackend::Postgres {
+        if is_postgres {
             connection.execute_unprepared(TOUCH_POSTGRES).await?;
         } else {
             connection.execute_unprepared(TOUCH_SQLITE).await?;
