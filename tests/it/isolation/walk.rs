@@ -1,4 +1,5 @@
-//! Whatever a viewer can reach from the roots, four objects deep, is the viewer's own.
+//! Whatever a viewer can reach from the roots, four objects deep or as deep as one document may go, is the viewer's
+//! own.
 
 use std::collections::BTreeSet;
 
