@@ -337,8 +337,19 @@ text_enums! {
         /// Failed, or cancelled after it was initiated.
         PayoutFailed = "PAYOUT_FAILED",
         PayoutReturned = "PAYOUT_RETURNED",
-        /// An attribution run changed what affiliates earn from an approved conversion.
+        /// What an affiliate earns was changed later: by an attribution run, or by a person.
         Adjustment = "ADJUSTMENT",
+        /// A conversion was taken back, in part or whole, or a reversal was.
+        Reversal = "REVERSAL",
+        Bonus = "BONUS",
+        /// A processor's charge.
+        ProcessorFee = "PROCESSOR_FEE",
+        /// A balance was converted into another currency.
+        FxConversion = "FX_CONVERSION",
+        /// An affiliate's debt was given up.
+        WriteOff = "WRITE_OFF",
+        /// The tenant paid in.
+        Deposit = "DEPOSIT",
     }
 
     AttributionRunStatus {

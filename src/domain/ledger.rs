@@ -18,16 +18,36 @@ pub enum Code {
     Cash = 1000,
     /// Clawback debt of an affiliate. Dr.
     AffiliateReceivable = 1200,
+    /// What one currency owes another after conversions between them. Either side.
+    FxPosition = 1900,
     /// Earned and in the hold period. Cr.
     AffiliatePending = 2000,
     /// Earned and payable; never below zero. Cr.
     AffiliateAvailable = 2010,
     /// Payouts under way: zero once each is final. Cr.
     PayoutClearing = 2020,
+    /// Tax withheld from payouts, owed to the authorities. Cr.
+    WithholdingPayable = 2100,
+    /// What the platform takes. Cr.
+    PlatformFeePayable = 2200,
+    /// What the tenant paid in. Cr.
+    TenantFunding = 3000,
     /// What the tenant spends on commissions. Dr.
     CommissionExpense = 5000,
+    /// What the tenant spends on bonuses. Dr.
+    BonusExpense = 5010,
+    /// What the tenant spends on overrides of parents. Dr.
+    OverrideExpense = 5020,
     /// What the tenant spends, or gets back, because commissions were changed later. Dr.
     AdjustmentExpense = 5030,
+    /// What processors take. Dr.
+    ProcessorFee = 5100,
+    /// What conversions between currencies cost or bring. Dr.
+    FxGainLoss = 5200,
+    /// Debts of affiliates that were given up. Dr.
+    ClawbackWriteOff = 5300,
+    /// What rounding left. Dr.
+    Rounding = 5900,
 }
 
 /// On which side an account grows.
@@ -42,11 +62,21 @@ impl Code {
     pub const ALL: &'static [Self] = &[
         Self::Cash,
         Self::AffiliateReceivable,
+        Self::FxPosition,
         Self::AffiliatePending,
         Self::AffiliateAvailable,
         Self::PayoutClearing,
+        Self::WithholdingPayable,
+        Self::PlatformFeePayable,
+        Self::TenantFunding,
         Self::CommissionExpense,
+        Self::BonusExpense,
+        Self::OverrideExpense,
         Self::AdjustmentExpense,
+        Self::ProcessorFee,
+        Self::FxGainLoss,
+        Self::ClawbackWriteOff,
+        Self::Rounding,
     ];
 
     /// The number the database and the API show.
@@ -63,18 +93,43 @@ impl Code {
         match self {
             Self::Cash => "cash at processor",
             Self::AffiliateReceivable => "affiliate receivable",
+            Self::FxPosition => "FX position",
             Self::AffiliatePending => "affiliate pending",
             Self::AffiliateAvailable => "affiliate available",
             Self::PayoutClearing => "payout clearing",
+            Self::WithholdingPayable => "withholding payable",
+            Self::PlatformFeePayable => "platform fee payable",
+            Self::TenantFunding => "tenant funding",
             Self::CommissionExpense => "commission expense",
+            Self::BonusExpense => "bonus expense",
+            Self::OverrideExpense => "override expense",
             Self::AdjustmentExpense => "adjustment expense",
+            Self::ProcessorFee => "processor fee",
+            Self::FxGainLoss => "FX gain or loss",
+            Self::ClawbackWriteOff => "clawback write-off",
+            Self::Rounding => "rounding",
         }
     }
 
     pub const fn side(self) -> Side {
         match self {
-            Self::Cash | Self::AffiliateReceivable | Self::CommissionExpense | Self::AdjustmentExpense => Side::Debit,
-            Self::AffiliatePending | Self::AffiliateAvailable | Self::PayoutClearing => Side::Credit,
+            Self::AffiliatePending
+            | Self::AffiliateAvailable
+            | Self::PayoutClearing
+            | Self::WithholdingPayable
+            | Self::PlatformFeePayable
+            | Self::TenantFunding => Side::Credit,
+            Self::Cash
+            | Self::AffiliateReceivable
+            | Self::FxPosition
+            | Self::CommissionExpense
+            | Self::BonusExpense
+            | Self::OverrideExpense
+            | Self::AdjustmentExpense
+            | Self::ProcessorFee
+            | Self::FxGainLoss
+            | Self::ClawbackWriteOff
+            | Self::Rounding => Side::Debit,
         }
     }
 

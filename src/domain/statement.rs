@@ -45,9 +45,11 @@ pub struct KindSum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub opening: Money,
-    /// Commissions of approved conversions.
+    /// Commissions of approved conversions, and bonuses.
     pub earned: Money,
-    /// What was posted by hand or by another attribution; negative where it was taken back.
+    /// What was taken back of them because conversions were reversed, less what was given again.
+    pub reversed: Money,
+    /// What was posted by hand or by another attribution, given up, or converted; negative where it was taken.
     pub adjusted: Money,
     /// What left for payouts, less what came back of them.
     pub paid: Money,
@@ -57,15 +59,22 @@ pub struct Statement {
 impl Statement {
     /// From the balance before the period and the sums inside it. None when a sum is past what can be held.
     pub fn of(currency: Currency, opening_minor: i64, sums: &[KindSum]) -> Option<Self> {
-        let (mut earned, mut adjusted, mut paid, mut closing) = (0_i64, 0_i64, 0_i64, opening_minor);
+        let (mut earned, mut reversed, mut adjusted, mut paid, mut closing) =
+            (0_i64, 0_i64, 0_i64, 0_i64, opening_minor);
         for KindSum { kind, amount_minor } in sums {
             closing = closing.checked_add(*amount_minor)?;
             match kind {
                 // A release moves what was earned from one account of the affiliate's to another.
-                JournalKind::ConversionApproved | JournalKind::HoldReleased => {
+                JournalKind::ConversionApproved | JournalKind::HoldReleased | JournalKind::Bonus => {
                     earned = earned.checked_add(*amount_minor)?;
                 }
-                JournalKind::Adjustment => adjusted = adjusted.checked_add(*amount_minor)?,
+                JournalKind::Reversal => reversed = reversed.checked_sub(*amount_minor)?,
+                JournalKind::Adjustment
+                | JournalKind::WriteOff
+                | JournalKind::FxConversion
+                // These two touch no affiliate.
+                | JournalKind::ProcessorFee
+                | JournalKind::Deposit => adjusted = adjusted.checked_add(*amount_minor)?,
                 JournalKind::PayoutInitiated
                 | JournalKind::PayoutSettled
                 | JournalKind::PayoutFailed
@@ -76,6 +85,7 @@ impl Statement {
         Some(Self {
             opening: money(opening_minor),
             earned: money(earned),
+            reversed: money(reversed),
             adjusted: money(adjusted),
             paid: money(paid),
             closing: money(closing),
@@ -97,6 +107,7 @@ mod tests {
         let sums = [
             sum(JournalKind::ConversionApproved, 1_470),
             sum(JournalKind::HoldReleased, 0),
+            sum(JournalKind::Reversal, -30),
             sum(JournalKind::Adjustment, -70),
             sum(JournalKind::PayoutInitiated, -900),
             sum(JournalKind::PayoutReturned, 400),
@@ -105,9 +116,10 @@ mod tests {
         let minor = |money: Money| money.amount_minor;
         assert_eq!(minor(statement.opening), 100);
         assert_eq!(minor(statement.earned), 1_470);
+        assert_eq!(minor(statement.reversed), 30);
         assert_eq!(minor(statement.adjusted), -70);
         assert_eq!(minor(statement.paid), 500);
-        assert_eq!(minor(statement.closing), 1_000);
+        assert_eq!(minor(statement.closing), 970);
         assert_eq!(Statement::of(eur, i64::MAX, &sums), None);
     }
 

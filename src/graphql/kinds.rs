@@ -399,9 +399,21 @@ pub(super) enum JournalKind {
     PayoutFailed,
     /// A paid payout came back: cash back to available, debts netted first.
     PayoutReturned,
-    /// An attribution run changed what affiliates earn from an approved conversion: adjustment expense to the account
+    /// What an affiliate earns was changed later, by an attribution run or by a person: adjustment expense to the account
     /// that holds the commission, or back.
     Adjustment,
+    /// A conversion was taken back, in part or whole, or a reversal was: the affiliate's account to the expense, or back.
+    Reversal,
+    /// A bonus: bonus expense to the affiliate.
+    Bonus,
+    /// A processor's charge: processor fee from cash.
+    ProcessorFee,
+    /// A balance was converted into another currency: each side against the FX position of its currency.
+    FxConversion,
+    /// An affiliate's debt was given up: write-off from the receivable.
+    WriteOff,
+    /// The tenant paid in: cash to funding.
+    Deposit,
 }
 
 /// Where an attribution run stands.

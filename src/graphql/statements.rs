@@ -13,7 +13,7 @@ use super::{
 use crate::{auth::Permission, domain::statement::Period, services};
 
 /// How an affiliate's balance came from one moment to another, as the ledger has it. The balance is pending and available
-/// earnings less debt; `opening + earned + adjusted - paid = closing`, to the minor unit.
+/// earnings less debt; `opening + earned - reversed + adjusted - paid = closing`, to the minor unit.
 #[derive(SimpleObject)]
 pub(super) struct Statement {
     /// Whose.
@@ -26,8 +26,10 @@ pub(super) struct Statement {
     until: Instant,
     /// The balance at the beginning; negative for a debt.
     opening: Money,
-    /// Commissions of conversions that were approved in the period.
+    /// Commissions of conversions that were approved in the period, and bonuses.
     earned: Money,
+    /// What was taken back of them in the period because conversions were reversed, less what was given again.
+    reversed: Money,
     /// What was adjusted in the period, such as by another attribution; negative where it was taken back.
     adjusted: Money,
     /// What left for payouts in the period, less what came back of payouts that failed, were cancelled or returned.
@@ -63,6 +65,7 @@ impl StatementQuery {
             until,
             opening: statement.opening.into(),
             earned: statement.earned.into(),
+            reversed: statement.reversed.into(),
             adjusted: statement.adjusted.into(),
             paid: statement.paid.into(),
             closing: statement.closing.into(),

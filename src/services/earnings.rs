@@ -50,7 +50,7 @@ async fn read(tx: &Tx, id: AffiliateId) -> Result<Vec<Earnings>, StoreError> {
             Some(Code::AffiliatePending) => earnings.pending = amount,
             Some(Code::AffiliateAvailable) => earnings.available = amount,
             Some(Code::AffiliateReceivable) => earnings.debt = amount,
-            Some(Code::Cash | Code::PayoutClearing | Code::CommissionExpense | Code::AdjustmentExpense) | None => {
+            _ => {
                 return Err(StoreError::inconsistent("account", format!("code {} of an affiliate", account.code)));
             }
         }
