@@ -50,6 +50,10 @@ table! {
         commission_minor: i64,
         /// The campaign's; the sale's while the campaign is unknown.
         commission_currency: Currency,
+        /// The sale in `commission_currency`, by the rate in `fx`; none where it is in that currency, or no rate is known yet.
+        rated_sale_minor: Option<i64>,
+        /// The exchange rate that was used, as JSON of `domain::fx_rate::Quote`.
+        fx: Option<String>,
         /// `adv1`..`adv10` as a JSON object of the labels that are set.
         labels: Option<String>,
         /// When the customer acted.

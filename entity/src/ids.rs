@@ -145,6 +145,10 @@ typed_ids! {
     PostbackCallId = "pbc";
     /// Where an affiliate is paid.
     PayoutDestinationId = "pde";
+    /// An exchange rate of one day.
+    FxRateId = "fxr";
+    /// A balance that was converted into another currency.
+    FxConversionId = "fxc";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

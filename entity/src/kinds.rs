@@ -440,8 +440,22 @@ text_enums! {
         TenantChanged = "TENANT_CHANGED",
         /// A payout was drafted or moved to another state.
         PayoutChanged = "PAYOUT_CHANGED",
+        /// Exchange rates were set or imported.
+        FxRatesChanged = "FX_RATES_CHANGED",
+        /// An affiliate's balance was converted into another currency.
+        BalanceConverted = "BALANCE_CONVERTED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
+    }
+
+    /// Where an exchange rate is from.
+    FxSource {
+        /// Set by a person.
+        Manual = "MANUAL",
+        /// The reference rates of the European Central Bank.
+        Ecb = "ECB",
+        /// A table of the tenant's own.
+        File = "FILE",
     }
 
     /// What the outbox asks to be done.
@@ -452,5 +466,7 @@ text_enums! {
         ApplyAttribution = "APPLY_ATTRIBUTION",
         /// Decide every conversion of the tenant whose click has come, or was waited for long enough.
         ResolveWaiting = "RESOLVE_WAITING",
+        /// Decide every conversion of the tenant that waited for an exchange rate which is there now.
+        ResolveRates = "RESOLVE_RATES",
     }
 }

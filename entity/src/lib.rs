@@ -43,6 +43,8 @@ pub mod earning;
 pub mod enrollment;
 pub mod entry;
 pub mod event;
+pub mod fx_conversion;
+pub mod fx_rate;
 pub mod goal;
 pub mod idempotency;
 pub mod journal;

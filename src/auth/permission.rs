@@ -49,6 +49,9 @@ permissions! {
     ReadAttribution,
     /// Post what another attribution pays.
     ApplyAttribution,
+    ReadFxRates,
+    /// Set and import exchange rates.
+    ManageFxRates,
     ReadPayouts,
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
@@ -87,9 +90,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
-    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
-    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ManageDestinations, ManageFxRates, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
+    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates,
+    ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks,
+    RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -105,12 +109,19 @@ const READ: PermissionSet = PermissionSet::of(&[
     ReadEarnings,
     ReadReports,
     ReadAttribution,
+    ReadFxRates,
 ]);
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
 /// No key opens these: what leaves the house, and who gets it, is decided by people.
-const PAY: PermissionSet =
-    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations, ApplyAttribution]);
+const PAY: PermissionSet = PermissionSet::of(&[
+    ReadPayouts,
+    ManagePayouts,
+    ApprovePayouts,
+    ManageDestinations,
+    ApplyAttribution,
+    ManageFxRates,
+]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
@@ -194,6 +205,7 @@ mod tests {
             ReadLedger,
             ReadAttribution,
             ApplyAttribution,
+            ManageFxRates,
             ManagePayouts,
             ApprovePayouts,
         ] {

@@ -96,6 +96,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// A country database in MaxMind's format; none: countries are not known.
     pub geoip_database: Option<PathBuf>,
+    /// Where the ECB's reference rates are fetched from, as XML; none: rates are set and imported through the API.
+    pub fx_feed_url: Option<String>,
     /// How long visitors' address hashes can be compared: their keys are destroyed after this.
     pub address_key_days: u64,
     /// Open sockets and streams of one user or key, per node.
@@ -162,6 +164,7 @@ impl Default for Settings {
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             geoip_database: None,
+            fx_feed_url: None,
             address_key_days: 30,
             sockets_per_user: 1_000,
             sockets_per_tenant: 20_000,
@@ -301,6 +304,10 @@ impl Settings {
                 "TRIBUTARY_ALLOWED_ORIGINS",
                 "must be origins: http:// or https://, a host, nothing behind",
             );
+        }
+        let may_fetch = |url: &String| identity::may_fetch(url, !self.is_production());
+        if !self.fx_feed_url.as_ref().is_none_or(may_fetch) {
+            return invalid("TRIBUTARY_FX_FEED_URL", "must begin with https://");
         }
         if !(1..=400).contains(&self.address_key_days) {
             return invalid("TRIBUTARY_ADDRESS_KEY_DAYS", "from 1 to 400");

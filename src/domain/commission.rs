@@ -10,7 +10,7 @@ use tributary_entity::{
     money::Money,
 };
 
-use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS, rule::Rule};
+use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS, fx_rate::Quote, rule::Rule};
 
 /// Why a commission is what it is; stored with it, so that a later change of the rule explains nothing away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,11 @@ pub struct Explanation {
     pub kind: RuleKind,
     pub source: RuleSource,
     /// What the customer paid.
+    /// In the campaign's currency, by `fx` where the customer paid in another.
     pub sale: Money,
+    /// The exchange rate that `sale` was reckoned by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fx: Option<Quote>,
     /// The rule's fixed part, in minor units of the commission's currency.
     pub flat_minor: i64,
     /// The rule's share of the sale, in millionths.
@@ -121,6 +125,7 @@ fn explanation(
         kind: terms.kind,
         source,
         sale,
+        fx: None,
         flat_minor: terms.flat_minor,
         rate_ppm: terms.rate_ppm,
         share_millionths,

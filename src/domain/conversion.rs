@@ -14,14 +14,16 @@ use tributary_entity::{
         AffiliateStatus, ApprovalMode, CampaignStatus, ConversionReason, ConversionStatus, EnrollmentStatus,
         GoalStatus, TouchSource,
     },
-    money::Money,
+    money::{Currency, Money},
 };
 
 use super::{
     attribution::{self, Means, Share, Touch},
     click::{Labels, labels},
     commission::{self as commission_rules, Explanation},
-    coupon, instant,
+    coupon,
+    fx_rate::Quote,
+    instant,
     problem::{Problem, ProblemCode},
     rule::Rule,
     tenancy::Ring,
@@ -231,9 +233,40 @@ impl Promoter<'_> {
     }
 }
 
+/// A sale in the currency of its campaign, which commissions are reckoned from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rated {
+    pub sale: Money,
+    /// None where it was in that currency.
+    pub fx: Option<Quote>,
+}
+
+impl Rated {
+    /// A sale in a currency, by `rate` where it is in another. None where no rate is known; also where the amount is past
+    /// what can be held in the other currency: such a rate is a mistake.
+    pub fn of(sale: Money, currency: Currency, rate: impl FnOnce() -> Option<Quote>) -> Option<Self> {
+        if sale.currency == currency {
+            return Some(Self { sale, fx: None });
+        }
+        let quote = rate()?;
+        Some(Self { sale: quote.convert(sale)?, fx: Some(quote) })
+    }
+
+    /// A recorded sale in the currency of its commissions. None while no rate is known.
+    pub fn of_row(row: &conversion::Model) -> Option<Self> {
+        if row.sale_currency == row.commission_currency {
+            return Some(Self { sale: Money::new(row.sale_minor, row.sale_currency), fx: None });
+        }
+        let sale = Money::new(row.rated_sale_minor?, row.commission_currency);
+        Some(Self { sale, fx: Some(serde_json::from_str(row.fx.as_deref()?).ok()?) })
+    }
+}
+
 /// What is known when a conversion is decided.
 pub struct Facts<'a> {
     pub sale: Money,
+    /// None where the sale is in another currency than the campaign and no rate is known.
+    pub rated: Option<Rated>,
     pub occurred_at: Instant,
     pub campaign: &'a campaign::Model,
     pub goal: Option<&'a goal::Model>,
@@ -357,7 +390,7 @@ fn creditable(found: &Found, promoters: &BTreeMap<AffiliateId, Promoter<'_>>) ->
 
 /// What a credited conversion earns, and where it stands.
 fn reward(facts: &Facts<'_>, goal: &goal::Model, credit: Credit) -> Option<Decision> {
-    if facts.sale.currency != facts.campaign.currency {
+    let Some(rated) = facts.rated else {
         // Never guessed: it waits for a rate.
         return Some(Decision {
             status: ConversionStatus::Held,
@@ -365,12 +398,13 @@ fn reward(facts: &Facts<'_>, goal: &goal::Model, credit: Credit) -> Option<Decis
             credit: Some(credit),
             commissions: Vec::new(),
         });
-    }
+    };
     let rule_of = |affiliate_id: AffiliateId| {
         let enrollment = facts.promoters.get(&affiliate_id).and_then(|promoter| promoter.enrollment);
         commission_rules::choose(facts.rules, goal.id, enrollment.and_then(|enrollment| enrollment.rule_id))
     };
-    let commissions = commission_rules::split(facts.sale, &attribution::credits(&credit.shares), rule_of)?;
+    let mut commissions = commission_rules::split(rated.sale, &attribution::credits(&credit.shares), rule_of)?;
+    commissions.iter_mut().for_each(|(_, explanation)| explanation.fx = rated.fx);
     let (status, reason) = match (facts.scrutiny, facts.campaign.approval) {
         // Taken up again by a person, and a person has the last word.
         (Scrutiny::Waived, _) => (ConversionStatus::Pending, Some(ConversionReason::Manual)),

@@ -1,5 +1,7 @@
 //! The ledger's chart, its recipes, and the journal that balances or does not exist.
 
+mod exchange;
+
 use std::collections::BTreeMap;
 
 use tributary_entity::{
@@ -9,6 +11,8 @@ use tributary_entity::{
     payout,
 };
 use uuid::Uuid;
+
+pub use exchange::fx_converted;
 
 /// Accounts of the chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

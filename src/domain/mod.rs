@@ -22,6 +22,7 @@ pub mod destination;
 pub mod earnings;
 pub mod enrollment;
 pub mod event;
+pub mod fx_rate;
 pub mod goal;
 pub mod idempotency;
 pub mod instant;

@@ -18,14 +18,14 @@ use tributary_entity::{
     Instant, attribution_decision, attribution_run, attribution_touch, campaign, commission, conversion,
     ids::{AffiliateId, CampaignId},
     kinds::{AttributionModel, AttributionRunStatus, ConversionStatus, RuleSource, TouchSource},
-    money::{Currency, Money},
+    money::Currency,
 };
 
 use super::{
     attribution::{self, Means, Rules, Share, Touch},
     campaign as settings,
     commission::{self as commission_rules, Explanation},
-    conversion::ConversionFilter,
+    conversion::{ConversionFilter, Rated},
     instant,
     problem::{Problem, ProblemCode},
     rule::Rule,
@@ -175,7 +175,7 @@ pub fn judge<'r>(
     may_earn: impl Fn(AffiliateId) -> bool,
 ) -> Option<Verdict> {
     let Known { conversion, decision, commissions, .. } = known;
-    if decision.source == TouchSource::Coupon || conversion.sale_currency != conversion.commission_currency {
+    if decision.source == TouchSource::Coupon {
         return None;
     }
     let has_one = |id| commissions.iter().any(|row| row.affiliate_id == id);
@@ -183,8 +183,9 @@ pub fn judge<'r>(
     touches.retain(|touch| has_one(touch.affiliate_id) || may_earn(touch.affiliate_id));
     let shares = attribution::attribute(&rules, &touches, conversion.occurred_at).unwrap_or_default();
     let credits = attribution::credits(&shares);
-    let sale = Money::new(conversion.sale_minor, conversion.sale_currency);
-    let earned: BTreeMap<_, _> = commission_rules::split(sale, &credits, rule_of)?.into_iter().collect();
+    let rated = Rated::of_row(conversion)?;
+    let mut earned: BTreeMap<_, _> = commission_rules::split(rated.sale, &credits, rule_of)?.into_iter().collect();
+    earned.values_mut().for_each(|explanation| explanation.fx = rated.fx);
     let lines = lines(known, &credits, earned);
     let is_new = rules != Rules::of_decision(decision)
         || !is_same(&shares, known.touches)

@@ -25,8 +25,11 @@ pub(super) enum UserErrorCode {
     UnknownCurrency,
     /// Another currency is needed here.
     CurrencyMismatch,
-    /// The rate is no percentage from 0 to 100 with at most four digits after the point.
+    /// The rate is no number of the kind that is needed here, such as a percentage from 0 to 100 with at most four digits after the
+    /// point.
     InvalidRate,
+    /// No exchange rate is known.
+    FxRateMissing,
     /// Not an absolute http or https address.
     InvalidUrl,
     /// Not an e-mail address.

@@ -11,10 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
+    Instant, affiliate, attribution_run, campaign, coupon, enrollment, event, fx_conversion,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, FxConversionId,
+        FxRateId, LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -30,6 +30,7 @@ use super::{
     coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
+    fx_conversions::FxConversion,
     links::Link,
     live::source::{self, Topic},
     payouts::Payout,
@@ -95,6 +96,10 @@ event_types! {
     TenantChanged, ReadTenant, TenantId;
     /// A payout was drafted or moved to another state.
     PayoutChanged, ReadPayouts, PayoutId;
+    /// Exchange rates were set or imported; about the first of them. Affiliates are not told.
+    FxRatesChanged, ReadFxRates, FxRateId;
+    /// An affiliate's balance was converted into another currency.
+    BalanceConverted, ReadEarnings, FxConversionId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
 }
@@ -111,6 +116,7 @@ pub(super) enum EventPayload {
     Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
     AttributionRun(Box<AttributionRun>),
+    FxConversion(Box<FxConversion>),
 }
 
 /// Commissions that became payable.
@@ -131,7 +137,7 @@ pub(super) struct Event {
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
     /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions and the tenant, and where the log keeps it in another
+    /// sessions, exchange rates and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -184,7 +190,9 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
+        | EventKind::FxRatesChanged
         | EventKind::TenantChanged => return None,
+        EventKind::BalanceConverted => EventPayload::FxConversion(Box::new(read::<fx_conversion::Model>(row)?.into())),
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
         }

@@ -41,7 +41,8 @@ impl CommissionExplanation {
             1_000_000 => String::new(),
             share => format!(" x {share} / 1000000"),
         };
-        format!("{rule_name} v{rule_version}: {terms}{share} = {amount}")
+        let fx = self.0.fx.map_or_else(String::new, |quote| format!("; {quote}"));
+        format!("{rule_name} v{rule_version}: {terms}{share} = {amount}{fx}")
     }
 
     /// The rule's name and version.
@@ -69,7 +70,7 @@ impl CommissionExplanation {
         self.0.source.into()
     }
 
-    /// What the rule was applied to.
+    /// What the rule was applied to, in the campaign's currency.
     async fn sale_amount(&self) -> Money {
         self.0.sale.into()
     }
@@ -99,8 +100,9 @@ impl CommissionExplanation {
         None
     }
 
-    /// The exchange rate that applied; null where the sale was in the campaign's currency.
+    /// The exchange rate that applied; null where the sale was in the campaign's currency. Such as
+    /// `1 USD = 0.9223 EUR (ECB, 2026-11-20)`.
     async fn fx(&self) -> Option<String> {
-        None
+        self.0.fx.map(|quote| quote.to_string())
     }
 }

@@ -502,3 +502,15 @@ pub(super) enum PayoutSkipReason {
     /// Named, but its available balance is below the batch's minimum.
     BelowMinimum,
 }
+
+/// Where an exchange rate is from. Of one day, a person's goes before a table's before the ECB's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::FxSource")]
+pub(super) enum FxSource {
+    /// Set by a person.
+    Manual,
+    /// The reference rates of the European Central Bank.
+    Ecb,
+    /// A table of the tenant's own.
+    File,
+}

@@ -13,11 +13,11 @@ use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
     affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment,
-    goal,
+    fx_conversion, goal,
     ids::{
         AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
-        CouponId, EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
-        PostbackEndpointId,
+        CouponId, EnrollmentId, FxConversionId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId,
+        PayoutId, PostbackEndpointId,
     },
     link, payout, payout_batch, payout_destination, postback_endpoint,
 };
@@ -160,6 +160,9 @@ loaders! {
         };
     totals_of_payout_batch, TotalsOfPayoutBatch: PayoutBatchId => Vec<StatusTotal> = async |services, viewer, ids| {
         grouped(services::payouts::batches::totals(services, viewer, ids).await, |total| total.batch_id)
+    };
+    fx_conversion, FxConversionById: FxConversionId => fx_conversion::Model = async |services, viewer, ids| {
+        by_key(services::fx_conversions::get_many(services, viewer, ids).await, |row| row.id)
     };
     attribution_run, AttributionRunById: AttributionRunId => attribution_run::Model = async |services, viewer, ids| {
         by_key(services::attribution::runs::get_many(services, viewer, ids).await, |row| row.id)

@@ -27,6 +27,8 @@ pub mod error;
 mod events;
 pub mod execution;
 mod explanation;
+mod fx_conversions;
+mod fx_rates;
 mod goals;
 mod guard;
 mod ids;
@@ -74,6 +76,8 @@ pub struct Query(
     ledger::LedgerQuery,
     statements::StatementQuery,
     payouts::PayoutQuery,
+    fx_rates::FxRateQuery,
+    fx_conversions::FxConversionQuery,
     payout_destinations::PayoutDestinationQuery,
     reports::ReportQuery,
     attribution::AttributionQuery,
@@ -103,6 +107,8 @@ pub struct Mutation(
     postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
     attribution::AttributionMutation,
+    fx_rates::FxRateMutation,
+    fx_conversions::FxConversionMutation,
     viewer::TenantMutation,
 );
 
@@ -140,6 +146,8 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<conversions::Conversion>>("A page of conversions.")
         .override_output_type_description::<Paged<coupons::Coupon>>("A page of coupons.")
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
+        .override_output_type_description::<Paged<fx_conversions::FxConversion>>("A page of converted balances.")
+        .override_output_type_description::<Paged<fx_rates::FxRate>>("A page of exchange rates.")
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")

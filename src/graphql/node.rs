@@ -7,7 +7,7 @@ use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
     AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId,
-    EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+    EnrollmentId, FxConversionId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
+    fx_conversions::FxConversion,
     goals::Goal,
     ids,
     ledger::Journal,
@@ -86,6 +87,7 @@ nodes! {
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
     PayoutDestination, PayoutDestinationId, ReadPayouts, payout_destination;
+    FxConversion, FxConversionId, ReadEarnings, fx_conversion;
     AttributionRun, AttributionRunId, ReadAttribution, attribution_run;
 }
 

@@ -41,6 +41,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionReattributed,
     EventKind::ConversionChanged,
     EventKind::EarningsReleased,
+    EventKind::BalanceConverted,
     EventKind::PayoutChanged,
 ];
 

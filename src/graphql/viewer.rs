@@ -121,6 +121,10 @@ pub(super) enum Permission {
     ReadAttribution,
     /// Post what another attribution pays.
     ApplyAttribution,
+    /// Read exchange rates.
+    ReadFxRates,
+    /// Set and import exchange rates.
+    ManageFxRates,
     /// Read payouts.
     ReadPayouts,
     /// Draft and submit payout batches, read them, and tell what became of their payouts.

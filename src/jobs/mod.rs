@@ -5,6 +5,7 @@
 //! For work that follows from a fact: an `OutboxKind`, asked for in the fact's transaction, and an arm in [`outbox`].
 //! For work by the clock: a loop in [`start`]. Either way it must be safe to do twice.
 
+pub mod fx_rates;
 pub mod outbox;
 pub mod retention;
 pub mod visitors;
@@ -24,6 +25,8 @@ const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 const SPOOL_EVERY: Duration = Duration::from_millis(250);
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 const ADDRESS_KEYS_EVERY: Duration = Duration::from_secs(600);
+/// The ECB publishes once on each working day; who asks each hour has it soon, whenever that is.
+const FX_FEED_EVERY: Duration = Duration::from_secs(3_600);
 const COUNTRIES_EVERY: Duration = Duration::from_secs(60);
 
 /// The running jobs of a node.
@@ -55,6 +58,9 @@ pub fn start(services: Services) -> Jobs {
     }));
     loops.spawn(every(ADDRESS_KEYS_EVERY, stop.clone(), services.clone(), "address_keys", async |services| {
         visitors::prepare_keys(services).await
+    }));
+    loops.spawn(every(FX_FEED_EVERY, stop.clone(), services.clone(), "fx_feed", async |services| {
+        fx_rates::feed(services).await
     }));
     loops.spawn(every(COUNTRIES_EVERY, stop.clone(), services, "countries", async |services| {
         visitors::reload_countries(services).await

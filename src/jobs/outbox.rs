@@ -59,6 +59,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
             let released = holds::release_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");
         }
+        OutboxKind::ResolveRates => {
+            let resolved = conversions::resolve_unrated(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), conversions.resolved = resolved, "rated conversions resolved");
+        }
         OutboxKind::ResolveWaiting => {
             let resolved = conversions::resolve_waiting(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), conversions.resolved = resolved, "waiting conversions resolved");

@@ -22,6 +22,8 @@ pub mod enrollments;
 pub mod error;
 pub mod events;
 pub mod feed;
+pub mod fx_conversions;
+pub mod fx_rates;
 pub mod goals;
 pub mod holds;
 pub mod idempotency;

@@ -163,6 +163,39 @@ pub async fn lock_resolvable(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<co
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 
+/// Conversions behind an id that wait for an exchange rate, locked, in the order of their ids.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_unrated(
+    tx: &Tx,
+    after: Option<ConversionId>,
+    limit: u64,
+) -> Result<Vec<conversion::Model>, StoreError> {
+    use conversion::Column;
+    let mut select = tx
+        .find::<conversion::Entity>()
+        .filter(Column::Status.eq(ConversionStatus::Held))
+        .filter(Column::Reason.eq(ConversionReason::FxRateMissing));
+    if let Some(after) = after {
+        select = select.filter(Column::Id.gt(after));
+    }
+    Ok(dialect::lock(tx, select.order_by_asc(Column::Id).limit(limit)).all(tx.connection()).await?)
+}
+
+/// Which of these conversions stand where they stand because a person took them up again.
+///
+/// # Errors
+/// As the database answers.
+pub async fn reopened(tx: &Tx, ids: &[ConversionId]) -> Result<HashSet<ConversionId>, StoreError> {
+    use conversion_history::Column;
+    let select = tx
+        .find::<conversion_history::Entity>()
+        .filter(any_of(Column::ConversionId, ids.iter().copied()))
+        .filter(Column::FromStatus.eq(ConversionStatus::Rejected));
+    Ok(select.all(tx.connection()).await?.into_iter().map(|row| row.conversion_id).collect())
+}
+
 /// The conversion with an order id: the one that counts before its refused duplicates, the newest of several.
 ///
 /// # Errors

@@ -25,6 +25,8 @@ pub mod directory;
 pub mod enrollments;
 pub mod error;
 pub mod events;
+pub mod fx_conversions;
+pub mod fx_rates;
 pub mod goals;
 pub mod idempotency;
 pub mod invalid_clicks;

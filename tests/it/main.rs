@@ -21,6 +21,7 @@ mod dashboard;
 mod earnings_feed;
 mod events;
 mod faults;
+mod fx_rates;
 mod hostile;
 mod http;
 mod hub;

@@ -20,6 +20,7 @@ use crate::graphql::{
     context::{Needs, RequestData},
     coupons::Coupon,
     error::IntoGraphql,
+    fx_rates::FxQuote,
     goals::Goal,
     ids,
     kinds::{AttributionModel, ConversionReason, ConversionStatus, TouchSource},
@@ -29,7 +30,7 @@ use crate::graphql::{
 use crate::{
     auth::Permission,
     domain::{
-        conversion::{ConversionFilter, Snapshot},
+        conversion::{ConversionFilter, Rated, Snapshot},
         coupon::canonical,
         instant,
         page::{Order, Position},
@@ -184,6 +185,18 @@ impl Conversion {
     /// What the customer paid, in the currency it was sent in.
     async fn sale_amount(&self) -> Money {
         money::Money::new(self.row.sale_minor, self.row.sale_currency).into()
+    }
+
+    /// What the customer paid in the campaign's currency, which commissions are reckoned from; null while no exchange rate
+    /// is known, and for a conversion that leads to no campaign.
+    async fn rated_sale_amount(&self) -> Option<Money> {
+        self.row.campaign_id?;
+        Rated::of_row(&self.row).map(|rated| rated.sale.into())
+    }
+
+    /// The exchange rate that it was reckoned by; null where the customer paid in the campaign's currency.
+    async fn fx(&self) -> Option<FxQuote> {
+        FxQuote::read(self.row.fx.as_deref()?)
     }
 
     /// All its commissions together, in the campaign's currency.

@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::{
     Outcome, ServiceError, Services, feed,
-    ingest::{Item, Recorded, Work, conversions::waiting},
+    ingest::{
+        Item, Recorded, Work,
+        conversions::{rated, waiting},
+    },
 };
 use crate::{
     auth::Viewer,
@@ -88,6 +91,14 @@ pub async fn record(
 /// As the database answers; what was committed before stays decided.
 pub async fn resolve_waiting(services: &Services, scope: &TenantScope) -> Result<u64, ServiceError> {
     waiting::resolve(services, scope).await
+}
+
+/// Decides every conversion of a tenant that waited for an exchange rate which is there now. Answers how many.
+///
+/// # Errors
+/// As the database answers; what was committed before stays decided.
+pub async fn resolve_unrated(services: &Services, scope: &TenantScope) -> Result<u64, ServiceError> {
+    rated::resolve(services, scope).await
 }
 
 /// Conversions with what was decided about them.

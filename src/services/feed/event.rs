@@ -52,6 +52,8 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
+            | EventKind::FxRatesChanged
+            | EventKind::BalanceConverted
             | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }

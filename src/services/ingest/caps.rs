@@ -115,7 +115,7 @@ impl BatchCaps {
         let campaign = facts.campaign;
         let demand = Demand {
             affiliate_id,
-            sale_minor: if facts.sale.currency == campaign.currency { facts.sale.amount_minor } else { 0 },
+            sale_minor: facts.rated.map_or(0, |rated| rated.sale.amount_minor),
             commissions: &commissions,
         };
         if self.takes(id, campaign.id, facts.occurred_at, &demand)? || facts.scrutiny == Scrutiny::Waived {

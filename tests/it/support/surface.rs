@@ -88,6 +88,12 @@ impl World {
             runs.push(programme::id(&run, "attributionRun"));
         }
         app.run_jobs().await;
+        let rate = json!({ "base": "EUR", "quote": "USD", "rate": "1.25", "validOn": app.clock.now().date_naive() });
+        owner.done("setFxRate", rate, "").await;
+        let convert = json!({
+            "affiliateId": programme.affiliate, "from": { "amount": "1.00", "currency": "EUR" }, "to": "USD",
+        });
+        let converted = owner.done("convertBalance", convert, "fxConversion { id }").await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -112,6 +118,7 @@ impl World {
                 ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("run", runs.remove(0)),
+                ("fxc", programme::id(&converted, "fxConversion")),
                 ("usr", user),
                 ("key", key),
                 ("pbe", programme::id(&endpoint, "postbackEndpoint")),
@@ -215,6 +222,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.conversions", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.earnings", vec![json!({ "affiliateId": id("aff") })]),
         ("Query.events", vec![json!({ "first": 20 })]),
+        ("Query.fxConversions", vec![json!({ "first": 20, "affiliateIds": [id("aff")] })]),
+        ("Query.fxQuote", vec![json!({ "from": "EUR", "to": "USD", "on": world.now.date_naive() })]),
+        ("Query.fxRates", page(json!({ "bases": ["EUR"] }))),
         ("Query.enrollments", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         (
             "Query.invalidClicks",
@@ -264,6 +274,18 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.cancelPayout", named("pay")),
         // A wrong one: the right one would end the session of who calls.
         ("Mutation.changePassword", input(json!({ "currentPassword": "not it", "newPassword": "another long one" }))),
+        (
+            "Mutation.convertBalance",
+            input(json!({ "affiliateId": id("aff"), "from": { "amount": "0.10", "currency": "EUR" }, "to": "USD" })),
+        ),
+        (
+            "Mutation.importFxRates",
+            input(json!({ "format": "CSV", "content": "date,base,quote,rate\n2026-01-05,EUR,SEK,11.2\n" })),
+        ),
+        (
+            "Mutation.setFxRate",
+            input(json!({ "base": "EUR", "quote": "NOK", "rate": "11.7", "validOn": world.now.date_naive() })),
+        ),
         ("Mutation.createAffiliate", input(json!({ "name": "$UNIQUE", "email": "$UNIQUE@new.example" }))),
         ("Mutation.createApiKey", input(json!({ "name": "key", "scopes": ["READ"] }))),
         (
@@ -365,5 +387,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] =
-    &["cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
+pub const NODES: &[&str] = &[
+    "cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run",
+    "fxc",
+];

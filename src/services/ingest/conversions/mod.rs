@@ -1,6 +1,7 @@
 //! The conversions of a batch: [traces](traces) looked up, decided in `domain`, [written](write) with everything that follows
 //! from them. Conversions that [waited](waiting) for a click, or are taken up again by a person, go the same way.
 
+pub(in crate::services) mod rated;
 mod rows;
 mod traces;
 pub(in crate::services) mod waiting;
@@ -23,7 +24,8 @@ use super::programme::{BatchTotals, Programme};
 use crate::{
     auth::Actor,
     domain::{
-        conversion::{self as rules, Decision, Facts, NewConversion, Promoter, Snapshot},
+        conversion::{self as rules, Decision, Facts, NewConversion, Promoter, Rated, Snapshot},
+        fx_rate::Rates,
         problem::{Problem, ProblemCode},
         touches::{self, Named, Scrutiny},
     },
@@ -91,11 +93,12 @@ pub(in crate::services) async fn settle(
     totals.caps.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
     let needs_tenant = leads.iter().flatten().any(|lead| lead.trace.campaign_id.is_none());
     let tenant = if needs_tenant { Some(tenants::get(tx).await?) } else { None };
+    let rates = rated::rates(tx, leads.iter().flatten(), programme, now).await?;
     let versions = decision_versions(tx, &cases).await?;
     let mut answers = Vec::with_capacity(cases.len());
     for lead in leads {
         let snapshot = match lead {
-            Ok(lead) => decided(tx, &lead, programme, &mut taken, totals, tenant.as_ref(), now)?,
+            Ok(lead) => decided(tx, &lead, programme, &rates, &mut taken, totals, tenant.as_ref(), now)?,
             Err(problem) => Err(problem),
         };
         answers.push(snapshot);
@@ -185,10 +188,12 @@ impl Taken {
 }
 
 /// Decides one case. A problem for one that is taken up again and cannot be credited.
+#[expect(clippy::too_many_arguments, reason = "what a batch knows, each part of its own")]
 fn decided(
     tx: &Tx,
     lead: &Lead<'_, '_>,
     programme: &Programme,
+    rates: &Rates,
     taken: &mut Taken,
     totals: &mut BatchTotals,
     tenant: Option<&tenant::Model>,
@@ -208,8 +213,12 @@ fn decided(
         .before
         .as_ref()
         .map_or((false, false), |row| (row.unique_order_id.is_some(), row.unique_click_id.is_some()));
+    let sale = case.input.sale.unwrap_or(Money::zero(campaign.currency));
+    let on = case.occurred_at(now).date_naive();
+    let rated = Rated::of(sale, campaign.currency, || rates.find(sale.currency, campaign.currency, on));
     let facts = Facts {
-        sale: case.input.sale.unwrap_or(Money::zero(campaign.currency)),
+        sale,
+        rated,
         occurred_at: case.occurred_at(now),
         campaign,
         goal,
@@ -248,7 +257,7 @@ fn decided(
         unique_click_id: once.filter(|_| counts).map(|(_, click_id)| click_id),
         ..rows::conversion(tx, case, &decision, facts.sale, campaign.currency, now)
     };
-    rows::snapshot(row, trace, &decision, campaign, now).map(Ok)
+    rows::snapshot(rated::written(row, rated)?, trace, &decision, campaign, now).map(Ok)
 }
 
 /// A conversion that nothing leads to a campaign: recorded, refused; or it waits for its click.

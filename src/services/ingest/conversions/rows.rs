@@ -56,6 +56,8 @@ pub(super) fn conversion(
         sale_currency: sale.currency,
         commission_minor: 0,
         commission_currency,
+        rated_sale_minor: None,
+        fx: None,
         labels: labels_json(&input.labels),
         occurred_at: case.occurred_at(now),
         recorded_at: before.map_or(now, |row| row.recorded_at),

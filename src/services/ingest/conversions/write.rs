@@ -38,7 +38,10 @@ pub(super) async fn write(
     commissions::insert(tx, snapshots().flat_map(|snapshot| snapshot.commissions.clone()).collect()).await?;
     post_commissions(tx, snapshots(), now).await?;
     waiting::schedule(tx, snapshots().filter_map(|snapshot| snapshot.conversion.held_until), now).await?;
-    for snapshot in snapshots() {
+    for (case, snapshot) in decided {
+        if let Some(before) = &case.before {
+            uncount(totals, before)?;
+        }
         count(totals, snapshot)?;
     }
     for (case, snapshot) in decided {
@@ -118,6 +121,16 @@ async fn post_commissions<'a>(
     }
     post(tx, &journals, now).await?;
     holds::schedule(tx, due, now).await
+}
+
+/// Takes a conversion that is decided anew out of the totals, so far as it was in them. It has no commission yet.
+fn uncount(totals: &mut BatchTotals, before: &conversion::Model) -> Result<(), StoreError> {
+    let (Some(campaign_id), Some(affiliate_id)) = (before.campaign_id, before.affiliate_id) else { return Ok(()) };
+    if before.status == ConversionStatus::Rejected || before.held_until.is_some() {
+        return Ok(());
+    }
+    let sale = Totals { conversions: -1, sale_minor: -before.sale_minor, ..Totals::default() };
+    totals.add(before.occurred_at, campaign_id, affiliate_id, before.sale_currency, sale)
 }
 
 /// Adds a conversion to the totals: itself once, for the affiliate in its row; each commission for its own. Rejected
