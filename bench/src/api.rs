@@ -57,11 +57,19 @@ impl Api {
         self.make("recordClick", "click", json!({ "linkId": link })).await
     }
 
-    /// A campaign with a goal, a rule, an affiliate and a link.
+    /// A link of a programme of its own.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn link(&self) -> Result<Link, BenchError> {
+        self.links(1).await?.pop().ok_or_else(|| BenchError::Failed("no link".to_owned()))
+    }
+
+    /// A campaign with a goal, a rule, and so many affiliates with a link each.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn links(&self, count: usize) -> Result<Vec<Link>, BenchError> {
         let campaign =
             json!({ "name": "Load", "currency": "EUR", "destinationUrl": "https://shop.example/", "approval": "AUTO" });
         let campaign = self.make("createCampaign", "campaign", campaign).await?;
@@ -70,7 +78,16 @@ impl Api {
         let rule = json!({ "campaignId": campaign, "name": "Standard", "terms": { "percent": "10" } });
         self.make("createCommissionRule", "commissionRule", rule).await?;
         self.make("activateCampaign", "campaign", json!({ "id": campaign })).await?;
-        let affiliate = json!({ "name": "Load", "email": "load@partner.example" });
+        let mut links = Vec::with_capacity(count);
+        for number in 0..count {
+            links.push(self.link_of(&campaign, number).await?);
+        }
+        Ok(links)
+    }
+
+    /// An affiliate of a campaign with a link.
+    async fn link_of(&self, campaign: &str, number: usize) -> Result<Link, BenchError> {
+        let affiliate = json!({ "name": "Load", "email": format!("load-{number}@partner.example") });
         let affiliate = self.make("createAffiliate", "affiliate", affiliate).await?;
         let pair = json!({ "campaignId": campaign, "affiliateId": affiliate });
         self.make("createEnrollment", "enrollment", pair.clone()).await?;
@@ -78,6 +95,77 @@ impl Api {
         let found = self.send("query($id: ID!) { result: link(id: $id) { code } }", json!({ "id": id })).await?;
         let code = found["code"].as_str().ok_or_else(|| BenchError::Failed(format!("no code: {found}")))?;
         Ok(Link { path: format!("/c/{code}"), id })
+    }
+
+    /// Records clicks. Answers their ids, in order.
+    ///
+    /// # Errors
+    /// When the server refuses one of them.
+    pub async fn record_clicks(&self, items: Vec<Value>) -> Result<Vec<String>, BenchError> {
+        self.record_all("recordClicks", "RecordClicksInput", "click", items).await
+    }
+
+    /// Records conversions.
+    ///
+    /// # Errors
+    /// When the server refuses one of them.
+    pub async fn record_conversions(&self, items: Vec<Value>) -> Result<(), BenchError> {
+        self.record_all("recordConversions", "RecordConversionsInput", "conversion", items).await.map(drop)
+    }
+
+    async fn record_all(
+        &self,
+        name: &str,
+        input: &str,
+        object: &str,
+        items: Vec<Value>,
+    ) -> Result<Vec<String>, BenchError> {
+        let query = format!(
+            "mutation($input: {input}!) {{ result: {name}(input: $input) {{ items {{ {object} {{ id }} \
+             userErrors {{ code field message }} }} userErrors {{ code field message }} }} }}"
+        );
+        let answer = self.send(&query, json!({ "input": { "items": items } })).await?;
+        let refused = || BenchError::Failed(format!("{name}: {answer}"));
+        let answers = answer["items"].as_array().ok_or_else(refused)?;
+        answers.iter().map(|one| one[object]["id"].as_str().map(str::to_owned).ok_or_else(refused)).collect()
+    }
+
+    /// What another attribution would come to.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn preview(&self, trial: &Value) -> Result<Value, BenchError> {
+        let query = "query($input: AttributionPreviewInput!) { result: attributionPreview(input: $input) { conversions \
+                     changed affiliateCount totals { currency } } }";
+        self.send(query, json!({ "input": trial })).await
+    }
+
+    /// Asks for an attribution run. Answers its id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn apply(&self, trial: &Value) -> Result<String, BenchError> {
+        let mut input = trial.clone();
+        input["reason"] = json!("benchmark");
+        self.make("applyAttribution", "attributionRun", input).await
+    }
+
+    /// How a run stands.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn attribution_run(&self, id: &str) -> Result<Value, BenchError> {
+        let query = "query($id: ID!) { result: attributionRun(id: $id) { status conversionsSeen conversionsChanged } }";
+        self.send(query, json!({ "id": id })).await
+    }
+
+    /// Debits and credits of the ledger by account code, and whether they balance.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn trial_balance(&self) -> Result<Value, BenchError> {
+        let query = "{ result: trialBalance { balanced lines { code currency debit { amount } credit { amount } } } }";
+        self.send(query, json!({})).await
     }
 
     /// How many clicks of a link are stored.

@@ -6,6 +6,7 @@
 //! A file with a function that drives a [`server::Server`], a subcommand here, a line in the table.
 
 mod api;
+mod attribution;
 mod fanout;
 mod floor;
 mod idle;
@@ -27,6 +28,8 @@ struct Options {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Attribution previews and a run over stored clicks: seconds and peak memory.
+    Attribution(attribution::Options),
     /// Live deliveries: processor time for each, latency, loss; beside a bare WebSocket broadcast.
     Fanout(fanout::Options),
     /// Memory of sockets that wait, each with one subscription.
@@ -62,6 +65,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The first one stands.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Options::parse().command {
+        Command::Attribution(options) => attribution::run(&options).await?,
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,
         Command::Redirect(options) => redirect::run(&options).await?,

@@ -22,10 +22,30 @@ pub fn cpu(pid: u32) -> Result<Duration, BenchError> {
 /// # Errors
 /// When the process is gone.
 pub fn resident(pid: u32) -> Result<u64, BenchError> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most resident memory since [`forget_peak`], in bytes.
+///
+/// # Errors
+/// When the process is gone.
+pub fn peak(pid: u32) -> Result<u64, BenchError> {
+    memory(pid, "VmHWM:")
+}
+
+/// Measures [`peak`] from now on.
+///
+/// # Errors
+/// When the process is gone.
+pub fn forget_peak(pid: u32) -> Result<(), BenchError> {
+    Ok(fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
+fn memory(pid: u32, name: &str) -> Result<u64, BenchError> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kilobytes = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|line| line.split_whitespace().next())
         .and_then(|number| number.parse::<u64>().ok());
     Ok(kilobytes.unwrap_or(0) * 1024)

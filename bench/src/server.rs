@@ -51,6 +51,9 @@ pub async fn tributary() -> Result<Server, BenchError> {
             // All of the load is one user's.
             .env("TRIBUTARY_SOCKETS_PER_USER", "100000")
             .env("TRIBUTARY_SOCKETS_PER_TENANT", "100000")
+            .env("TRIBUTARY_TENANT_POINTS_PER_SECOND", "0")
+            .env("TRIBUTARY_USER_POINTS_PER_SECOND", "0")
+            .env("TRIBUTARY_REQUEST_TIMEOUT_SECS", "600")
             .env("RUST_LOG", "info")
             .kill_on_drop(true);
         Ok(command)

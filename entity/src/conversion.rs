@@ -33,6 +33,10 @@ table! {
         coupon_code: Option<String>,
         /// While it waits for its click: until when.
         held_until: Option<Instant>,
+        /// Its sender wants a person to decide about it, or keeps it back itself: it is not approved of itself.
+        // Events of before do not have it.
+        #[serde(default)]
+        kept_back: bool,
         /// The advertiser's own reference, as sent.
         order_id: Option<String>,
         /// Same as `order_id` on the first conversion of a campaign, goal and order, null on its duplicates: the natural key.

@@ -26,6 +26,8 @@ table! {
         default_goal: Option<String>,
         /// What callers call goals, as JSON: a list of `{"external", "goal"}`.
         goals: String,
+        /// What callers call campaigns, as JSON: a list of `{"external", "campaign"}`.
+        campaigns: String,
         /// Of amounts that come without one; none means that of the click's campaign.
         default_currency: Option<Currency>,
         /// SHA-256 of what a call has to know besides the token.

@@ -31,6 +31,7 @@ mod m20261120_7_touchpoints;
 mod m20261120_8_identity;
 mod m20261120_9_postbacks;
 mod m20261126_9_fx_rates;
+mod m20261126_2_postback_details;
 pub mod protect;
 
 /// All steps in order.
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_13_link_directory::Migration),
             Box::new(m20261120_14_payout_destinations::Migration),
             Box::new(m20261126_9_fx_rates::Migration),
+            Box::new(m20261126_2_postback_details::Migration),
         ]
     }
 }

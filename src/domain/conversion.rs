@@ -104,7 +104,7 @@ impl NewConversion {
             customer_id: row.customer_id.clone(),
             sale,
             occurred_at: Some(row.occurred_at),
-            needs_review: false,
+            needs_review: row.kept_back,
             labels: row.labels.as_deref().and_then(|labels| serde_json::from_str(labels).ok()).unwrap_or_default(),
         }
     }

@@ -193,10 +193,19 @@ pub fn judge<'r>(
     Some(Verdict { rules, shares, lines, is_new })
 }
 
+/// Whether the other clicks of a conversion's visitor make a difference to how it is credited. `names_a_click`: the click
+/// that it was attributed to still counts.
+pub fn needs_history(source: TouchSource, names_a_click: bool, model: AttributionModel) -> bool {
+    match source {
+        TouchSource::Coupon => false,
+        TouchSource::ClickId => !names_a_click || model != AttributionModel::LastClick,
+        TouchSource::History => true,
+    }
+}
+
 /// The touches that the model looks at.
 fn touches(known: &Known<'_>, model: AttributionModel) -> Vec<Touch> {
-    let named_its_click = known.decision.source == TouchSource::ClickId;
-    if let (Some(named), AttributionModel::LastClick, true) = (known.named, model, named_its_click) {
+    if let (Some(named), false) = (known.named, needs_history(known.decision.source, known.named.is_some(), model)) {
         return vec![named];
     }
     // Clicks that retention dropped are still known by the decision that they were credited in.

@@ -1,12 +1,12 @@
-//! Rows as columns: for PostgreSQL, one array for each column of an insert, so that its text is the same whatever the
-//! number of rows, and is parsed and planned once for each connection.
+//! Rows as columns: for PostgreSQL, one array for each column, so that a statement's text is the same whatever the number
+//! of rows, and is parsed and planned once for each connection.
 //!
 //! # Decisions
 //! - Arrays are written as PostgreSQL's own array literals and bound as text: the library's arrays cannot hold a null.
 
 use std::fmt::Write;
 
-use sea_orm::Value;
+use sea_orm::{DbBackend, Value};
 
 /// PostgreSQL's name of a value's type; none for a type that no table of ours has.
 pub(super) const fn type_name(value: &Value) -> Option<&'static str> {
@@ -21,6 +21,34 @@ pub(super) const fn type_name(value: &Value) -> Option<&'static str> {
         Value::ChronoDate(_) => "date",
         _ => return None,
     })
+}
+
+/// Rows as a table that a statement can select from, written `WITH name (columns) AS (..)`: adds their values to those of
+/// the statement. At least one row; each has a value or a typed null of one of our types in every column.
+pub(super) fn table(backend: DbBackend, values: &mut Vec<Value>, rows: Vec<Vec<Value>>) -> String {
+    if backend != DbBackend::Postgres {
+        let rows: Vec<String> = rows
+            .into_iter()
+            .map(|row| {
+                let first = values.len() + 1;
+                values.extend(row);
+                let places: Vec<String> = (first..=values.len()).map(|place| format!("${place}")).collect();
+                format!("({})", places.join(", "))
+            })
+            .collect();
+        return format!("VALUES {}", rows.join(", "));
+    }
+    let columns = rows.first().map_or(0, Vec::len);
+    let arrays: Vec<String> = (0..columns)
+        .map(|column| {
+            let mut literal = Literal::new();
+            rows.iter().for_each(|row| literal.push(&row[column]));
+            values.push(literal.finish().into());
+            let sql_type = type_name(&rows[0][column]).expect("our statements bind only types that our tables have");
+            format!("CAST(CAST(${} AS text) AS {sql_type}[])", values.len())
+        })
+        .collect();
+    format!("SELECT * FROM unnest({})", arrays.join(", "))
 }
 
 /// An array literal that grows by a value at a time.
@@ -98,6 +126,18 @@ mod tests {
         assert_eq!(literal(&[chrono::NaiveDate::default().into()]), "{1970-01-01}");
         let instant = DateTime::from_timestamp_micros(1_700_000_000_000_001).expect("in range");
         assert_eq!(literal(&[instant.into()]), r#"{"2023-11-14 22:13:20.000001+00"}"#);
+    }
+
+    #[test]
+    fn rows_are_a_table_in_both_dialects() {
+        let rows = || vec![vec![1_i64.into(), "a".into()], vec![2_i64.into(), Value::String(None)]];
+        let mut values: Vec<Value> = vec![Uuid::nil().into()];
+        assert_eq!(table(DbBackend::Sqlite, &mut values, rows()), "VALUES ($2, $3), ($4, $5)");
+        assert_eq!(values.len(), 5);
+        let mut values: Vec<Value> = vec![Uuid::nil().into()];
+        let text = table(DbBackend::Postgres, &mut values, rows());
+        assert_eq!(text, "SELECT * FROM unnest(CAST(CAST($2 AS text) AS bigint[]), CAST(CAST($3 AS text) AS text[]))");
+        assert_eq!(values[1..], [Value::from("{1,2}"), Value::from("{\"a\",NULL}")]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tributary_entity::{
 };
 
 use super::{
+    arrays,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -122,37 +123,27 @@ pub async fn of_journeys(tx: &Tx, journeys: &[Journey<'_>], limit: usize) -> Res
     let mut steps = Vec::new();
     for (chunk, journeys) in journeys.chunks(VISITS_CHUNK).enumerate() {
         let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
-        let rows: Vec<String> = (0_i64..)
-            .zip(journeys)
-            .map(|(number, journey)| {
-                let first = values.len() + 1;
-                values.extend([
-                    number.into(),
-                    journey.campaign_id.into(),
-                    journey.visitor_id.into(),
-                    journey.from.into(),
-                    journey.until.into(),
-                ]);
-                format!("(${first}, ${}, ${}, ${}, ${})", first + 1, first + 2, first + 3, first + 4)
-            })
-            .collect();
+        let rows = (0_i64..).zip(journeys).map(|(number, journey)| {
+            let Journey { campaign_id, visitor_id, from, until } = *journey;
+            vec![number.into(), campaign_id.into(), visitor_id.into(), from.into(), until.into()]
+        });
+        let rows = arrays::table(tx.backend(), &mut values, rows.collect());
         let sql = format!(
-            "WITH journey (number, campaign_id, visitor_id, from_at, until_at) AS (VALUES {}) \
+            "WITH journey (number, campaign_id, visitor_id, from_at, until_at) AS ({rows}) \
              SELECT number, id, affiliate_id, occurred_at FROM (SELECT journey.number AS number, click.id AS id, \
              click.affiliate_id AS affiliate_id, click.occurred_at AS occurred_at, ROW_NUMBER() OVER \
              (PARTITION BY journey.number ORDER BY click.occurred_at DESC, click.id DESC) AS place \
              FROM journey JOIN click ON click.tenant_id = $1 AND click.visitor_id = journey.visitor_id \
              AND click.occurred_at >= journey.from_at AND click.occurred_at <= journey.until_at \
-             AND click.campaign_id = journey.campaign_id AND click.invalid_reason IS NULL) found WHERE place <= {limit}",
-            rows.join(", ")
+             AND click.campaign_id = journey.campaign_id AND click.invalid_reason IS NULL) found WHERE place <= {limit}"
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
-            let number: i64 = row.try_get("", "number")?;
+            let number: i64 = row.try_get_by_index(0)?;
             let number = usize::try_from(number).map_err(|_| StoreError::inconsistent("(journey)", number))?;
             let step = Step {
-                id: row.try_get("", "id")?,
-                affiliate_id: row.try_get("", "affiliate_id")?,
-                occurred_at: row.try_get("", "occurred_at")?,
+                id: row.try_get_by_index(1)?,
+                affiliate_id: row.try_get_by_index(2)?,
+                occurred_at: row.try_get_by_index(3)?,
             };
             steps.push((chunk * VISITS_CHUNK + number, step));
         }

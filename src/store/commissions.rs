@@ -63,7 +63,9 @@ pub async fn count(tx: &Tx, filter: &CommissionFilter) -> Result<i64, StoreError
 pub async fn of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commission::Model>, StoreError> {
     use commission::Column;
     let select = tx.visible::<commission::Entity>().filter(any_of(Column::ConversionId, ids.iter().copied()));
-    Ok(select.order_by_asc(Column::Id).all(tx.connection()).await?)
+    let mut rows = select.all(tx.connection()).await?;
+    rows.sort_unstable_by_key(|row| row.id);
+    Ok(rows)
 }
 
 /// # Errors
@@ -79,7 +81,9 @@ pub async fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), Sto
 pub async fn lock_of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commission::Model>, StoreError> {
     use commission::Column;
     let select = tx.find::<commission::Entity>().filter(any_of(Column::ConversionId, ids.iter().copied()));
-    Ok(dialect::lock(tx, select.order_by_asc(Column::Id)).all(tx.connection()).await?)
+    let mut rows = dialect::lock_by_id(tx, select).all(tx.connection()).await?;
+    rows.sort_unstable_by_key(|row| row.id);
+    Ok(rows)
 }
 
 /// Adds to what runs added to or took from locked commissions.
@@ -88,7 +92,7 @@ pub async fn lock_of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<co
 /// As the database answers.
 pub async fn adjust(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), StoreError> {
     let deltas: Vec<_> = deltas.iter().map(|(id, amount)| ((*id).into(), *amount)).collect();
-    deltas::add_to_rows(tx, "commission", "adjusted_minor = adjusted_minor + delta.amount", &deltas).await
+    deltas::add_to_rows(tx, "commission", "adjusted_minor = adjusted_minor + delta.amount", None, &deltas).await
 }
 
 /// Takes away the commissions of conversions that are decided anew: nothing of them was ever posted.
@@ -145,13 +149,13 @@ pub async fn lock_due(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<commissio
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let select = pending().filter(any_of(Column::ConversionId, ids)).order_by_asc(Column::Id);
-    let locked = dialect::lock(tx, select.clone()).all(tx.connection()).await?;
+    let select = pending().filter(any_of(Column::ConversionId, ids));
+    let locked = dialect::lock_by_id(tx, select.clone()).all(tx.connection()).await?;
     if locked.is_empty() {
         return Ok(locked);
     }
     // Whoever held the locks before may have given the conversions further commissions: they leave the hold together.
-    Ok(dialect::lock(tx, select).all(tx.connection()).await?)
+    Ok(dialect::lock_by_id(tx, select).all(tx.connection()).await?)
 }
 
 /// Marks locked commissions as released.

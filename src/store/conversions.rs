@@ -138,12 +138,13 @@ pub async fn lock_awaiting(tx: &Tx, click_ids: &[ClickId]) -> Result<Vec<convers
             .find::<conversion::Entity>()
             .filter(Column::HeldUntil.is_not_null())
             .filter(any_of(Column::SentClickId, chunk.iter().copied()));
-        rows.extend(dialect::lock(tx, select.order_by_asc(Column::Id)).all(tx.connection()).await?);
+        rows.extend(dialect::lock_by_id(tx, select).all(tx.connection()).await?);
     }
+    rows.sort_unstable_by_key(|row| row.id);
     Ok(rows)
 }
 
-/// Up to `limit` conversions that have waited long enough, or whose click is there, oldest first; locked.
+/// Up to `limit` conversions that have waited long enough, or whose click is there; locked.
 ///
 /// # Errors
 /// As the database answers.
@@ -158,9 +159,10 @@ pub async fn lock_resolvable(tx: &Tx, now: Instant, limit: u64) -> Result<Vec<co
         .find::<conversion::Entity>()
         .filter(Column::HeldUntil.is_not_null())
         .filter(Condition::any().add(Column::HeldUntil.lte(now)).add(Expr::exists(come.into_query())))
-        .order_by_asc(Column::Id)
         .limit(limit);
-    Ok(dialect::lock(tx, select).all(tx.connection()).await?)
+    let mut rows = dialect::lock_by_id(tx, select).all(tx.connection()).await?;
+    rows.sort_unstable_by_key(|row| row.id);
+    Ok(rows)
 }
 
 /// Conversions behind an id that wait for an exchange rate, locked, in the order of their ids.
@@ -300,14 +302,9 @@ pub async fn set_status(tx: &mut Tx, ids: &[ConversionId], change: &StatusChange
 /// # Errors
 /// As the database answers.
 pub async fn adjust(tx: &mut Tx, changes: &[(ConversionId, i64)], at: Instant) -> Result<(), StoreError> {
-    use conversion::Column;
     let deltas: Vec<_> = changes.iter().map(|(id, amount)| ((*id).into(), *amount)).collect();
-    let set = "commission_minor = commission_minor + delta.amount, version = version + 1";
-    deltas::add_to_rows(tx, "conversion", set, &deltas).await?;
-    let ids = changes.iter().map(|(id, _)| *id);
-    let update = tx.update_many::<conversion::Entity>().col_expr(Column::UpdatedAt, Expr::value(at));
-    update.filter(any_of(Column::Id, ids)).exec(tx.connection()).await?;
-    Ok(())
+    let set = "commission_minor = commission_minor + delta.amount, version = version + 1, updated_at = $2";
+    deltas::add_to_rows(tx, "conversion", set, Some(at.into()), &deltas).await
 }
 
 /// Which of these order ids already count, by campaign and goal.

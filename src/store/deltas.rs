@@ -5,7 +5,7 @@
 
 use sea_orm::{ConnectionTrait, Value};
 
-use super::{dialect, error::StoreError, scope::Tx};
+use super::{arrays, dialect, error::StoreError, scope::Tx};
 
 /// A table of counters.
 pub(super) struct Counters {
@@ -24,7 +24,7 @@ pub(super) struct Delta {
     pub amounts: Vec<i64>,
 }
 
-/// Adds amounts to one column of rows that are there, found by their id, many in one statement.
+/// Adds amounts to one column of rows that are there, found by their id, many in one statement. `set` may name `$2`.
 ///
 /// # Errors
 /// `Inconsistent` when one of them is not there; nothing is to be kept then.
@@ -32,21 +32,17 @@ pub(super) async fn add_to_rows(
     tx: &mut Tx,
     table: &'static str,
     set: &str,
+    also: Option<Value>,
     deltas: &[(Value, i64)],
 ) -> Result<(), StoreError> {
-    for deltas in deltas.chunks(500) {
+    for deltas in deltas.chunks(1_000) {
         let mut values = vec![tx.scope().tenant_id().into()];
-        let rows: Vec<String> = deltas
-            .iter()
-            .map(|(id, amount)| {
-                values.extend([id.clone(), (*amount).into()]);
-                format!("(${}, ${})", values.len() - 1, values.len())
-            })
-            .collect();
+        values.extend(also.clone());
+        let rows = deltas.iter().map(|(id, amount)| vec![id.clone(), (*amount).into()]).collect();
+        let rows = arrays::table(tx.backend(), &mut values, rows);
         let sql = format!(
-            "WITH delta (id, amount) AS (VALUES {}) UPDATE {table} SET {set} FROM delta \
-             WHERE {table}.tenant_id = $1 AND {table}.id = delta.id",
-            rows.join(", ")
+            "WITH delta (id, amount) AS ({rows}) UPDATE {table} SET {set} FROM delta \
+             WHERE {table}.tenant_id = $1 AND {table}.id = delta.id"
         );
         let changed = tx.connection().execute_raw(tx.statement(sql, values)).await?.rows_affected();
         if changed != deltas.len() as u64 {

@@ -1,6 +1,7 @@
 //! The few places where the two databases differ in what they are told.
 
-use sea_orm::{DbBackend, QuerySelect, Select, Value, sea_query::LockType};
+use sea_orm::{DbBackend, QueryOrder, QuerySelect, Select, Value, sea_query::LockType};
+use tributary_entity::scope::Identified;
 
 use super::scope::Tx;
 
@@ -9,6 +10,16 @@ pub(super) fn lock<E: sea_orm::EntityTrait>(tx: &Tx, select: Select<E>) -> Selec
     match tx.backend() {
         DbBackend::Sqlite => select,
         _ => select.lock(LockType::Update),
+    }
+}
+
+/// As [`lock`], in the order of their ids where rows are locked: whoever takes several takes them in one order. SQLite's
+/// rows come in any order; asked for one, it would rather go through all of the table by the key than look for a few rows
+/// and sort them.
+pub(super) fn lock_by_id<E: Identified>(tx: &Tx, select: Select<E>) -> Select<E> {
+    match tx.backend() {
+        DbBackend::Sqlite => select,
+        _ => lock(tx, select.order_by_asc(E::id_column())),
     }
 }
 

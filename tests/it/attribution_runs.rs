@@ -141,6 +141,8 @@ on_both! {
         assert_eq!(again["totals"], json!([]));
         assert_eq!(journals(app).await, posted);
         assert_eq!(earnings(&owner, &race).await, after);
+        let balance = "{ trialBalance { balanced } }";
+        assert_eq!(owner.data(balance, json!({})).await["trialBalance"]["balanced"], true);
 
         let back = apply(app, &owner, race.trial(app, "LAST_CLICK")).await;
         assert_eq!(back["conversionsChanged"], 4);

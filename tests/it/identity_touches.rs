@@ -183,6 +183,30 @@ on_both! {
         }
     }
 
+    async fn touches_before_an_earlier_conversion_count_and_the_order_in_which_they_were_stored_does_not(app) {
+        let owner = app.owner();
+        let ada = Programme::build(&owner, &Terms::default()).await;
+        let (bob, eve) = (partner(&owner, &ada).await, partner(&owner, &ada).await);
+        set(app, "attribution_model = 'POSITION_BASED'").await;
+        let mut answers = Vec::new();
+        for (visitor, order) in [("v", [0, 1, 2]), ("w", [2, 0, 1]), ("x", [1, 2, 0])] {
+            let journey = [(&ada, 50), (&bob, 30), (&eve, 10)];
+            for step in order {
+                let (programme, minutes) = journey[step];
+                click(app, programme, visitor, minutes).await;
+                if step == 0 {
+                    // The customer buys at once: the touch stays one of the next sale.
+                    let bought = json!({ "visitorId": visitor, "occurredAt": app.clock.now() - TimeDelta::minutes(49) });
+                    assert_eq!(sale(&owner, &format!("{visitor}-first"), bought).await["status"], "APPROVED");
+                }
+            }
+            answers.push(shares(&sale(&owner, visitor, json!({ "visitorId": visitor })).await));
+        }
+        let expected = [(&ada, "0.400000"), (&bob, "0.200000"), (&eve, "0.400000")]
+            .map(|(programme, share)| (programme.affiliate.clone(), share.to_owned()));
+        assert_eq!(answers, [expected.clone(), expected.clone(), expected]);
+    }
+
     async fn named_click_of_a_suspended_affiliate_is_not_exchanged_for_another(app) {
         let owner = app.owner();
         let ada = Programme::build(&owner, &Terms::default()).await;

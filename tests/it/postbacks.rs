@@ -333,6 +333,62 @@ on_both! {
         assert_eq!((status, &body["code"]), (400, &json!("REQUIRED")), "nothing tells one use from the next: {body}");
     }
 
+    async fn coupon_of_several_campaigns_is_told_apart_by_the_campaign_that_the_call_names(app) {
+        let owner = app.owner();
+        let (one, other) =
+            (Programme::build(&owner, &Terms::default()).await, Programme::build(&owner, &Terms::default()).await);
+        for programme in [&one, &other] {
+            let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
+            owner.done("createCoupon", coupon, "").await;
+        }
+        let campaigns = json!([
+            { "external": "26", "campaignId": one.campaign }, { "external": "27", "campaignId": other.campaign },
+        ]);
+        let settings = json!({ "defaultGoal": "sale", "campaigns": campaigns });
+        let (url, id) = endpoint(&owner, settings).await;
+        let read = "{ postbackEndpoints(first: 1) { nodes { id campaigns { external campaignId } } } }";
+        let read = owner.data(read, json!({})).await["postbackEndpoints"]["nodes"][0].take();
+        assert_eq!(read, json!({ "id": id, "campaigns": campaigns }));
+        let ours = &other.campaign;
+        for (number, (below, expected)) in [
+            ("/?nid=1&coupon_code=ada10&amount=5&order_id=N&oid=26".to_owned(), &one),
+            ("/?nid=1&coupon_code=ada10&amount=5&order_id=N&offer_id=27".to_owned(), &other),
+            ("/postback?promo_code=ADA10&action_id=N&sum=5&status=1&offer_id=27".to_owned(), &other),
+            (format!("/?nid=1&coupon_code=ada10&order_id=N&oid={ours}"), &other),
+        ].into_iter().enumerate() {
+            let url = format!("{url}{}", below.replace("=N", &format!("={number}")));
+            let (status, body) = get(&url).await;
+            assert_eq!((status, &body["status"]), (200, &json!("created")), "{url}: {body}");
+            let query = "query($id: ID!) { conversion(by: { id: $id }) { status campaign { id } affiliate { id } } }";
+            let found = owner.data(query, json!({ "id": body["conversionId"] })).await["conversion"].take();
+            let expected = json!({
+                "status": "APPROVED", "campaign": { "id": expected.campaign }, "affiliate": { "id": expected.affiliate },
+            });
+            assert_eq!(found, expected, "{url}");
+        }
+        let nobody = crate::support::surface::random_id("cmp");
+        for (below, code, parameter) in [
+            ("nid=1&coupon_code=ada10&order_id=9".to_owned(), "REQUIRED", "oid"),
+            ("nid=1&coupon_code=ada10&order_id=9&oid=28".to_owned(), "REQUIRED", "oid"),
+            ("promo_code=ada10&action_id=9&status=1".to_owned(), "REQUIRED", "offer_id"),
+            (format!("nid=1&coupon_code=ada10&order_id=9&oid={nobody}"), "NOT_FOUND", "oid"),
+        ] {
+            let (status, body) = get(&format!("{url}/?{below}")).await;
+            assert_eq!((status, &body["code"], &body["parameter"]), (400, &json!(code), &json!(parameter)), "{below}");
+        }
+        // A click knows its campaign, whatever an offer is called.
+        let click = one.click(&owner).await;
+        let recorded = taken(app, &format!("{url}/aff_lsr?offer_id=27&transaction_id={click}&adv_sub=t"), "created").await;
+        assert_eq!((&recorded["status"], &recorded["click"]["id"]), (&json!("APPROVED"), &json!(click)));
+        for wrong in [nobody.as_str(), "26"] {
+            let named = json!({ "id": id, "campaigns": [{ "external": "1", "campaignId": wrong }] });
+            let expected = if wrong == "26" { "INVALID_ID" } else { "NOT_FOUND" };
+            assert_eq!(owner.refusal("updatePostbackEndpoint", named).await, expected);
+        }
+        owner.done("updatePostbackEndpoint", json!({ "id": id, "campaigns": [] }), "").await;
+        assert_eq!(get(&format!("{url}/?nid=1&coupon_code=ada10&order_id=9&oid=26")).await.0, 400);
+    }
+
     async fn same_call_from_many_at_once_is_one_conversion(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;

@@ -13,9 +13,12 @@ use tributary::{
         ingest::{Item, Recorded, Work},
     },
 };
-use tributary_entity::ids::ClickId;
+use tributary_entity::{Instant, ids::ClickId};
 
-use crate::support::{Client, Programme, Terms, TestApp, on_both, programme};
+use crate::{
+    postbacks::endpoint,
+    support::{Client, Programme, Terms, TestApp, on_both, programme},
+};
 
 const ANSWER: &str = "replayed conversion { id status reason version heldUntil affiliate { id } click { id } \
     commissionTotal { amount } attribution { source } history { fromStatus toStatus reason actor } }";
@@ -27,10 +30,14 @@ fn click_id() -> ClickId {
 
 /// Records a click under an id, as the redirect does.
 async fn click(services: &Services, app: &TestApp, programme: &Programme, id: ClickId) {
+    click_at(services, app, programme, id, None).await;
+}
+
+async fn click_at(services: &Services, app: &TestApp, programme: &Programme, id: ClickId, at: Option<Instant>) {
     let click = NewClick {
         id: Some(id),
         link_id: programme.link.parse().expect("a link's id"),
-        occurred_at: None,
+        occurred_at: at,
         visitor_id: None,
         source: None,
         labels: Default::default(),
@@ -215,5 +222,51 @@ on_both! {
         assert_eq!(count("SELECT COUNT(*) FROM conversion").await, 25, "one for each key");
         assert_eq!(count("SELECT COUNT(*) FROM conversion WHERE status = 'APPROVED'").await, 25);
         assert_eq!((count(WAITING).await, count(JOURNALS).await), (0, 25));
+    }
+
+    async fn conversion_that_its_sender_keeps_back_waits_and_is_still_kept_back_when_its_click_comes(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 3_600).await;
+        let (url, _) = endpoint(&owner, json!({ "dialect": "AFFISE", "defaultGoal": "sale" })).await;
+        let send = async |id: ClickId, action: &str, status: u8| {
+            let url = format!("{url}/postback?clickid={id}&action_id={action}&sum=100&status={status}");
+            let response = reqwest::get(url).await.expect("an answer");
+            let (code, body): (u16, Value) = (response.status().into(), response.json().await.expect("JSON"));
+            (code, body["conversionStatus"].as_str().unwrap_or_default().to_owned())
+        };
+        let held = || (200, "HELD".to_owned());
+        let (kept, freed, declined) = (click_id(), click_id(), click_id());
+        assert_eq!((send(kept, "a", 2).await, send(freed, "b", 5).await), (held(), held()));
+        assert_eq!(send(freed, "b", 1).await, held(), "it waits for its click all the same");
+        assert_eq!(send(freed, "b", 1).await, held());
+        assert_eq!(send(declined, "c", 3).await, (200, "REJECTED".to_owned()));
+        for id in [kept, freed, declined] {
+            let before = tributary::ambient::Clock::now(&app.clock) - TimeDelta::minutes(1);
+            click_at(&app.services, app, &programme, id, Some(before)).await;
+        }
+        let found_now = async |order: &str| {
+            let found = found(&owner, order).await;
+            (found["status"].clone(), found["reason"].clone(), found["history"].as_array().map(Vec::len))
+        };
+        assert_eq!(found_now("a").await, (json!("PENDING"), Value::Null, Some(2)));
+        assert_eq!(found_now("b").await, (json!("APPROVED"), Value::Null, Some(3)));
+        assert_eq!(found_now("c").await, (json!("REJECTED"), json!("DECLINED"), Some(2)));
+        assert_eq!(send(kept, "a", 1).await, (200, "APPROVED".to_owned()));
+        assert_eq!(app.auditor.number(JOURNALS).await, 2);
+    }
+
+    async fn conversion_that_is_kept_back_and_whose_click_never_comes_is_refused(app) {
+        let owner = app.owner();
+        Programme::build(&owner, &Terms::default()).await;
+        let_conversions_wait(&owner, 60).await;
+        let (url, _) = endpoint(&owner, json!({ "dialect": "AFFISE", "defaultGoal": "sale" })).await;
+        let url = format!("{url}/postback?clickid={}&action_id=a&sum=100&status=2", click_id());
+        let response = reqwest::get(&url).await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        app.clock.advance(TimeDelta::seconds(61));
+        app.run_jobs().await;
+        assert_eq!(found(&owner, "a").await["reason"], "UNKNOWN_CLICK");
+        assert_eq!(reqwest::get(&url).await.expect("an answer").status(), 422);
     }
 }

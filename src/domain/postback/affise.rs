@@ -1,14 +1,20 @@
-//! Affise: `/postback?clickid=&status=1|2|3|5&sum=&goal=`, with `action_id`, `user_id` and custom fields.
+//! Affise: `/postback?clickid=&status=1|2|3|5&sum=&goal=`, with `action_id`, `user_id`, `promo_code` and
+//! custom fields.
 
 use super::{Names, Standing};
 
 pub(super) const NAMES: Names = Names {
-    marks: &[("clickid", &[]), ("click_id", &["action_id", "sum", "status", "secure"])],
+    marks: &[
+        ("clickid", &[]),
+        ("click_id", &["action_id", "sum", "status", "secure", "promo_code"]),
+        ("promo_code", &["action_id"]),
+    ],
     click: &["clickid", "click_id"],
     goal: &["goal"],
     order: &["action_id"],
     customer: &["user_id"],
-    coupon: &[],
+    coupon: &["promo_code"],
+    campaign: &["offer_id"],
     amount: &["sum"],
     labels: &[
         ("custom_field1", "adv1"),

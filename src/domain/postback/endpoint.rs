@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tributary_entity::{
-    ids::PostbackEndpointId,
+    ids::{CampaignId, PostbackEndpointId},
     kinds::{PostbackDialect, PostbackEndpointStatus},
     money::Currency,
     postback_endpoint,
@@ -22,6 +22,8 @@ use crate::domain::{
 
 /// Goals with names of their own at an endpoint.
 pub const GOALS_MAX: usize = 100;
+/// Campaigns with names of their own at an endpoint.
+pub const CAMPAIGNS_MAX: usize = 100;
 /// Networks of an allow-list.
 pub const NETWORKS_MAX: usize = 50;
 /// Characters of a secret: one that is guessed is none.
@@ -34,6 +36,13 @@ pub struct GoalName {
     pub goal: String,
 }
 
+/// What callers call one of our campaigns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignName {
+    pub external: String,
+    pub campaign: CampaignId,
+}
+
 /// A new endpoint as a caller describes it.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewEndpoint {
@@ -41,6 +50,9 @@ pub struct NewEndpoint {
     pub dialect: PostbackDialect,
     pub default_goal: Option<String>,
     pub goals: Vec<GoalName>,
+    // Left out where there are none, so that the hash of an older call's input stays what it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub campaigns: Vec<CampaignName>,
     pub default_currency: Option<Currency>,
     pub secret: Option<String>,
     pub networks: Vec<String>,
@@ -53,6 +65,8 @@ pub struct EndpointChange {
     pub dialect: Option<PostbackDialect>,
     pub default_goal: Change<String>,
     pub goals: Option<Vec<GoalName>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaigns: Option<Vec<CampaignName>>,
     pub default_currency: Change<Currency>,
     pub secret: Change<String>,
     pub networks: Option<Vec<String>>,
@@ -76,6 +90,7 @@ impl NewEndpoint {
             dialect: Some(self.dialect),
             default_goal: set(&self.default_goal),
             goals: Some(self.goals.clone()),
+            campaigns: Some(self.campaigns.clone()),
             default_currency: self.default_currency.map_or(Change::Keep, Change::Set),
             secret: set(&self.secret),
             networks: Some(self.networks.clone()),
@@ -98,6 +113,9 @@ impl EndpointChange {
         if let Some(goals) = &self.goals {
             row.goals = goals_json(goals)?;
         }
+        if let Some(campaigns) = &self.campaigns {
+            row.campaigns = campaigns_json(campaigns)?;
+        }
         self.default_currency.clone().apply(&mut row.default_currency);
         match &self.secret {
             Change::Keep => {}
@@ -118,19 +136,46 @@ impl EndpointChange {
 }
 
 fn goals_json(goals: &[GoalName]) -> Result<String, Problem> {
-    if goals.len() > GOALS_MAX {
-        return Err(Problem::new(ProblemCode::BatchSize, &["goals"], format!("at most {GOALS_MAX} goals")));
+    names_json("goals", goals, GOALS_MAX, |name, earlier| {
+        let external = external("goals", &name.external, earlier.iter().map(|name: &GoalName| &*name.external))?;
+        Ok(GoalName { external, goal: goal::code(&["goals", "goal"], &name.goal)? })
+    })
+}
+
+fn campaigns_json(campaigns: &[CampaignName]) -> Result<String, Problem> {
+    names_json("campaigns", campaigns, CAMPAIGNS_MAX, |name, earlier| {
+        let known = earlier.iter().map(|name: &CampaignName| &*name.external);
+        Ok(CampaignName { external: external("campaigns", &name.external, known)?, ..name.clone() })
+    })
+}
+
+/// Names as the row holds them; each is checked beside those before it.
+fn names_json<N: Serialize>(
+    field: &str,
+    names: &[N],
+    max: usize,
+    check: impl Fn(&N, &[N]) -> Result<N, Problem>,
+) -> Result<String, Problem> {
+    if names.len() > max {
+        return Err(Problem::new(ProblemCode::BatchSize, &[field], format!("at most {max} {field}")));
     }
-    let mut checked: Vec<GoalName> = Vec::with_capacity(goals.len());
-    for name in goals {
-        let external = text::required(&["goals", "external"], &name.external, text::REFERENCE_MAX)?;
-        if checked.iter().any(|earlier| earlier.external == external) {
-            let message = format!("`{external}` stands for two goals");
-            return Err(Problem::new(ProblemCode::AlreadyExists, &["goals", "external"], message));
-        }
-        checked.push(GoalName { external, goal: goal::code(&["goals", "goal"], &name.goal)? });
+    let mut checked: Vec<N> = Vec::with_capacity(names.len());
+    for name in names {
+        let name = check(name, &checked)?;
+        checked.push(name);
     }
     Ok(serde_json::to_string(&checked).expect("texts serialize"))
+}
+
+/// A caller's name for one thing alone.
+fn external<'a>(field: &str, text: &str, mut earlier: impl Iterator<Item = &'a str>) -> Result<String, Problem> {
+    let field = [field, "external"];
+    let external = text::required(&field, text, text::REFERENCE_MAX)?;
+    if earlier.any(|known| known == external) {
+        let message = format!("`{external}` comes twice");
+        return Err(Problem::new(ProblemCode::AlreadyExists, &field, message));
+    }
+    Ok(external)
 }
 
 /// Names of goals from what the row holds.
@@ -138,6 +183,14 @@ fn goals_json(goals: &[GoalName]) -> Result<String, Problem> {
 /// # Errors
 /// Another version wrote the row.
 pub fn parse_goals(json: &str) -> serde_json::Result<Vec<GoalName>> {
+    serde_json::from_str(json)
+}
+
+/// Names of campaigns from what the row holds.
+///
+/// # Errors
+/// Another version wrote the row.
+pub fn parse_campaigns(json: &str) -> serde_json::Result<Vec<CampaignName>> {
     serde_json::from_str(json)
 }
 
@@ -214,6 +267,7 @@ mod tests {
             dialect: PostbackDialect::Auto,
             default_goal: None,
             goals: "[]".to_owned(),
+            campaigns: "[]".to_owned(),
             default_currency: None,
             secret_hash: None,
             networks: None,
@@ -271,6 +325,25 @@ mod tests {
         assert_eq!(parse_goals(&stored).expect("reads"), good);
         for wrong in [&[name("7", "sale"), name("7", "lead")][..], &[name("", "sale")], &[name("7", "SALE")]] {
             assert!(goals(wrong).apply(row()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn name_stands_for_one_campaign() {
+        let name = |external: &str, id: u128| CampaignName {
+            external: external.to_owned(),
+            campaign: CampaignId::from_uuid(uuid::Uuid::from_u128(id)),
+        };
+        let campaigns = |campaigns: &[CampaignName]| EndpointChange {
+            campaigns: Some(campaigns.to_vec()),
+            ..EndpointChange::default()
+        };
+        let good = [name("26", 1), name("27", 1)];
+        let stored = campaigns(&good).apply(row()).expect("good").campaigns;
+        assert_eq!(parse_campaigns(&stored).expect("reads"), good);
+        let many: Vec<_> = (0..=CAMPAIGNS_MAX).map(|number| name(&number.to_string(), 1)).collect();
+        for wrong in [&[name("26", 1), name("26", 2)][..], &[name("", 1)], &many] {
+            assert!(campaigns(wrong).apply(row()).is_err(), "{wrong:?}");
         }
     }
 }

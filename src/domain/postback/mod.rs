@@ -8,6 +8,8 @@
 //!   found by trying. Whoever wants customers told apart sends a customer id.
 //! - The amount is the sale, also where a vendor calls it payout or sum: it is what commissions are reckoned from.
 //! - A call may hold its conversion back or decline it; it cannot approve one that a person has to decide about.
+//! - What a call says of the campaign (vendors' offer ids) counts where it names one here, by our id or by a name that
+//!   the endpoint knows; else it is passed over, as those ids are another system's.
 //!
 //! # Adding a dialect
 //! A file with its [`Names`], a line in [`DIALECTS`] at the place where its marks are looked for, a kind.
@@ -23,12 +25,12 @@ mod voluum;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use tributary_entity::{
-    ids::{ClickId, PostbackEndpointId},
+    ids::{CampaignId, ClickId, PostbackEndpointId},
     kinds::PostbackDialect,
     money::{Currency, Money, MoneyError},
 };
 
-use self::endpoint::GoalName;
+use self::endpoint::{CampaignName, GoalName};
 pub use self::parameters::Parameters;
 use super::{
     click::Labels,
@@ -38,8 +40,8 @@ use super::{
 
 /// What a dialect calls things; of several names the first that has a value is meant.
 struct Names {
-    /// How [`PostbackDialect::Auto`] knows it: a click's name, and other names of which one must be there, if any are
-    /// said.
+    /// How [`PostbackDialect::Auto`] knows it: a click's or coupon's name, and other names of which one must be there, if
+    /// any are said.
     marks: &'static [(&'static str, &'static [&'static str])],
     click: &'static [&'static str],
     goal: &'static [&'static str],
@@ -47,6 +49,7 @@ struct Names {
     order: &'static [&'static str],
     customer: &'static [&'static str],
     coupon: &'static [&'static str],
+    campaign: &'static [&'static str],
     amount: &'static [&'static str],
     /// A label each.
     labels: &'static [(&'static str, &'static str)],
@@ -87,6 +90,10 @@ pub struct Said {
     /// None where a coupon is named instead.
     pub click_id: Option<ClickId>,
     pub coupon_code: Option<String>,
+    /// As the caller calls it, of one that says which it is.
+    pub campaign: Option<String>,
+    /// By what name the dialect asks for it, if it does.
+    pub campaign_parameter: Option<&'static str>,
     /// As the caller calls it.
     pub goal: Option<String>,
     pub order_id: Option<String>,
@@ -135,6 +142,8 @@ pub fn read(dialect: PostbackDialect, parameters: &Parameters, cookie: Option<&s
     Ok(Said {
         click_id,
         coupon_code,
+        campaign: text(names.campaign),
+        campaign_parameter: names.campaign.first().copied(),
         goal: text(names.goal),
         order_id,
         customer_id: text(names.customer),
@@ -214,6 +223,13 @@ impl Said {
         }
     }
 
+    /// The campaign that is meant, where the caller names one by its id here or by a name that the endpoint knows.
+    pub fn campaign_id(&self, known: &[CampaignName]) -> Option<CampaignId> {
+        let external = self.campaign.as_deref()?;
+        let named = known.iter().find(|name| name.external == external).map(|name| name.campaign);
+        named.or_else(|| external.parse().ok())
+    }
+
     /// The idempotency key of a call at an endpoint: of its own key; else of the click, the goal and the advertiser's
     /// reference. Without a reference that is once per click and goal: not for goals that may count more often.
     pub fn idempotency_key(&self, endpoint: PostbackEndpointId, goal: &str) -> String {
@@ -257,6 +273,8 @@ mod tests {
         Said {
             click_id: Some(CLICK.parse().expect("an id")),
             coupon_code: None,
+            campaign: None,
+            campaign_parameter: None,
             goal: None,
             order_id: None,
             customer_id: None,
@@ -280,6 +298,7 @@ mod tests {
                 PostbackDialect::Tune,
                 "offer_id=26&transaction_id=CLICK&amount=49.00&adv_sub=1001&adv_sub2=b&adv_sub5=e&adv_unique1=x&adv_unique5=y&goal_id=7",
                 Said {
+                    campaign: text("26"),
                     goal: text("7"),
                     order_id: text("1001"),
                     amount: amount_of("amount", "49.00", None),
@@ -301,8 +320,26 @@ mod tests {
             ),
             (
                 PostbackDialect::Everflow,
-                "nid=1&coupon_code=ADA&order_id=1001",
-                Said { click_id: None, coupon_code: text("ADA"), order_id: text("1001"), ..plain() },
+                "nid=1&oid=9&coupon_code=ADA&order_id=1001",
+                Said {
+                    click_id: None,
+                    coupon_code: text("ADA"),
+                    campaign: text("9"),
+                    order_id: text("1001"),
+                    ..plain()
+                },
+            ),
+            (
+                PostbackDialect::Affise,
+                "promo_code=ADA&action_id=a-1&offer_id=3&status=1",
+                Said {
+                    click_id: None,
+                    coupon_code: text("ADA"),
+                    campaign: text("3"),
+                    order_id: text("a-1"),
+                    standing: Standing::Approved,
+                    ..plain()
+                },
             ),
             (
                 PostbackDialect::Everflow,
@@ -322,8 +359,9 @@ mod tests {
             ),
             (
                 PostbackDialect::Affise,
-                "clickid=CLICK&status=2&sum=9.99&goal=1&action_id=a-1&user_id=ada&custom_field3=c",
+                "clickid=CLICK&status=2&sum=9.99&goal=1&action_id=a-1&user_id=ada&custom_field3=c&promo_code=ADA",
                 Said {
+                    coupon_code: text("ADA"),
                     goal: text("1"),
                     order_id: text("a-1"),
                     customer_id: text("ada"),
@@ -335,8 +373,9 @@ mod tests {
             ),
             (
                 PostbackDialect::Tributary,
-                "clickId=CLICK&goal=sale&orderId=1001&amount=1&customerId=ada&idempotencyKey=k&adv2=b",
+                "clickId=CLICK&goal=sale&orderId=1001&amount=1&customerId=ada&idempotencyKey=k&adv2=b&campaignId=cmp_1",
                 Said {
+                    campaign: text("cmp_1"),
                     goal: text("sale"),
                     order_id: text("1001"),
                     customer_id: text("ada"),
@@ -347,8 +386,9 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(said(dialect, query), Ok(expected.clone()), "{dialect}: {query}");
-            assert_eq!(said(PostbackDialect::Auto, query), Ok(expected), "auto: {query}");
+            let read = |dialect| said(dialect, query).map(|said| Said { campaign_parameter: None, ..said });
+            assert_eq!(read(dialect), Ok(expected.clone()), "{dialect}: {query}");
+            assert_eq!(read(PostbackDialect::Auto), Ok(expected), "auto: {query}");
         }
         assert_eq!(
             said(PostbackDialect::Auto, "click_id=CLICK&status=3").map(|said| said.standing),
@@ -390,6 +430,25 @@ mod tests {
         assert_eq!(goal("transaction_id=CLICK&goal_id=lead", Some("sale")), Ok("lead".to_owned()));
         assert_eq!(goal("transaction_id=CLICK", Some("sale")), Ok("sale".to_owned()));
         assert_eq!(goal("transaction_id=CLICK", None).map_err(|problem| problem.code), Err(ProblemCode::Required));
+    }
+
+    #[test]
+    fn campaign_is_meant_by_the_endpoint_s_name_or_our_id_and_by_no_other() {
+        let ours: CampaignId = "cmp_01h455vb4pex5vsknk084sn02q".parse().expect("an id");
+        let known = [CampaignName { external: "26".to_owned(), campaign: CampaignId::default() }];
+        for (dialect, query, expected) in [
+            (PostbackDialect::Tune, "transaction_id=CLICK&offer_id=26", Some(CampaignId::default())),
+            (PostbackDialect::Tune, "transaction_id=CLICK&offer_id=27", None),
+            (PostbackDialect::Tune, "transaction_id=CLICK", None),
+            (PostbackDialect::Everflow, "transaction_id=CLICK&oid=26&offer_id=1", Some(CampaignId::default())),
+            (PostbackDialect::Everflow, "transaction_id=CLICK&offer_id=26", Some(CampaignId::default())),
+            (PostbackDialect::Affise, "clickid=CLICK&offer_id=cmp_01h455vb4pex5vsknk084sn02q", Some(ours)),
+            (PostbackDialect::Voluum, "cid=CLICK&offer_id=26", None),
+            (PostbackDialect::Tributary, "click_id=CLICK&campaign_id=cmp_01h455vb4pex5vsknk084sn02q", Some(ours)),
+            (PostbackDialect::Tributary, "click_id=CLICK&campaign_id=lnk_01h455vb4pex5vsknk084sn02q", None),
+        ] {
+            assert_eq!(said(dialect, query).expect("read").campaign_id(&known), expected, "{query}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub(super) const NAMES: Names = Names {
     order: &["adv_sub"],
     customer: &[],
     coupon: &[],
+    campaign: &["offer_id"],
     amount: &["amount"],
     labels: &[
         ("adv_sub2", "adv2"),

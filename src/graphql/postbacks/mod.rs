@@ -19,7 +19,7 @@ use crate::{
     auth::Permission,
     domain::{
         page::Order,
-        postback::endpoint::{self, CallFilter},
+        postback::endpoint::{self, CallFilter, CampaignName},
         problem::Problem,
     },
     services::{self, ServiceError, postbacks::refusals},
@@ -70,6 +70,16 @@ impl PostbackEndpoint {
         Ok(goals.into_iter().map(|name| PostbackGoal { external: name.external, goal: name.goal }).collect())
     }
 
+    /// What callers call campaigns; at most 100. Other names than these and our ids are passed over.
+    async fn campaigns(&self) -> Result<Vec<PostbackCampaign>> {
+        let campaigns = endpoint::parse_campaigns(&self.0.campaigns)
+            .map_err(|_| ServiceError::Internal("an endpoint's campaigns cannot be read"))
+            .or_graphql()?;
+        let campaign =
+            |name: CampaignName| PostbackCampaign { external: name.external, campaign_id: name.campaign.into() };
+        Ok(campaigns.into_iter().map(campaign).collect())
+    }
+
     /// The currency of amounts that come without one; null: that of the click's campaign.
     async fn default_currency(&self) -> Option<CurrencyCode> {
         self.0.default_currency.map(Into::into)
@@ -108,6 +118,15 @@ pub(super) struct PostbackGoal {
     external: String,
     /// The goal's code.
     goal: String,
+}
+
+/// What callers of an endpoint call a campaign.
+#[derive(SimpleObject)]
+pub(super) struct PostbackCampaign {
+    /// As it comes in the parameter.
+    external: String,
+    /// Begins with `cmp_`.
+    campaign_id: ID,
 }
 
 /// A call that an endpoint refused. A minute has a hundred at most, per endpoint and node; they are kept for

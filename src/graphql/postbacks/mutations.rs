@@ -7,7 +7,7 @@ use super::PostbackEndpoint;
 use crate::{
     auth::Permission,
     domain::{
-        postback::endpoint::{EndpointChange, GoalName, NewEndpoint},
+        postback::endpoint::{CampaignName, EndpointChange, GoalName, NewEndpoint},
         problem::Problem,
     },
     graphql::{
@@ -34,6 +34,22 @@ fn goal_names(goals: Vec<PostbackGoalInput>) -> Vec<GoalName> {
     goals.into_iter().map(|name| GoalName { external: name.external, goal: name.goal }).collect()
 }
 
+/// What callers of an endpoint call a campaign.
+#[derive(Clone, InputObject)]
+pub(in crate::graphql) struct PostbackCampaignInput {
+    /// As it comes in the parameter, such as TUNE's `offer_id`; at most 255 characters.
+    external: String,
+    /// Begins with `cmp_`.
+    campaign_id: ID,
+}
+
+fn campaign_names(campaigns: Vec<PostbackCampaignInput>) -> Result<Vec<CampaignName>, Problem> {
+    let name = |PostbackCampaignInput { external, campaign_id }| {
+        Ok(CampaignName { external, campaign: ids::parse(&["campaigns", "campaignId"], &campaign_id)? })
+    };
+    campaigns.into_iter().map(name).collect()
+}
+
 /// A new postback endpoint.
 #[derive(Clone, InputObject)]
 pub(in crate::graphql) struct CreatePostbackEndpointInput {
@@ -49,6 +65,9 @@ pub(in crate::graphql) struct CreatePostbackEndpointInput {
     /// What callers call goals, at most 100; other names are taken for codes.
     #[graphql(default)]
     goals: Vec<PostbackGoalInput>,
+    /// What callers call campaigns, at most 100; other names than these and our ids are passed over.
+    #[graphql(default)]
+    campaigns: Vec<PostbackCampaignInput>,
     /// The currency of amounts that come without one; that of the click's campaign if absent.
     default_currency: Option<CurrencyCode>,
     /// What a call has to know besides the token: 16 to 255 characters, in the parameter `secret`, `security_token`,
@@ -68,6 +87,7 @@ impl CreatePostbackEndpointInput {
             dialect: self.dialect.into(),
             default_goal: self.default_goal,
             goals: goal_names(self.goals),
+            campaigns: campaign_names(self.campaigns)?,
             default_currency: currency.transpose()?,
             secret: self.secret,
             networks: self.networks,
@@ -90,6 +110,8 @@ pub(in crate::graphql) struct UpdatePostbackEndpointInput {
     default_goal: MaybeUndefined<String>,
     /// What callers call goals, in place of all that was said before; at most 100.
     goals: Option<Vec<PostbackGoalInput>>,
+    /// What callers call campaigns, in place of all that was said before; at most 100.
+    campaigns: Option<Vec<PostbackCampaignInput>>,
     /// The currency of amounts that come without one; null: that of the click's campaign.
     default_currency: MaybeUndefined<CurrencyCode>,
     /// What a call has to know besides the token, 16 to 255 characters; null: nothing.
@@ -111,6 +133,7 @@ impl UpdatePostbackEndpointInput {
             dialect: self.dialect.map(Into::into),
             default_goal: change(self.default_goal),
             goals: self.goals.map(goal_names),
+            campaigns: self.campaigns.map(campaign_names).transpose()?,
             default_currency: change(currency),
             secret: change(self.secret),
             networks: self.networks,

@@ -36,7 +36,7 @@ use crate::{
         tenancy::TenantScope,
     },
     services::{
-        ServiceError, Services, conversions as noun, holds,
+        ServiceError, Services, holds,
         ledger::{post, standing},
         publish,
     },
@@ -48,8 +48,8 @@ use crate::{
     },
 };
 
-/// Conversions of one chunk.
-pub const CHUNK: u64 = 250;
+/// Conversions of one chunk: a few hundred milliseconds, in which others that write wait on SQLite.
+pub const CHUNK: u64 = 1_000;
 
 /// Races for locks that a chunk may lose before it waits for its next turn.
 const RACES: usize = 5;
@@ -143,9 +143,10 @@ async fn credit(
     let commissions = commissions::lock_of_conversions(tx, &ids).await?;
     let judged = Reader::new(trial).judge(tx, rows, commissions).await?;
     let mut changes: Vec<Change> = Vec::new();
-    for Judged { conversion, decision, commissions, verdict } in judged {
+    for Judged { conversion, decision, commissions, past_commissions, verdict } in judged {
         if let Some(verdict) = verdict.filter(|verdict| verdict.is_new) {
-            changes.push(Change { conversion, version: decision.version + 1, decision, commissions, verdict });
+            let version = decision.version + 1;
+            changes.push(Change { conversion, version, decision, commissions, past_commissions, verdict });
         }
     }
     if !changes.is_empty() {
@@ -160,7 +161,10 @@ struct Change {
     decision: attribution_decision::Model,
     /// Of the new decision.
     version: i32,
+    /// Those that count.
     commissions: Vec<commission::Model>,
+    /// Those that do not any more.
+    past_commissions: Vec<commission::Model>,
     verdict: Verdict,
 }
 
@@ -203,8 +207,14 @@ impl Change {
 
 /// Writes all that follows from the changes, table by table.
 async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], now: Instant) -> Result<(), StoreError> {
-    write_decisions(tx, changes, now).await?;
-    write_commissions(tx, changes, now).await?;
+    let mut snapshots = Vec::with_capacity(changes.len());
+    for change in changes {
+        snapshots.push(change.snapshot(now)?);
+    }
+    let decisions = snapshots.iter().filter_map(|snapshot| snapshot.decision.clone()).collect();
+    let touches = snapshots.iter().flat_map(|snapshot| snapshot.touches.iter().cloned()).collect();
+    attributions::insert(tx, decisions, touches).await?;
+    write_commissions(tx, changes, &snapshots, now).await?;
     let moved: Vec<(ConversionId, i64)> =
         changes.iter().map(|change| (change.conversion.id, change.moved().map(Line::difference_minor).sum())).collect();
     conversions::adjust(tx, &moved, now).await?;
@@ -226,35 +236,64 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
     });
     attribution_runs::insert_adjustments(tx, rows.collect()).await?;
     add_totals(tx, changes).await?;
-    tell(tx, changes, now).await
+    tell(tx, snapshots, now).await
 }
 
-/// A version more beside the earlier ones.
-async fn write_decisions(tx: &mut Tx, changes: &[Change], now: Instant) -> Result<(), StoreError> {
-    let decisions = changes.iter().map(|change| {
-        let rules = change.verdict.rules;
+impl Change {
+    /// The conversion as it is with the change.
+    fn snapshot(&self, now: Instant) -> Result<Snapshot, StoreError> {
+        let (mut commissions, mut commission_minor) = (Vec::new(), self.conversion.commission_minor);
+        for row in &self.commissions {
+            let line =
+                self.moved().find(|line| self.commission_of(line.affiliate_id).is_some_and(|own| own.id == row.id));
+            let adjusted_minor = row.adjusted_minor + line.map_or(0, Line::difference_minor);
+            commissions.push(commission::Model { adjusted_minor, ..row.clone() });
+        }
+        for line in self.moved() {
+            commission_minor += line.difference_minor();
+            if self.commission_of(line.affiliate_id).is_none() {
+                commissions.extend(new_commission(self, line, now)?);
+            }
+        }
+        commissions.extend(self.past_commissions.iter().cloned());
+        commissions.sort_unstable_by_key(|row| row.id);
+        let conversion = conversion::Model {
+            commission_minor,
+            version: self.conversion.version + 1,
+            updated_at: now,
+            ..self.conversion.clone()
+        };
+        Ok(Snapshot { conversion, decision: Some(self.decided(now)), touches: self.touches(), commissions })
+    }
+
+    fn is_fresh(&self, row: &commission::Model) -> bool {
+        !self.commissions.iter().chain(&self.past_commissions).any(|known| known.id == row.id)
+    }
+
+    /// A version more beside the earlier ones.
+    fn decided(&self, now: Instant) -> attribution_decision::Model {
+        let rules = self.verdict.rules;
         attribution_decision::Model {
-            tenant_id: change.conversion.tenant_id,
-            conversion_id: change.conversion.id,
-            version: change.version,
+            version: self.version,
             model: rules.model,
             window_secs: rules.window_secs,
             half_life_secs: rules.half_life_secs,
             min_secs: rules.min_secs,
-            source: change.decision.source,
             decided_at: now,
+            ..self.decision.clone()
         }
-    });
-    let touches = changes.iter().flat_map(|change| {
-        (0..).zip(&change.verdict.shares).map(|(position, share)| {
+    }
+
+    fn touches(&self) -> Vec<attribution_touch::Model> {
+        let touches = (0..).zip(&self.verdict.shares).map(|(position, share)| {
             let (click_id, coupon_id, occurred_at) = match share.touch.means {
                 Means::Click(id) => (Some(id), None, Some(share.touch.occurred_at)),
                 Means::Coupon(id) => (None, Some(id), None),
             };
             attribution_touch::Model {
-                tenant_id: change.conversion.tenant_id,
-                conversion_id: change.conversion.id,
-                version: change.version,
+                tenant_id: self.conversion.tenant_id,
+                conversion_id: self.conversion.id,
+                version: self.version,
                 position,
                 click_id,
                 affiliate_id: share.touch.affiliate_id,
@@ -262,26 +301,31 @@ async fn write_decisions(tx: &mut Tx, changes: &[Change], now: Instant) -> Resul
                 coupon_id,
                 occurred_at,
             }
-        })
-    });
-    attributions::insert(tx, decisions.collect(), touches.collect()).await
+        });
+        touches.collect()
+    }
 }
 
 /// The difference beside commissions that are there, a commission for those who had none.
-async fn write_commissions(tx: &mut Tx, changes: &[Change], now: Instant) -> Result<(), StoreError> {
-    let mut adjusted = Vec::new();
-    let mut fresh = Vec::new();
-    let mut due = BTreeSet::new();
-    for change in changes {
-        for line in change.moved() {
-            match change.commission_of(line.affiliate_id) {
-                Some(row) => adjusted.push((row.id, line.difference_minor())),
-                None => fresh.extend(new_commission(change, line, now)?),
-            }
+async fn write_commissions(
+    tx: &mut Tx,
+    changes: &[Change],
+    snapshots: &[Snapshot],
+    now: Instant,
+) -> Result<(), StoreError> {
+    let (mut adjusted, mut fresh, mut due) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for (change, snapshot) in changes.iter().zip(snapshots) {
+        let moved = change.moved();
+        adjusted.extend(
+            moved.filter_map(|line| Some((change.commission_of(line.affiliate_id)?.id, line.difference_minor()))),
+        );
+        fresh.extend(snapshot.commissions.iter().filter(|row| change.is_fresh(row)).cloned());
+        // Where nobody had a commission in hold, nothing has asked for its release yet.
+        let in_hold = |row: &commission::Model| row.status == CommissionStatus::Pending;
+        if !change.commissions.iter().any(in_hold) {
+            due.extend(snapshot.commissions.iter().filter(|row| in_hold(row)).filter_map(|row| row.payable_at));
         }
     }
-    // Where nobody had a commission, nothing has asked for its release yet.
-    due.extend(fresh.iter().filter(|row| row.status == CommissionStatus::Pending).filter_map(|row| row.payable_at));
     commissions::adjust(tx, &adjusted).await?;
     commissions::insert(tx, fresh).await?;
     holds::schedule(tx, due, now).await
@@ -386,10 +430,8 @@ async fn add_totals(tx: &mut Tx, changes: &[Change]) -> Result<(), StoreError> {
 }
 
 /// Who is credited now sees the conversion, and hears of it.
-async fn tell(tx: &mut Tx, changes: &[Change], now: Instant) -> Result<(), StoreError> {
-    let ids: Vec<ConversionId> = changes.iter().map(|change| change.conversion.id).collect();
-    let rows = conversions::get_many(tx, &ids).await?;
-    let snapshots = noun::snapshots(tx, rows).await?;
+async fn tell(tx: &mut Tx, snapshots: Vec<Snapshot>, now: Instant) -> Result<(), StoreError> {
+    let ids: Vec<ConversionId> = snapshots.iter().map(|snapshot| snapshot.conversion.id).collect();
     conversions::share(tx, &ids, snapshots.iter().flat_map(Snapshot::shares).collect()).await?;
     for snapshot in snapshots {
         let event = NewEvent::new(EventKind::ConversionReattributed, snapshot.conversion.id.uuid(), &snapshot, now)

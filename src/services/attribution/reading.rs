@@ -36,7 +36,10 @@ use crate::{
 pub(super) struct Judged {
     pub conversion: conversion::Model,
     pub decision: attribution_decision::Model,
+    /// Those that count.
     pub commissions: Vec<commission::Model>,
+    /// Those that do not any more.
+    pub past_commissions: Vec<commission::Model>,
     /// None where it is left as it is.
     pub verdict: Option<Verdict>,
 }
@@ -94,23 +97,24 @@ impl Reader {
         rows: Vec<conversion::Model>,
         commissions: Vec<commission::Model>,
     ) -> Result<Vec<Judged>, StoreError> {
-        let past = Past::load(tx, &rows, commissions).await?;
+        let mut past = Past::load(tx, &rows, commissions).await?;
         self.know_campaigns(tx, &rows).await?;
         self.know_versions(tx, &past).await?;
-        let touches = self.touches(tx, &rows).await?;
+        let touches = self.touches(tx, &rows, &past).await?;
         self.know_affiliates(tx, &rows, &past, &touches).await?;
-        Ok(rows.into_iter().zip(touches).filter_map(|(row, found)| self.judge_one(row, &past, &found)).collect())
+        let judged = rows.into_iter().zip(touches).filter_map(|(row, found)| self.judge_one(row, &mut past, &found));
+        Ok(judged.collect())
     }
 
-    fn judge_one(&self, conversion: conversion::Model, past: &Past, found: &Found) -> Option<Judged> {
-        let decision = past.decisions.get(&conversion.id)?;
+    fn judge_one(&self, conversion: conversion::Model, past: &mut Past, found: &Found) -> Option<Judged> {
+        let decision = past.decisions.remove(&conversion.id)?;
         let campaign = self.campaigns.get(&conversion.campaign_id?)?;
-        let commissions = past.commissions.get(&conversion.id).map_or(&[][..], Vec::as_slice);
+        let (commissions, past_commissions) = past.commissions.remove(&conversion.id).unwrap_or_default();
         let known = Known {
             conversion: &conversion,
-            decision,
+            decision: &decision,
             touches: past.touches.get(&conversion.id).map_or(&[][..], Vec::as_slice),
-            commissions,
+            commissions: &commissions,
             named: found.named,
             history: &found.history,
         };
@@ -131,7 +135,7 @@ impl Reader {
                 && enrollment(id).is_some_and(|enrollment| enrollment.status == EnrollmentStatus::Approved)
         };
         let verdict = reattribution::judge(&known, self.trial.rules(campaign), rule_of, may_earn);
-        Some(Judged { decision: decision.clone(), commissions: commissions.to_vec(), conversion, verdict })
+        Some(Judged { conversion, decision, commissions, past_commissions, verdict })
     }
 
     async fn know_campaigns(&mut self, tx: &Tx, rows: &[conversion::Model]) -> Result<(), StoreError> {
@@ -148,7 +152,8 @@ impl Reader {
     }
 
     async fn know_versions(&mut self, tx: &Tx, past: &Past) -> Result<(), StoreError> {
-        let named = past.commissions.values().flatten().map(|row| (row.rule_id, row.rule_version));
+        let named =
+            past.commissions.values().flat_map(|(counting, _)| counting).map(|row| (row.rule_id, row.rule_version));
         let missing: BTreeSet<_> = named.filter(|key| !self.versions.contains_key(key)).collect();
         let missing: Vec<_> = missing.into_iter().collect();
         for missing in missing.chunks(500) {
@@ -159,7 +164,7 @@ impl Reader {
     }
 
     /// The named click and the history of each conversion, in their order.
-    async fn touches(&self, tx: &Tx, rows: &[conversion::Model]) -> Result<Vec<Found>, StoreError> {
+    async fn touches(&self, tx: &Tx, rows: &[conversion::Model], past: &Past) -> Result<Vec<Found>, StoreError> {
         let ids: Vec<ClickId> =
             rows.iter().filter_map(|row| row.click_id).collect::<HashSet<_>>().into_iter().collect();
         let clicks: HashMap<ClickId, click::Model> =
@@ -174,6 +179,10 @@ impl Reader {
             let click = row.click_id.and_then(|id| clicks.get(&id)).filter(|click| click.invalid_reason.is_none());
             found.push(Found { named: click.map(touch), history: Vec::new() });
             let Some(campaign) = row.campaign_id.and_then(|id| self.campaigns.get(&id)) else { continue };
+            let source = past.decisions.get(&row.id).map(|decision| decision.source);
+            if source.is_none_or(|source| !reattribution::needs_history(source, click.is_some(), self.trial.model)) {
+                continue;
+            }
             let told = row.visitor_id.as_deref().into_iter().chain(click.and_then(|click| click.visitor_id.as_deref()));
             let bound = row.customer_id.as_ref().and_then(|id| customers.get(id)).into_iter().flatten();
             let visitors: BTreeSet<&str> = told.chain(bound.map(String::as_str)).collect();
@@ -238,7 +247,8 @@ struct Past {
     decisions: HashMap<ConversionId, attribution_decision::Model>,
     /// Of those decisions.
     touches: HashMap<ConversionId, Vec<attribution_touch::Model>>,
-    commissions: HashMap<ConversionId, Vec<commission::Model>>,
+    /// Those that count, and those that do not any more.
+    commissions: HashMap<ConversionId, (Vec<commission::Model>, Vec<commission::Model>)>,
 }
 
 impl Past {
@@ -257,12 +267,13 @@ impl Past {
                 touches.entry(row.conversion_id).or_default().push(row);
             }
         }
-        let mut commissions: HashMap<ConversionId, Vec<_>> = HashMap::new();
+        let mut commissions: HashMap<ConversionId, (Vec<_>, Vec<_>)> = HashMap::new();
         // What was rejected or reversed is nobody's any more, also where its conversion was taken up again.
         let counts =
             |row: &commission::Model| !matches!(row.status, CommissionStatus::Rejected | CommissionStatus::Reversed);
-        for row in commission_rows.into_iter().filter(counts) {
-            commissions.entry(row.conversion_id).or_default().push(row);
+        for row in commission_rows {
+            let (counting, others) = commissions.entry(row.conversion_id).or_default();
+            if counts(&row) { counting.push(row) } else { others.push(row) }
         }
         Ok(Self { decisions, touches, commissions })
     }

@@ -1,5 +1,7 @@
-//! Conversions: record through the lanes, list; [`review`] and [`reopen`] are decisions of persons.
+//! Conversions: record through the lanes, list; [`review`] and [`reopen`] are decisions of persons, [`let_go`] of
+//! senders.
 
+mod let_go;
 mod reopen;
 mod review;
 
@@ -29,6 +31,7 @@ use crate::{
     store::{attributions, commissions, conversions, error::StoreError, scope::Tx},
 };
 
+pub use let_go::let_go;
 pub use reopen::{ReopenInput, reopen};
 pub use review::{ReviewInput, review};
 

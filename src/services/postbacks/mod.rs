@@ -4,9 +4,11 @@
 pub mod receive;
 pub mod refusals;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use tributary_entity::{
-    ids::PostbackEndpointId,
+    ids::{CampaignId, PostbackEndpointId},
     kinds::{EventKind, PostbackDialect, PostbackEndpointStatus},
     postback_endpoint,
 };
@@ -18,9 +20,9 @@ use crate::{
     domain::{
         event::NewEvent,
         page::{Page, PageRequest},
-        postback::endpoint::{self as rules, EndpointChange, NewEndpoint},
+        postback::endpoint::{self as rules, CampaignName, EndpointChange, NewEndpoint},
     },
-    store::{postbacks, scope::Tx},
+    store::{campaigns, postbacks, scope::Tx},
 };
 
 /// An endpoint as it is told to who gave it a token.
@@ -59,6 +61,7 @@ pub async fn create(
         dialect: input.dialect,
         default_goal: None,
         goals: String::new(),
+        campaigns: String::new(),
         default_currency: None,
         secret_hash: None,
         networks: None,
@@ -72,6 +75,7 @@ pub async fn create(
     if let Some(id) = claimed {
         return Ok(EndpointWithToken::replayed(existing(&tx, PostbackEndpointId::from_uuid(id)).await?));
     }
+    known_campaigns(&tx, &input.campaigns).await?;
     postbacks::insert(&mut tx, row.clone()).await?;
     tx.record(changed(&row));
     services.commit(tx).await?;
@@ -102,6 +106,7 @@ pub async fn update(
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
     let row = change.apply(locked(&tx, id).await?)?;
+    known_campaigns(&tx, change.campaigns.as_deref().unwrap_or_default()).await?;
     Ok(Outcome::done(save(services, tx, row).await?))
 }
 
@@ -147,6 +152,17 @@ pub async fn rotate(
     (row.hint, row.token_hash) = (tokens::hint(&token), token_hash);
     let row = save(services, tx, row).await?;
     Ok(Outcome::done(EndpointWithToken { row, token: Some(token) }))
+}
+
+/// # Errors
+/// `NOT_FOUND` for a campaign that is not there.
+async fn known_campaigns(tx: &Tx, names: &[CampaignName]) -> Result<(), ServiceError> {
+    let wanted: BTreeSet<CampaignId> = names.iter().map(|name| name.campaign).collect();
+    let ids: Vec<CampaignId> = wanted.into_iter().collect();
+    if ids.is_empty() || campaigns::get_many(tx, &ids).await?.len() == ids.len() {
+        return Ok(());
+    }
+    Err(ServiceError::not_found(&["campaigns", "campaignId"]))
 }
 
 async fn save(

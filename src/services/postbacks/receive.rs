@@ -7,7 +7,7 @@ use std::{net::IpAddr, time::Duration};
 
 use tributary_entity::{
     conversion,
-    ids::ConversionId,
+    ids::{CampaignId, ConversionId},
     kinds::{
         ApprovalMode, ConversionReason, ConversionStatus, GoalStatus, PostbackDialect, PostbackEndpointStatus,
         TenantStatus,
@@ -20,10 +20,7 @@ use crate::{
     auth::{Viewer, postbacks as tokens},
     domain::{
         conversion::{NewConversion, Review, Snapshot},
-        postback::{
-            self, Said, Standing,
-            endpoint::{self as rules, GoalName},
-        },
+        postback::{self, Said, Standing, endpoint as rules},
         problem::{Problem, ProblemCode},
         tenancy::TenantScope,
     },
@@ -123,9 +120,7 @@ async fn answer(services: &Services, found: &Found, call: &Call) -> Result<Recei
         Sender::Server => None,
     };
     let said = postback::read(found.endpoint.dialect, &call.parameters, cookie)?;
-    let goals = rules::parse_goals(&found.endpoint.goals)
-        .map_err(|_| ServiceError::Internal("an endpoint's goals cannot be read"))?;
-    let (snapshot, replayed) = record(services, found, &said, &goals).await?;
+    let (snapshot, replayed) = record(services, found, &said).await.map_err(|error| as_called(error, &said))?;
     judge(&snapshot.conversion, said.standing, replayed)
 }
 
@@ -152,17 +147,17 @@ async fn admit(services: &Services, endpoint: &postback_endpoint::Model, call: &
 }
 
 /// Records what a call says, and moves the conversion on where it says how that stands.
-async fn record(
-    services: &Services,
-    found: &Found,
-    said: &Said,
-    goals: &[GoalName],
-) -> Result<(Snapshot, bool), ServiceError> {
+async fn record(services: &Services, found: &Found, said: &Said) -> Result<(Snapshot, bool), ServiceError> {
     let viewer = tokens::viewer(found.scope, &found.endpoint);
-    let goal = said.goal_code(goals, found.endpoint.default_goal.as_deref())?;
+    let goals = rules::parse_goals(&found.endpoint.goals)
+        .map_err(|_| ServiceError::Internal("an endpoint's goals cannot be read"))?;
+    let campaigns = rules::parse_campaigns(&found.endpoint.campaigns)
+        .map_err(|_| ServiceError::Internal("an endpoint's campaigns cannot be read"))?;
+    let goal = said.goal_code(&goals, found.endpoint.default_goal.as_deref())?;
+    let campaign_id = said.campaign_id(&campaigns);
     let lacks_currency = said.amount.as_ref().is_some_and(|amount| amount.currency.is_none());
     let background = if !said.is_told_apart() || (lacks_currency && found.endpoint.default_currency.is_none()) {
-        Background::of(services, &viewer, said, &goal).await?
+        Background::of(services, &viewer, said, campaign_id, &goal).await?
     } else {
         Background::default()
     };
@@ -174,7 +169,7 @@ async fn record(
         click_id: said.click_id,
         visitor_id: None,
         coupon_code: said.coupon_code.clone(),
-        campaign_id: None,
+        campaign_id,
         goal,
         order_id: said.order_id.clone(),
         customer_id: said.customer_id.clone(),
@@ -190,7 +185,20 @@ async fn record(
     Ok((snapshot, replayed))
 }
 
-/// What a call leaves to its click.
+/// A problem with the campaign, by the caller's own name for it.
+fn as_called(error: ServiceError, said: &Said) -> ServiceError {
+    match (error, said.campaign_parameter) {
+        (ServiceError::Refused(mut problems), Some(name)) => {
+            for problem in problems.iter_mut().filter(|problem| problem.field == ["campaignId"]) {
+                problem.field = vec![name.to_owned()];
+            }
+            ServiceError::Refused(problems)
+        }
+        (error, _) => error,
+    }
+}
+
+/// What a call leaves to its click, or to the campaign that it names.
 #[derive(Default)]
 struct Background {
     /// The campaign's.
@@ -200,12 +208,21 @@ struct Background {
 }
 
 impl Background {
-    async fn of(services: &Services, viewer: &Viewer, said: &Said, goal: &str) -> Result<Self, ServiceError> {
+    async fn of(
+        services: &Services,
+        viewer: &Viewer,
+        said: &Said,
+        named: Option<CampaignId>,
+        goal: &str,
+    ) -> Result<Self, ServiceError> {
         let tx = services.snapshot(viewer).await?;
-        let Some(click_id) = said.click_id else { return Ok(Self::default()) };
-        let Some(click) = clicks::get_many(&tx, &[click_id]).await?.pop() else { return Ok(Self::default()) };
-        let campaign = campaigns::get_many(&tx, &[click.campaign_id]).await?.pop();
-        let goals = goals::of_campaigns(&tx, &[click.campaign_id]).await?;
+        let click = match said.click_id {
+            Some(id) => clicks::get_many(&tx, &[id]).await?.pop(),
+            None => None,
+        };
+        let Some(campaign_id) = click.map(|click| click.campaign_id).or(named) else { return Ok(Self::default()) };
+        let campaign = campaigns::get_many(&tx, &[campaign_id]).await?.pop();
+        let goals = goals::of_campaigns(&tx, &[campaign_id]).await?;
         let goal = goals.iter().find(|row| row.code == goal && row.status == GoalStatus::Active);
         Ok(Self {
             currency: campaign.map(|campaign| campaign.currency),
@@ -223,6 +240,13 @@ async fn follow(
     snapshot: Snapshot,
 ) -> Result<Snapshot, ServiceError> {
     let row = &snapshot.conversion;
+    let is_kept = row.status == ConversionStatus::Held && row.kept_back;
+    let snapshot = match standing {
+        // What waits for a fact is not let go by a word; but it is kept back by the fact alone from now on.
+        Standing::Approved if is_kept => conversions::let_go(services, viewer, row.id).await?,
+        _ => snapshot,
+    };
+    let row = &snapshot.conversion;
     let is_open = matches!(row.status, ConversionStatus::Pending | ConversionStatus::Held);
     let review = match standing {
         Standing::Declined if row.status != ConversionStatus::Rejected => Review::Reject(ConversionReason::Declined),
@@ -238,7 +262,6 @@ async fn follow(
 
 async fn approves_itself(services: &Services, viewer: &Viewer, row: &conversion::Model) -> Result<bool, ServiceError> {
     let Some(campaign_id) = row.campaign_id else { return Ok(false) };
-    // What waits for a fact is not let go by a word.
     if row.status == ConversionStatus::Held {
         return Ok(false);
     }

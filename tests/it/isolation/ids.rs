@@ -187,16 +187,24 @@ fn place_value<'a>(args: &'a Value, pointer: &str) -> &'a str {
     args.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Words and aliases of one document's selection, with room below the guard's bounds.
-const WORDS: usize = 1_500;
-const ALIASES: usize = 150;
-
-/// Calls a root field and selects all of its answer, two objects deep, or less where that would be too much. Of a
-/// subscription, the first message or silence.
+/// Calls a root field and selects all of its answer, two objects deep: of a query, in as many documents as it takes, whose
+/// answers are `further`; of what is done by being asked, in one, as deep as that may go. Of a subscription, the first
+/// message or silence.
 async fn call(sdl: &Sdl, client: &Client, root: &str, field: &Field, args: &Value) -> Value {
-    let fits = |text: &String| text.split_whitespace().count() <= WORDS && text.matches(": ").count() <= ALIASES;
-    let deep = (0..=2).rev().map(|depth| sdl.selection(field.named(), depth, None));
-    let selection = deep.into_iter().find(fits).unwrap_or_default();
+    if root == "Query" {
+        let mut answers = Vec::new();
+        for selection in sdl.pieces(field.named(), 2, None) {
+            answers.push(client.send(&sdl.document(root, field, args, &selection), args.clone()).await.1);
+        }
+        let further = answers.split_off(1);
+        let mut answer = answers.remove(0);
+        if !further.is_empty() {
+            answer["further"] = further.into();
+        }
+        return answer;
+    }
+    let deep = (0..=2).rev().map(|depth| sdl.pieces(field.named(), depth, None));
+    let selection = deep.filter(|pieces| pieces.len() == 1).flatten().next().unwrap_or_default();
     let document = sdl.document(root, field, args, &selection);
     if root != "Subscription" {
         return client.send(&document, args.clone()).await.1;

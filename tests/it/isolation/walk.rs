@@ -1,5 +1,4 @@
-//! Whatever a viewer can reach from the roots, four objects deep or as deep as one document may go, is the viewer's
-//! own.
+//! Whatever a viewer can reach from the roots, four objects deep, is the viewer's own.
 
 use std::collections::BTreeSet;
 
@@ -98,12 +97,7 @@ pub async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
             if field.is_connection() {
                 args["first"] = 100.into();
             }
-            // A document for each field of the answer: one for all would be very large.
-            for part in parts(sdl, field) {
-                if let Some(answer) = read(sdl, client, field, &args, &part, &mut closed).await {
-                    answers.push(answer);
-                }
-            }
+            answers.extend(read(sdl, client, field, &args, &mut closed).await);
         }
     }
     let answers = Value::from(answers);
@@ -112,109 +106,40 @@ pub async fn everything(sdl: &Sdl, client: &Client, world: &World) -> Reached {
     Reached { ids, answers, closed }
 }
 
-/// What one document selects of a node: all would be more than the guard lets through.
-enum Part {
-    /// Every field that is no object.
-    Leaves,
-    /// One field that is; of a union's types, one.
-    Field(String, Option<String>),
-    /// Of a field that is an object, one field that is.
-    Below(String, String),
-    /// Of an interface's types, one.
-    Member(String),
-}
-
-/// Aliases of one document, with room below the guard's own bound.
-const ALIASES: usize = 150;
-
-fn parts(sdl: &Sdl, field: &Field) -> Vec<Part> {
-    let names = |name: &str| sdl.implementors(name).into_iter().map(|def| def.name.clone()).collect::<Vec<_>>();
+/// Reads a root field's answer in as many documents as the guard's bounds make it; what the viewer may not read is left
+/// out and noted. Nothing where it may not read even the root.
+async fn read(sdl: &Sdl, client: &Client, field: &Field, args: &Value, closed: &mut Closed) -> Vec<Value> {
     let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
-    let types = names(&node);
-    if !types.is_empty() {
-        return types.into_iter().map(Part::Member).collect();
-    }
-    let is_object = |field: &&Field| !sdl.is_leaf(field.named());
-    let objects = sdl.fields(&node).iter().filter(is_object).flat_map(|field| {
-        let members = names(field.named());
-        let text = sdl.select(field, DEPTH - 1, Some(&Closed::new())).unwrap_or_default();
-        if members.is_empty() && !field.is_connection() && text.matches(": ").count() > ALIASES {
-            let below = sdl.fields(field.named()).iter().filter(is_object);
-            return below.map(|below| Part::Below(field.name.clone(), below.name.clone())).collect::<Vec<_>>();
-        }
-        let members = if members.is_empty() { vec![None] } else { members.into_iter().map(Some).collect() };
-        members.into_iter().map(|member| Part::Field(field.name.clone(), member)).collect()
-    });
-    std::iter::once(Part::Leaves).chain(objects).collect()
-}
-
-/// Reads a part of a root field's answer; what the viewer may not read is left out and noted. None where it may not
-/// read even the root.
-async fn read(
-    sdl: &Sdl,
-    client: &Client,
-    field: &Field,
-    args: &Value,
-    part: &Part,
-    closed: &mut Closed,
-) -> Option<Value> {
-    let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
-    loop {
-        // As deep as one document may go; a member's own list is walked to the end.
-        let of_member = |member: &str, closed: &Closed| {
-            let deep = (0..DEPTH - 1).rev().map(|depth| sdl.selection(member, depth, Some(closed)));
-            let text = deep.into_iter().find(|text| text.matches(": ").count() <= ALIASES).unwrap_or_default();
-            format!("__typename ... on {member} {{ {text} }}")
-        };
-        let inner = match part {
-            Part::Leaves => sdl.selection(&node, 0, Some(closed)),
-            Part::Member(member) => of_member(member, closed),
-            Part::Below(part, below) => {
-                let name = format!("{node}_{part}");
-                let part = sdl.fields(&node).iter().find(|field| field.name == *part)?;
-                let owner = part.named();
-                let below_name = format!("{owner}_{below}");
-                if closed.contains(&name) || closed.contains(&below_name) {
-                    return None;
+    'anew: loop {
+        let mut answers = Vec::new();
+        for inner in sdl.pieces(&node, DEPTH - 1, Some(closed)) {
+            let selection = match field.is_connection() {
+                true => format!("{} edges {{ cursor node {{ {inner} }} }}", sdl.count_of(field)),
+                false => inner,
+            };
+            let document = sdl.document("Query", field, args, &selection);
+            let (_, mut body) = client.send(&document, args.clone()).await;
+            let Some(errors) = body["errors"].as_array() else {
+                answers.push(body["data"].take());
+                continue;
+            };
+            let known = closed.len();
+            for error in errors {
+                assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{}: {error}", field.name);
+                // The location tells more than the path, which ends where nulls end.
+                let column = error["locations"][0]["column"].as_u64().and_then(|column| usize::try_from(column).ok());
+                let rest = column.and_then(|column| document.get(column - 1..)).expect("a place in the document");
+                let name = rest.split(':').next().unwrap_or_default();
+                if name == "result" {
+                    return Vec::new();
                 }
-                let below = sdl.fields(owner).iter().find(|field| field.name == *below)?;
-                let leaves = sdl.selection(owner, 0, Some(closed));
-                let text = sdl.select(below, DEPTH - 2, Some(closed))?;
-                format!("{name}: {} {{ {leaves} {below_name}: {text} }}", part.name)
+                closed.insert(name.to_owned());
             }
-            Part::Field(part, member) => {
-                let name = format!("{node}_{part}");
-                if closed.contains(&name) {
-                    return None;
-                }
-                let part = sdl.fields(&node).iter().find(|field| field.name == *part)?;
-                let text = match member {
-                    Some(member) => format!("{} {{ {} }}", part.name, of_member(member, closed)),
-                    None => sdl.select(part, DEPTH - 1, Some(closed))?,
-                };
-                format!("{name}: {text}")
-            }
-        };
-        let selection = match field.is_connection() {
-            true => format!("{} edges {{ cursor node {{ {inner} }} }}", sdl.count_of(field)),
-            false => inner,
-        };
-        let document = sdl.document("Query", field, args, &selection);
-        let (_, mut body) = client.send(&document, args.clone()).await;
-        let Some(errors) = body["errors"].as_array() else { return Some(body["data"].take()) };
-        let known = closed.len();
-        for error in errors {
-            assert_eq!(error["extensions"]["code"], "FORBIDDEN", "{}: {error}", field.name);
-            // The location tells more than the path, which ends where nulls end.
-            let column = error["locations"][0]["column"].as_u64().and_then(|column| usize::try_from(column).ok());
-            let rest = column.and_then(|column| document.get(column - 1..)).expect("a place in the document");
-            let name = rest.split(':').next().unwrap_or_default();
-            if name == "result" {
-                return None;
-            }
-            closed.insert(name.to_owned());
+            assert!(closed.len() > known, "what is forbidden was not selected: {body}");
+            // Less is selected now, and so is divided otherwise.
+            continue 'anew;
         }
-        assert!(closed.len() > known, "what is forbidden was not selected: {body}");
+        return answers;
     }
 }
 

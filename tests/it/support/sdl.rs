@@ -155,6 +155,50 @@ impl Sdl {
         if texts.is_empty() { "__typename".to_owned() } else { texts.join(" ") }
     }
 
+    /// As [`Sdl::selection`], in as many texts as it takes for each to be small enough for a document: together they
+    /// select all of it.
+    pub fn pieces(&self, name: &str, depth: usize, closed: Option<&Closed>) -> Vec<String> {
+        let whole = self.selection(name, depth, closed);
+        if fits(&whole) || self.is_leaf(name) {
+            return vec![whole];
+        }
+        let members = self.implementors(name);
+        if !members.is_empty() {
+            let of_member = |def: &Def| {
+                let pieces = self.pieces(&def.name, depth, closed);
+                let name = def.name.clone();
+                pieces.into_iter().map(move |text| format!("__typename ... on {name} {{ {text} }}"))
+            };
+            return members.into_iter().flat_map(of_member).collect();
+        }
+        let leaves = self.selection(name, 0, closed);
+        let objects = self.fields(name).iter().filter(|field| !self.is_leaf(field.named())).flat_map(|field| {
+            let alias = format!("{name}_{}", field.name);
+            if closed.is_some_and(|closed| closed.contains(&alias)) {
+                return Vec::new();
+            }
+            let texts = self.pieces_below(field, depth, closed).into_iter();
+            texts.map(|text| if closed.is_some() { format!("{alias}: {text}") } else { text }).collect()
+        });
+        std::iter::once(leaves).chain(objects).collect()
+    }
+
+    /// As [`Sdl::select`] of a field that is an object, in pieces.
+    fn pieces_below(&self, field: &Field, depth: usize, closed: Option<&Closed>) -> Vec<String> {
+        let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
+        if field.is_connection() {
+            let count = self.count_of(field);
+            let pieces = self.pieces(&self.node_of(field), depth, closed).into_iter();
+            let page = |text| format!("{}(first: 20) {{ {count} edges {{ node {{ {text} }} }} }}", field.name);
+            return pieces.map(page).collect();
+        }
+        if field.args.iter().any(Field::is_required) {
+            return Vec::new();
+        }
+        let pieces = self.pieces(field.named(), depth, closed).into_iter();
+        pieces.map(|text| format!("{} {{ {text} }}", field.name)).collect()
+    }
+
     /// One field with what is below it; none where the depth ends.
     pub fn select(&self, field: &Field, depth: usize, closed: Option<&Closed>) -> Option<String> {
         if self.is_leaf(field.named()) {
@@ -185,6 +229,14 @@ impl Sdl {
         let node = self.fields(edge.named()).iter().find(|field| field.name == "node").expect("an edge has a node");
         node.named().to_owned()
     }
+}
+
+/// Words and aliases of one selection, with room below the guard's bounds for what stands around it.
+const WORDS: usize = 1_200;
+const ALIASES: usize = 170;
+
+fn fits(selection: &str) -> bool {
+    selection.split_whitespace().count() <= WORDS && selection.matches(": ").count() <= ALIASES
 }
 
 impl Def {

@@ -313,7 +313,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Mutation.createLink", input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff") }))),
         ("Mutation.createPayoutBatch", input(json!({ "currency": "EUR", "affiliateIds": [id("aff")] }))),
-        ("Mutation.createPostbackEndpoint", input(json!({ "name": "endpoint" }))),
+        (
+            "Mutation.createPostbackEndpoint",
+            input(json!({ "name": "endpoint", "campaigns": [{ "external": "26", "campaignId": id("cmp") }] })),
+        ),
         (
             "Mutation.createUser",
             input(json!({
@@ -367,7 +370,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.updateGoal", input(json!({ "id": id("gol"), "name": "Other" }))),
         ("Mutation.updateLink", input(json!({ "id": id("lnk"), "label": "Other" }))),
         ("Mutation.updateTenant", input(json!({ "payoutFourEyes": false, "clickWaitSeconds": 0 }))),
-        ("Mutation.updatePostbackEndpoint", input(json!({ "id": id("pbe"), "name": "Other" }))),
+        (
+            "Mutation.updatePostbackEndpoint",
+            input(json!({ "id": id("pbe"), "campaigns": [{ "external": "26", "campaignId": id("cmp") }] })),
+        ),
         ("Subscription.attributionRun", by_id("run")),
         (
             "Subscription.conversions",

@@ -46,6 +46,7 @@ pub(super) fn conversion(
         visitor_id: input.visitor_id.clone(),
         coupon_code: input.coupon_code.clone(),
         held_until: None,
+        kept_back: input.needs_review,
         order_id: input.order_id.clone(),
         unique_order_id: None,
         unique_click_id: None,

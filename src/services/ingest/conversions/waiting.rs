@@ -30,10 +30,10 @@ const LOOK_AGAIN: [TimeDelta; 2] = [TimeDelta::seconds(2), TimeDelta::seconds(60
 /// Conversions decided in one transaction, about.
 const CHUNK: u64 = 500;
 
-/// Until when a conversion waits, if it may and there is something to wait for. One that its sender keeps back does not:
-/// nothing would remember that when its click comes.
+/// Until when a conversion waits, if it may and there is something to wait for. That its sender keeps it back is
+/// remembered in its row.
 pub(super) fn until(case: &Case<'_>, trace: &Trace, wait_secs: i64, now: Instant) -> Option<Instant> {
-    let waits = case.before.is_none() && !case.input.needs_review && trace.lacks_click() && wait_secs > 0;
+    let waits = case.before.is_none() && trace.lacks_click() && wait_secs > 0;
     waits.then(|| now + TimeDelta::seconds(wait_secs))
 }
 
