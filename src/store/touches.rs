@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, Value};
 use tributary_entity::{Instant, ids::CampaignId};
 
-use super::{error::StoreError, scope::Tx};
+use super::{arrays, error::StoreError, scope::Tx};
 use crate::domain::{attribution::TOUCHES_MAX, touches::PastClick};
 
 /// Rows of one statement.
@@ -31,22 +31,13 @@ pub async fn past_clicks(tx: &Tx, wanted: &[Wanted<'_>]) -> Result<Vec<(i64, Pas
     // A conversion with several visitors that fall into two statements gets a hundred of each: the domain cuts.
     for wanted in wanted.chunks(CHUNK) {
         let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
-        let rows: Vec<String> = wanted
-            .iter()
-            .map(|row| {
-                let first = values.len() + 1;
-                values.extend([
-                    row.number.into(),
-                    row.visitor_id.into(),
-                    row.campaign_id.into(),
-                    row.from.into(),
-                    row.until.into(),
-                ]);
-                format!("(${first}, ${}, ${}, ${}, ${})", first + 1, first + 2, first + 3, first + 4)
-            })
-            .collect();
+        let rows = wanted.iter().map(|row| {
+            let Wanted { number, visitor_id, campaign_id, from, until } = row;
+            vec![(*number).into(), (*visitor_id).into(), (*campaign_id).into(), (*from).into(), (*until).into()]
+        });
+        let rows = arrays::relation(tx.backend(), rows, &mut values)?;
         let sql = format!(
-            "WITH wanted (number, visitor_id, campaign_id, from_at, until_at) AS (VALUES {}), \
+            "WITH wanted (number, visitor_id, campaign_id, from_at, until_at) AS ({rows}), \
              past AS (SELECT wanted.number AS number, click.id AS id, click.campaign_id AS campaign_id, \
              click.affiliate_id AS affiliate_id, click.occurred_at AS occurred_at, \
              ROW_NUMBER() OVER (PARTITION BY wanted.number ORDER BY click.occurred_at DESC, click.id DESC) AS place \
@@ -54,8 +45,7 @@ pub async fn past_clicks(tx: &Tx, wanted: &[Wanted<'_>]) -> Result<Vec<(i64, Pas
              AND click.occurred_at >= wanted.from_at AND click.occurred_at <= wanted.until_at \
              AND click.invalid_reason IS NULL \
              WHERE wanted.campaign_id IS NULL OR click.campaign_id = wanted.campaign_id) \
-             SELECT number, id, campaign_id, affiliate_id, occurred_at FROM past WHERE place <= {TOUCHES_MAX}",
-            rows.join(", ")
+             SELECT number, id, campaign_id, affiliate_id, occurred_at FROM past WHERE place <= {TOUCHES_MAX}"
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
             let click = PastClick {
