@@ -179,6 +179,38 @@ impl Api {
         count.ok_or_else(|| BenchError::Failed(format!("no count: {found}")))
     }
 
+    /// The ids of all stored clicks of a link.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn click_ids(&self, link: &str) -> Result<Vec<String>, BenchError> {
+        let query = "query($ids: [ID!], $after: String) { result: clicks(first: 100, after: $after, filter: { linkIds: $ids }) \
+                     { nodes { id } pageInfo { hasNextPage endCursor } } }";
+        let mut ids = Vec::new();
+        let mut after = Value::Null;
+        loop {
+            let mut page = self.send(query, json!({ "ids": [link], "after": after })).await?;
+            let nodes = page["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+            ids.extend(nodes.iter().filter_map(|node| node["id"].as_str().map(str::to_owned)));
+            if page["pageInfo"]["hasNextPage"] != true {
+                return Ok(ids);
+            }
+            after = page["pageInfo"]["endCursor"].take();
+        }
+    }
+
+    /// How many clicks the tenant's totals count.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn counted(&self) -> Result<usize, BenchError> {
+        let query = "{ result: report(input: { from: \"2020-01-01T00:00:00Z\", until: \"2030-01-01T00:00:00Z\" }) \
+                     { clicksGross } }";
+        let rows = self.send(query, json!({})).await?;
+        let count = rows[0]["clicksGross"].as_u64().and_then(|count| usize::try_from(count).ok());
+        count.ok_or_else(|| BenchError::Failed(format!("no count: {rows}")))
+    }
+
     /// Records one sale with an order id.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::{
     BenchError,
     api::{Api, Link},
     process,
-    server::{self, Server},
+    server::{Database, Server},
 };
 
 #[derive(Args)]
@@ -49,7 +49,7 @@ const SPREAD: TimeDelta = TimeDelta::days(20);
 /// # Errors
 /// When the server does not start or refuses, and when a run repeats itself or the ledger does not balance.
 pub async fn run(options: &Options) -> Result<(), BenchError> {
-    let node = server::tributary().await?;
+    let node = Server::tributary(&Database::of_environment()).await?;
     let api = Api::new(&node.url, &node.token);
     let journeys = Journeys::new(options);
     let began = Instant::now();
@@ -104,8 +104,8 @@ struct Meter {
 
 impl Meter {
     fn begin(node: &Server) -> Result<Self, BenchError> {
-        process::forget_peak(node.pid)?;
-        Ok(Self { pid: node.pid, began: Instant::now() })
+        process::forget_peak(node.pid())?;
+        Ok(Self { pid: node.pid(), began: Instant::now() })
     }
 
     fn print(&self, name: &str, conversions: &Value, changed: &Value) -> Result<(), BenchError> {

@@ -15,7 +15,7 @@ use crate::{
     BenchError,
     api::{self, Api},
     process,
-    server::{self, Server},
+    server::{self, Database, Server},
     socket::{Latency, Log, Seen, Socket},
     table::{self, FanoutLine},
 };
@@ -51,7 +51,7 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     let mut lines = vec![measure("broadcast", &floor, options, 1).await?];
     drop(floor);
     for documents in &options.documents {
-        let server = server::tributary().await?;
+        let server = Server::tributary(&Database::of_environment()).await?;
         lines.push(measure("tributary", &server, options, *documents).await?);
     }
     print!("{}", table::fanout(&lines));
@@ -100,20 +100,20 @@ async fn measure(
     let measured = options.rate * options.secs;
     let last = WARM_UP + measured - 1;
     let log = Log::new(last + 1);
-    let before = process::resident(server.pid)?;
+    let before = process::resident(server.pid())?;
     let mut readers = JoinSet::new();
     for number in 0..options.sockets {
         let socket = Socket::open(server, number % documents).await?;
         readers.spawn(socket.read(Arc::clone(&log), WARM_UP, last));
     }
     sleep(Duration::from_secs(1)).await;
-    let open = process::resident(server.pid)?;
+    let open = process::resident(server.pid())?;
     for order in 0..WARM_UP {
         source.send(order).await?;
     }
     sleep(Duration::from_secs(1)).await;
 
-    let cpu = process::cpu(server.pid)?;
+    let cpu = process::cpu(server.pid())?;
     let start = Instant::now();
     send(&source, &log, options, WARM_UP..=last).await?;
     let wanted = measured * options.sockets;
@@ -124,7 +124,7 @@ async fn measure(
     };
     let _ = timeout(Duration::from_secs(30), arrived).await;
     let elapsed = start.elapsed();
-    let cpu = process::cpu(server.pid)?.saturating_sub(cpu);
+    let cpu = process::cpu(server.pid())?.saturating_sub(cpu);
     // Who has not seen the last order by now will not.
     let seen = collect(readers).await;
     let received: usize = seen.iter().map(|seen| seen.received).sum();
@@ -145,7 +145,7 @@ async fn measure(
         from_answer_p99_ms: millis(latency.from_answer.value_at_quantile(0.99)),
         from_answer_p999_ms: millis(latency.from_answer.value_at_quantile(0.999)),
         from_send_p99_ms: millis(latency.from_send.value_at_quantile(0.99)),
-        resident_mib: process::resident(server.pid)? as f64 / 1024.0 / 1024.0,
+        resident_mib: process::resident(server.pid())? as f64 / 1024.0 / 1024.0,
         kib_per_socket: open.saturating_sub(before) as f64 / 1024.0 / options.sockets as f64,
     })
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     BenchError, process,
-    server::{self, Server},
+    server::{Database, Server},
     socket::Socket,
 };
 
@@ -23,18 +23,18 @@ pub struct Options {
 /// # Errors
 /// When a socket is refused.
 pub async fn run(options: &Options) -> Result<(), BenchError> {
-    let server = server::tributary().await?;
+    let server = Server::tributary(&Database::of_environment()).await?;
     // What the first sockets set up for all is not theirs.
     let _warm = open(&server, 100, 1).await?;
     sleep(Duration::from_secs(1)).await;
-    let before = process::resident(server.pid)?;
+    let before = process::resident(server.pid())?;
     let held = open(&server, options.sockets, 1).await?;
     sleep(Duration::from_secs(2)).await;
-    let cpu = process::cpu(server.pid)?;
+    let cpu = process::cpu(server.pid())?;
     let watched = Duration::from_secs(5);
     sleep(watched).await;
-    let idle = process::cpu(server.pid)?.saturating_sub(cpu);
-    let after = process::resident(server.pid)?;
+    let idle = process::cpu(server.pid())?.saturating_sub(cpu);
+    let after = process::resident(server.pid())?;
     println!(
         "{} idle sockets: {:.1} kiB each ({:.0} MiB resident), {:.1} % of one core",
         held.len(),

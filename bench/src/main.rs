@@ -10,6 +10,10 @@ mod attribution;
 mod fanout;
 mod floor;
 mod idle;
+mod load;
+mod outage;
+#[path = "../../tests/it/support/postgres.rs"]
+mod postgres;
 mod process;
 mod redirect;
 mod server;
@@ -36,6 +40,8 @@ enum Command {
     Idle(idle::Options),
     /// Redirects with their clicks stored: throughput and latency, beside a bare 302.
     Redirect(redirect::Options),
+    /// Redirects while the database is killed and comes back, and a node is: whether any click is lost.
+    Outage(outage::Options),
     /// The bare server itself; started by the others.
     #[command(hide = true)]
     Floor,
@@ -69,6 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,
         Command::Redirect(options) => redirect::run(&options).await?,
+        Command::Outage(options) => outage::run(&options).await?,
         Command::Floor => floor::serve().await?,
     }
     Ok(())

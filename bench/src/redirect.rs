@@ -1,34 +1,33 @@
 //! Redirects: how many a node answers with the click stored, and how fast, beside a bare 302.
 //!
 //! Throughput is measured in a closed loop; latency in an open one at half of that rate, from the moment at which a click
-//! was due, so that a server that stalls cannot hide it. Every answered click is counted in the store afterwards.
+//! was due, so that a server that stalls cannot hide it. Every answered click is looked up in the store afterwards.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use clap::Args;
 use hdrhistogram::Histogram;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 
 use crate::{
     BenchError,
     api::Api,
+    load::{Answered, Load},
     process,
-    server::{self, Server},
+    server::{self, Database, Server},
 };
 
 #[derive(Args)]
 pub struct Options {
     /// Connections, each with one request in flight.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 256)]
     connections: usize,
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// On an embedded database, instead of a PostgreSQL of the benchmark's own.
+    #[arg(long)]
+    embedded: bool,
 }
 
 /// Measures both servers, and prints them side by side.
@@ -37,21 +36,23 @@ pub struct Options {
 /// When a server does not start or refuses, or when an answered click is not in the store.
 pub async fn run(options: &Options) -> Result<(), BenchError> {
     let floor = server::floor().await?;
-    let node = server::tributary().await?;
+    let database = if options.embedded { Database::embedded() } else { Database::postgres().await? };
+    let node = Server::tributary(&database).await?;
     let api = Api::new(&node.url, &node.token);
     let link = api.link().await?;
+    println!("{} connections, {} s each; processor time in us per redirect", options.connections, options.seconds);
     println!(
-        "{:<12}{:>13}{:>8}{:>12}{:>9}{:>9}{:>9}",
-        "server", "redirects/s", "ratio", "us/redirect", "p50 ms", "p99 ms", "p999 ms"
+        "{:<12}{:>13}{:>8}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
+        "server", "redirects/s", "ratio", "server", "database", "client", "half of it", "p50 ms", "p99 ms", "p999 ms"
     );
-    let bare = measure(&floor, "/c/0000000000", options).await?;
+    let bare = measure(&floor, None, "/c/0000000000", options).await?;
     bare.print("bare 302", &bare);
-    let ours = measure(&node, &link.path, options).await?;
+    let ours = measure(&node, database.process(), &link.path, options).await?;
     ours.print("tributary", &bare);
-    let answered: HashSet<&str> = ours.clicks.iter().map(String::as_str).collect();
+    let answered: HashSet<&[u8]> = ours.answered.iter().map(|answered| &answered.click[..]).collect();
     let stored = api.clicks(&link.id).await?;
-    println!("{} clicks answered, {} of them different, {stored} stored", ours.clicks.len(), answered.len());
-    if stored != answered.len() || stored != ours.clicks.len() {
+    println!("{} clicks answered, {} of them different, {stored} stored", ours.answered.len(), answered.len());
+    if stored != answered.len() || stored != ours.answered.len() {
         return Err(BenchError::Failed("what was answered is not what is stored".to_owned()));
     }
     Ok(())
@@ -60,20 +61,24 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
 /// What one server did.
 struct Measured {
     per_second: f64,
-    cpu_micros: f64,
+    /// Microseconds of processor time for each redirect: of the server, its database, and the client.
+    cost: [f64; 3],
+    /// Of the open loop, in redirects a second.
+    held: f64,
     /// Microseconds.
     latency: Histogram<u64>,
-    clicks: Vec<String>,
+    answered: Vec<Answered>,
 }
 
 impl Measured {
     fn print(&self, name: &str, floor: &Self) {
         let at = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1_000.0;
+        let [server, database, client] = self.cost;
         println!(
-            "{name:<12}{:>13.0}{:>8.2}{:>12.1}{:>9.2}{:>9.2}{:>9.2}",
+            "{name:<12}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>9.2}",
             self.per_second,
             self.per_second / floor.per_second,
-            self.cpu_micros,
+            self.held,
             at(0.5),
             at(0.99),
             at(0.999),
@@ -81,96 +86,49 @@ impl Measured {
     }
 }
 
-async fn measure(server: &Server, path: &str, options: &Options) -> Result<Measured, BenchError> {
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {}\r\nuser-agent: Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 \
-         Firefox/143.0\r\n\r\n",
-        server.url.trim_start_matches("http://"),
-    );
-    let request: Arc<str> = request.into();
-    let seconds = Duration::from_secs(options.seconds);
-    // What the first clicks set up for all is not theirs.
-    let (mut clicks, _) = drive(server, &request, options.connections, Duration::from_secs(1), None).await?;
-    let (began, cpu) = (Instant::now(), process::cpu(server.pid)?);
-    let (closed, _) = drive(server, &request, options.connections, seconds, None).await?;
-    let per_second = closed.len() as f64 / began.elapsed().as_secs_f64();
-    let used = process::cpu(server.pid)?.saturating_sub(cpu);
-    let cpu_micros = used.as_secs_f64() * 1e6 / closed.len().max(1) as f64;
-    let every = Duration::from_secs_f64(options.connections as f64 / (per_second / 2.0));
-    let (open, latency) = drive(server, &request, options.connections, seconds, Some(every)).await?;
-    clicks.extend(closed);
-    clicks.extend(open);
-    Ok(Measured { per_second, cpu_micros, latency, clicks })
-}
-
-/// Asks over many connections for a while; each as soon as it was answered, or `every` so often. Answers what the
-/// locations named, and how long it took from when it was due.
-async fn drive(
+async fn measure(
     server: &Server,
-    request: &Arc<str>,
-    connections: usize,
-    seconds: Duration,
-    every: Option<Duration>,
-) -> Result<(Vec<String>, Histogram<u64>), BenchError> {
+    database: Option<u32>,
+    path: &str,
+    options: &Options,
+) -> Result<Measured, BenchError> {
+    let duration = Duration::from_secs(options.seconds);
     let address = server.url.trim_start_matches("http://").to_owned();
-    let end = Instant::now() + seconds;
-    let mut tasks = JoinSet::new();
-    for number in 0..connections {
-        let (address, request) = (address.clone(), Arc::clone(request));
-        // The first ones are spread over the interval.
-        let first = Instant::now() + every.unwrap_or_default().mul_f64(number as f64 / connections as f64);
-        tasks.spawn(async move { ask(&address, &request, first, every, end).await });
-    }
-    let mut clicks = Vec::new();
-    let mut latency = Histogram::new(3).map_err(|error| BenchError::Failed(error.to_string()))?;
-    while let Some(asked) = tasks.join_next().await {
-        let (own, micros) = asked.map_err(|error| BenchError::Failed(error.to_string()))??;
-        clicks.extend(own);
-        micros.into_iter().for_each(|micros| latency.saturating_record(micros));
-    }
-    Ok((clicks, latency))
+    let load = |seconds, rate| Load {
+        address: address.clone(),
+        path: path.to_owned(),
+        connections: options.connections,
+        duration: seconds,
+        rate,
+    };
+    // What the first clicks set up for all is not theirs.
+    let mut answered = whole(&load(Duration::from_secs(2), None)).await?;
+    let used = || -> Result<[Duration; 3], BenchError> {
+        let of_database = database.map_or(Ok(Duration::ZERO), process::cpu_of_family)?;
+        Ok([process::cpu(server.pid())?, of_database, process::cpu(std::process::id())?])
+    };
+    let (began, before) = (Instant::now(), used()?);
+    let closed = whole(&load(duration, None)).await?;
+    let (per_second, after) = (closed.len() as f64 / began.elapsed().as_secs_f64(), used()?);
+    let cost = |part: usize| after[part].saturating_sub(before[part]).as_secs_f64() * 1e6 / closed.len().max(1) as f64;
+    let cost = [cost(0), cost(1), cost(2)];
+    let began = Instant::now();
+    let open = load(duration, Some(per_second / 2.0)).drive().await?;
+    let latency = open.latency(began, Instant::now())?;
+    let held = open.answered.len() as f64 / began.elapsed().as_secs_f64();
+    answered.extend(closed);
+    answered.extend(open.answered);
+    Ok(Measured { per_second, cost, held, latency, answered })
 }
 
-async fn ask(
-    address: &str,
-    request: &str,
-    first: Instant,
-    every: Option<Duration>,
-    end: Instant,
-) -> Result<(Vec<String>, Vec<u64>), BenchError> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (mut clicks, mut micros) = (Vec::new(), Vec::new());
-    let mut buffer = vec![0; 4_096];
-    let mut due = first;
-    loop {
-        if every.is_some() {
-            sleep_until(due).await;
-        } else {
-            due = Instant::now();
+/// Asks in a time in which nothing may fail.
+async fn whole(load: &Load) -> Result<Vec<Answered>, BenchError> {
+    let seen = load.drive().await?;
+    match (seen.refusals, seen.unanswered) {
+        (0, 0) => Ok(seen.answered),
+        (refused, unanswered) => {
+            let first = seen.refused.first().map_or("", String::as_str);
+            Err(BenchError::Failed(format!("{refused} refused, {unanswered} unanswered: {first}")))
         }
-        if due >= end {
-            return Ok((clicks, micros));
-        }
-        stream.write_all(request.as_bytes()).await?;
-        let mut filled = 0;
-        let head = loop {
-            let count = stream.read(&mut buffer[filled..]).await?;
-            filled += count;
-            let text = std::str::from_utf8(&buffer[..filled]).unwrap_or_default();
-            if text.ends_with("\r\n\r\n") {
-                break text;
-            }
-            if count == 0 || filled == buffer.len() {
-                return Err(BenchError::Failed(format!("no answer: {text}")));
-            }
-        };
-        let location = head.lines().find_map(|line| line.strip_prefix("location: "));
-        let (true, Some(location)) = (head.starts_with("HTTP/1.1 302"), location) else {
-            return Err(BenchError::Failed(head.to_owned()));
-        };
-        clicks.push(location.rsplit('=').next().unwrap_or_default().to_owned());
-        micros.push(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
-        due += every.unwrap_or_default();
     }
 }

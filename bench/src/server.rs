@@ -10,42 +10,80 @@ use tokio::{
     time::timeout,
 };
 
-use crate::BenchError;
+use crate::{BenchError, postgres::Postgres};
 
 /// A running process that listens.
 pub struct Server {
     pub url: String,
-    pub pid: u32,
     /// Good for the tenant of the load; empty for the floor.
     pub token: String,
-    _child: Child,
-    _folder: Option<TempDir>,
+    child: Child,
+    /// Of a node, to start it again; none for the floor.
+    node: Option<Node>,
 }
 
-/// A program of this build.
-fn program(name: &str) -> Result<PathBuf, BenchError> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.exists() {
-        return Ok(path);
+/// Where a node keeps its data.
+pub struct Database {
+    url: Option<String>,
+    redis_url: Option<String>,
+    /// None where the server is somebody else's.
+    pub postgres: Option<Postgres>,
+}
+
+impl Database {
+    /// The embedded one.
+    pub const fn embedded() -> Self {
+        Self { url: None, redis_url: None, postgres: None }
     }
-    Err(BenchError::Failed(format!("{} is not built: `make bench` builds it", path.display())))
+
+    /// The servers that `DATABASE_URL` and `REDIS_URL` name, the embedded database without them.
+    pub fn of_environment() -> Self {
+        Self { url: std::env::var("DATABASE_URL").ok(), redis_url: redis_url(), postgres: None }
+    }
+
+    /// As [`Database::of_environment`]; without a `DATABASE_URL`, a PostgreSQL of the benchmark's own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn postgres() -> Result<Self, BenchError> {
+        let named = Self::of_environment();
+        if named.url.is_some() {
+            return Ok(named);
+        }
+        let postgres = Postgres::start().await?;
+        Ok(Self { url: Some(postgres.url()), postgres: Some(postgres), ..named })
+    }
+
+    /// The process whose family is the database, where it is the benchmark's own.
+    pub fn process(&self) -> Option<u32> {
+        self.postgres.as_ref().and_then(Postgres::id)
+    }
 }
 
-/// Starts `tributary serve` on an embedded database, or on the servers that `DATABASE_URL` and `REDIS_URL` name, with a
-/// tenant of its own.
-///
-/// # Errors
-/// When it does not start.
-pub async fn tributary() -> Result<Server, BenchError> {
-    let folder = tempfile::tempdir()?;
-    let slug = format!("load-{}", std::process::id());
-    let command = || -> Result<Command, BenchError> {
+fn redis_url() -> Option<String> {
+    ["REDIS_URL", "TRIBUTARY_TEST_REDIS_URL"].iter().find_map(|name| std::env::var(name).ok())
+}
+
+/// What starts a node.
+struct Node {
+    folder: TempDir,
+    database_url: Option<String>,
+    redis_url: Option<String>,
+    listen: String,
+}
+
+impl Node {
+    fn command(&self) -> Result<Command, BenchError> {
         let mut command = Command::new(program("tributary")?);
         command
-            .current_dir(folder.path())
-            .env("TRIBUTARY_DATA_DIR", folder.path())
+            .current_dir(self.folder.path())
+            .env_remove("DATABASE_URL")
+            .env_remove("REDIS_URL")
+            .envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)))
+            .envs(self.redis_url.iter().map(|url| ("REDIS_URL", url)))
+            .env("TRIBUTARY_DATA_DIR", self.folder.path())
             .env("TRIBUTARY_SECRET", "the secret of the benchmark, long enough")
-            .env("TRIBUTARY_LISTEN", "127.0.0.1:0")
+            .env("TRIBUTARY_LISTEN", &self.listen)
             .env("TRIBUTARY_LOG_FORMAT", "json")
             .env("TRIBUTARY_MODE", "development")
             // All of the load is one user's.
@@ -57,19 +95,66 @@ pub async fn tributary() -> Result<Server, BenchError> {
             .env("RUST_LOG", "info")
             .kill_on_drop(true);
         Ok(command)
-    };
-    let tenant = ["tenant", "create", "--slug", &slug, "--name", "Load", "--owner-email", "load@example.test"];
-    output(command()?.args(tenant).env("TRIBUTARY_TEST_OWNER_PASSWORD", "a password for the load")).await?;
-    let token = output(command()?.args(["token", "--tenant", &slug, "--role", "OWNER"])).await?;
-    let mut child = command()?.arg("serve").stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    let lines = child.stderr.take();
-    let address = first_line(lines, |line| {
-        let entry: Value = serde_json::from_str(line).ok()?;
-        entry["fields"]["listen.address"].as_str().map(str::to_owned)
-    });
-    let url = format!("http://{}", address.await?);
-    let pid = child.id().unwrap_or_default();
-    Ok(Server { url, pid, token: token.trim().to_owned(), _child: child, _folder: Some(folder) })
+    }
+
+    /// Starts it; its address.
+    async fn serve(&self) -> Result<(Child, String), BenchError> {
+        let mut child = self.command()?.arg("serve").stderr(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let lines = child.stderr.take();
+        let address = first_line(lines, |line| {
+            let entry: Value = serde_json::from_str(line).ok()?;
+            entry["fields"]["listen.address"].as_str().map(str::to_owned)
+        });
+        Ok((child, address.await?))
+    }
+}
+
+/// A program of this build.
+fn program(name: &str) -> Result<PathBuf, BenchError> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(BenchError::Failed(format!("{} is not built: `make bench` builds it", path.display())))
+}
+
+impl Server {
+    /// Starts `tributary serve` with a tenant of its own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn tributary(database: &Database) -> Result<Self, BenchError> {
+        let mut node = Node {
+            folder: tempfile::tempdir()?,
+            database_url: database.url.clone(),
+            redis_url: database.redis_url.clone(),
+            listen: "127.0.0.1:0".to_owned(),
+        };
+        let slug = format!("load-{}", std::process::id());
+        let tenant = ["tenant", "create", "--slug", &slug, "--name", "Load", "--owner-email", "load@example.test"];
+        output(node.command()?.args(tenant).env("TRIBUTARY_TEST_OWNER_PASSWORD", "a password for the load")).await?;
+        let token = output(node.command()?.args(["token", "--tenant", &slug, "--role", "OWNER"])).await?;
+        let (child, address) = node.serve().await?;
+        let url = format!("http://{address}");
+        node.listen = address;
+        Ok(Self { url, token: token.trim().to_owned(), child, node: Some(node) })
+    }
+
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
+    /// Kills it (SIGKILL) and starts it again at the same address.
+    ///
+    /// # Errors
+    /// When it does not start, or is the floor.
+    pub async fn kill_and_start(&mut self) -> Result<(), BenchError> {
+        let node = self.node.as_ref().ok_or_else(|| BenchError::Failed("the floor keeps nothing".to_owned()))?;
+        self.child.kill().await?;
+        self.child = node.serve().await?.0;
+        Ok(())
+    }
 }
 
 /// Starts the floor: this program as a bare broadcaster.
@@ -81,8 +166,7 @@ pub async fn floor() -> Result<Server, BenchError> {
         Command::new(std::env::current_exe()?).arg("floor").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let lines = child.stdout.take();
     let url = first_line(lines, |line| line.strip_prefix("listening on ").map(str::to_owned)).await?;
-    let pid = child.id().unwrap_or_default();
-    Ok(Server { url, pid, token: String::new(), _child: child, _folder: None })
+    Ok(Server { url, token: String::new(), child, node: None })
 }
 
 async fn output(command: &mut Command) -> Result<String, BenchError> {

@@ -30,8 +30,9 @@ mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
 mod m20261120_8_identity;
 mod m20261120_9_postbacks;
-mod m20261126_9_fx_rates;
+mod m20261126_1_click_writes;
 mod m20261126_2_postback_details;
+mod m20261126_9_fx_rates;
 pub mod protect;
 
 /// All steps in order.
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_14_payout_destinations::Migration),
             Box::new(m20261126_9_fx_rates::Migration),
             Box::new(m20261126_2_postback_details::Migration),
+            Box::new(m20261126_1_click_writes::Migration),
         ]
     }
 }

@@ -59,6 +59,9 @@ pub struct NewClick {
     /// None means now.
     pub occurred_at: Option<Instant>,
     pub visitor_id: Option<String>,
+    /// The redirect has made the visitor's id for this click: there is no earlier one. Not kept: who reads it later looks.
+    #[serde(skip)]
+    pub is_new_visitor: bool,
     pub source: Option<String>,
     /// `sub1`..`sub10`.
     pub labels: Labels,

@@ -231,6 +231,7 @@ impl RecordClickInput {
             link_id: ids::parse(&["linkId"], &self.link_id)?,
             occurred_at: self.occurred_at,
             visitor_id: self.visitor_id,
+            is_new_visitor: false,
             source: self.source,
             labels: self.labels.map(SubLabelsInput::into_labels).unwrap_or_default(),
             visit: Visit::default(),

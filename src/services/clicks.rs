@@ -1,6 +1,6 @@
 //! Clicks: record through the lanes, keep while the database is away, list.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tributary_entity::{click, ids::ClickId, kinds::ClickInvalidReason};
@@ -72,7 +72,7 @@ pub async fn record_told(
         let claim = Claim::new(&viewer.scope, key.as_deref(), OPERATION, &input)?;
         new.visit = visit;
         new.invalid_reason = is_crawler.then_some(ClickInvalidReason::Bot);
-        Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new) })
+        Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new.into()) })
     });
     send(services, viewer, items.collect()).await
 }
@@ -82,7 +82,7 @@ const OPERATION: &str = "recordClick";
 
 fn item(viewer: &Viewer, key: Option<&str>, new: NewClick) -> Result<Item, Problem> {
     let claim = Claim::new(&viewer.scope, key, OPERATION, &new)?;
-    Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new) })
+    Ok(Item { actor: viewer.actor.clone(), claim, work: Work::Click(new.into()) })
 }
 
 /// Records clicks. Answers per item, in order; an item that is refused does not touch the others.
@@ -144,7 +144,8 @@ pub async fn track(services: &Services, scope: &TenantScope, mut click: NewClick
     // Both may reach the database, at different times: it is one click by one id, at one time.
     click.id.get_or_insert_with(|| ClickId::from_uuid(ambient::new_uuid()));
     click.occurred_at.get_or_insert_with(|| services.now());
-    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click.clone()) };
+    let click = Arc::new(click);
+    let item = Item { actor: Actor::System, claim: None, work: Work::Click(Arc::clone(&click)) };
     match services.lanes.record_within(scope, item, PATIENCE).await {
         Some(Ok(_)) => Ok(()),
         Some(Err(Failure::Unavailable)) | None => spool::keep(services, scope, &click).await,

@@ -114,7 +114,8 @@ async fn replay_tenant(services: &Services, scope: &TenantScope, clicks: &[NewCl
     let mut recorded = 0;
     for chunk in clicks.chunks(CHUNK) {
         let began = Instant::now();
-        let item = |click: &NewClick| Item { actor: Actor::System, claim: None, work: Work::Click(click.clone()) };
+        let item =
+            |click: &NewClick| Item { actor: Actor::System, claim: None, work: Work::Click(click.clone().into()) };
         let answers = services.lanes.record(scope, chunk.iter().map(item).collect()).await?;
         for (answer, click) in answers.into_iter().zip(chunk) {
             match answer {

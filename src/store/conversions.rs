@@ -126,6 +126,16 @@ pub async fn share(
     tx.insert_all::<conversion_affiliate::Entity>(rows).await
 }
 
+/// Whether any conversion waits for its click.
+///
+/// # Errors
+/// As the database answers.
+pub async fn any_awaits(tx: &Tx) -> Result<bool, StoreError> {
+    let waiting = tx.find::<conversion::Entity>().filter(conversion::Column::HeldUntil.is_not_null());
+    let first = waiting.select_only().column(conversion::Column::Id).limit(1);
+    Ok(first.into_tuple::<ConversionId>().one(tx.connection()).await?.is_some())
+}
+
 /// The conversions that wait for one of these clicks, oldest first; locked, so that each is decided once.
 ///
 /// # Errors

@@ -38,8 +38,8 @@ pub(super) async fn add_to_rows(
     for deltas in deltas.chunks(1_000) {
         let mut values = vec![tx.scope().tenant_id().into()];
         values.extend(also.clone());
-        let rows = deltas.iter().map(|(id, amount)| vec![id.clone(), (*amount).into()]).collect();
-        let rows = arrays::table(tx.backend(), &mut values, rows);
+        let rows = deltas.iter().map(|(id, amount)| vec![id.clone(), (*amount).into()]);
+        let rows = arrays::relation(tx.backend(), rows, &mut values)?;
         let sql = format!(
             "WITH delta (id, amount) AS ({rows}) UPDATE {table} SET {set} FROM delta \
              WHERE {table}.tenant_id = $1 AND {table}.id = delta.id"
@@ -76,10 +76,8 @@ impl Counters {
     async fn upsert(&self, tx: &mut Tx, deltas: &[Delta], only_lock: bool) -> Result<(), StoreError> {
         let Self { table, keys, counters, version } = self;
         let mut values = vec![tx.scope().tenant_id().into()];
-        let rows = self.rows(deltas, &mut values, only_lock, |placeholders| {
-            let version = if version.is_some() { ", 1" } else { "" };
-            format!("($1, {}{version})", placeholders.join(", "))
-        });
+        let rows = rows(tx, deltas, &mut values, only_lock)?;
+        let first_version = if version.is_some() { ", 1" } else { "" };
         let columns: Vec<&str> = keys.iter().chain(counters.iter()).chain(version.iter()).copied().collect();
         let mut set: Vec<String> =
             counters.iter().map(|column| format!("{column} = {table}.{column} + excluded.{column}")).collect();
@@ -88,7 +86,9 @@ impl Counters {
             format!("{column} = {table}.{column} + {step}")
         }));
         let sql = format!(
-            "INSERT INTO {table} (tenant_id, {}) VALUES {rows} ON CONFLICT (tenant_id, {}) DO UPDATE SET {}",
+            // SQLite would take ON for a join's without the WHERE.
+            "INSERT INTO {table} (tenant_id, {}) SELECT $1, delta.*{first_version} FROM ({rows}) AS delta WHERE TRUE \
+             ON CONFLICT (tenant_id, {}) DO UPDATE SET {}",
             columns.join(", "),
             keys.join(", "),
             set.join(", "),
@@ -100,14 +100,14 @@ impl Counters {
     async fn update(&self, tx: &mut Tx, deltas: &[Delta]) -> Result<(), StoreError> {
         let Self { table, keys, counters, version } = self;
         let mut values = vec![tx.scope().tenant_id().into()];
-        let rows = self.rows(deltas, &mut values, false, |placeholders| format!("({})", placeholders.join(", ")));
+        let rows = rows(tx, deltas, &mut values, false)?;
         let columns: Vec<&str> = keys.iter().chain(counters.iter()).copied().collect();
         let mut set: Vec<String> =
             counters.iter().map(|column| format!("{column} = {table}.{column} + delta.{column}")).collect();
         set.extend(version.map(|column| format!("{column} = {table}.{column} + 1")));
         let on: Vec<String> = keys.iter().map(|column| format!("{table}.{column} = delta.{column}")).collect();
         let sql = format!(
-            "WITH delta ({}) AS (VALUES {rows}) UPDATE {table} SET {} FROM delta WHERE {table}.tenant_id = $1 AND {}",
+            "WITH delta ({}) AS ({rows}) UPDATE {table} SET {} FROM delta WHERE {table}.tenant_id = $1 AND {}",
             columns.join(", "),
             set.join(", "),
             on.join(" AND "),
@@ -119,25 +119,13 @@ impl Counters {
             Err(StoreError::inconsistent(table, "a counter row vanished between lock and update"))
         }
     }
+}
 
-    fn rows(&self, deltas: &[Delta], values: &mut Vec<Value>, zero: bool, row: impl Fn(&[String]) -> String) -> String {
-        let rows: Vec<String> = deltas
-            .iter()
-            .map(|delta| {
-                let amounts = delta.amounts.iter().map(|amount| Value::from(if zero { 0 } else { *amount }));
-                let placeholders: Vec<String> = delta
-                    .key
-                    .iter()
-                    .cloned()
-                    .chain(amounts)
-                    .map(|value| {
-                        values.push(value);
-                        format!("${}", values.len())
-                    })
-                    .collect();
-                row(&placeholders)
-            })
-            .collect();
-        rows.join(", ")
-    }
+/// Keys and amounts as a relation; with `zero`, nothing to add.
+fn rows(tx: &Tx, deltas: &[Delta], values: &mut Vec<Value>, zero: bool) -> Result<String, StoreError> {
+    let rows = deltas.iter().map(|delta| {
+        let amounts = delta.amounts.iter().map(|amount| Value::from(if zero { 0 } else { *amount }));
+        delta.key.iter().cloned().chain(amounts).collect()
+    });
+    arrays::relation(tx.backend(), rows, values)
 }

@@ -145,6 +145,12 @@ pub(super) fn is_broken(error: &DbErr) -> bool {
     }
 }
 
+/// Whether a row was refused because one of its key is there.
+pub(super) fn is_duplicate(error: &DbErr) -> bool {
+    let inner = driver_error(error).and_then(sqlx::Error::as_database_error);
+    inner.is_some_and(|database| database.is_unique_violation())
+}
+
 fn driver_error(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(inner))

@@ -7,6 +7,7 @@ use tributary_entity::{Instant, idempotency};
 use uuid::Uuid;
 
 use super::{
+    arrays,
     error::StoreError,
     scope::{Tx, any_of},
 };
@@ -72,18 +73,14 @@ pub async fn claim(tx: &mut Tx, claims: &[(&Claim, Uuid)], now: Instant) -> Resu
 /// Inserts keys that are not there and answers which they were.
 async fn insert_new(tx: &mut Tx, claims: &[(&Claim, Uuid)], now: Instant) -> Result<Vec<String>, StoreError> {
     let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), now.into()];
-    let rows: Vec<String> = claims
-        .iter()
-        .map(|(claim, result_id)| {
-            let first = values.len() + 1;
-            values.extend([claim.key.clone().into(), claim.input_hash.to_vec().into(), (*result_id).into()]);
-            format!("($1, ${first}, ${}, ${}, $2)", first + 1, first + 2)
-        })
-        .collect();
+    let rows = claims.iter().map(|(claim, result_id)| {
+        vec![claim.key.clone().into(), claim.input_hash.to_vec().into(), (*result_id).into()]
+    });
+    let rows = arrays::relation(tx.backend(), rows, &mut values)?;
     let sql = format!(
-        "INSERT INTO idempotency (tenant_id, key, input_hash, result_id, created_at) VALUES {} \
-         ON CONFLICT (tenant_id, key) DO NOTHING RETURNING key",
-        rows.join(", ")
+        "INSERT INTO idempotency (tenant_id, created_at, key, input_hash, result_id) \
+         SELECT $1, $2, claim.* FROM ({rows}) AS claim WHERE TRUE \
+         ON CONFLICT (tenant_id, key) DO NOTHING RETURNING key"
     );
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     Ok(rows.iter().map(|row| row.try_get("", "key")).collect::<Result<_, _>>()?)

@@ -170,24 +170,23 @@ impl Tx {
     ) -> Result<Statement, StoreError> {
         let table = E::default().table_name().to_owned();
         let name = |column: &E::Column| format!("\"{}\"", column.as_str());
-        let mut columns = vec![name(&E::tenant_column())];
-        let mut arrays = Vec::new();
-        let mut values: Vec<Value> = vec![self.scope.tenant_id().into()];
-        for column in E::Column::iter().filter(|column| column.as_str() != E::tenant_column().as_str()) {
-            let mut literal = arrays::Literal::new();
-            let mut sql_type = None;
-            for row in rows {
-                let value = row.get(column).into_value().ok_or_else(|| unset(column))?;
-                sql_type = arrays::type_name(&value);
-                literal.push(&value);
-            }
-            columns.push(name(&column));
-            values.push(literal.finish().into());
-            let sql_type = sql_type.ok_or_else(|| unset(column))?;
-            arrays.push(format!("CAST(CAST(${} AS text) AS {sql_type}[])", values.len()));
+        let written: Vec<E::Column> =
+            E::Column::iter().filter(|column| column.as_str() != E::tenant_column().as_str()).collect();
+        let mut types = Vec::with_capacity(written.len());
+        for column in &written {
+            let value = rows.first().and_then(|row| row.get(*column).into_value());
+            types.push(value.as_ref().and_then(arrays::type_name).ok_or_else(|| unset(*column))?);
         }
-        let mut sql =
-            format!("INSERT INTO \"{table}\" ({}) SELECT $1, * FROM unnest({})", columns.join(", "), arrays.join(", "));
+        let mut columns = arrays::Columns::new(types);
+        for (column, literal) in written.iter().zip(columns.literals()) {
+            for row in rows {
+                literal.push(&row.get(*column).into_value().ok_or_else(|| unset(*column))?);
+            }
+        }
+        let names: Vec<String> = std::iter::once(name(&E::tenant_column())).chain(written.iter().map(name)).collect();
+        let mut values: Vec<Value> = vec![self.scope.tenant_id().into()];
+        let select = columns.into_select("$1", &mut values);
+        let mut sql = format!("INSERT INTO \"{table}\" ({}) {select}", names.join(", "));
         if let Some(key) = key {
             let target: Vec<String> = key.iter().map(name).collect();
             let target = if target.is_empty() { String::new() } else { format!("({}) ", target.join(", ")) };
@@ -271,7 +270,7 @@ impl Tx {
 }
 
 /// Rows of one insert: more would only make a longer text.
-const INSERT_ROWS: usize = 1_000;
+pub(super) const INSERT_ROWS: usize = 1_000;
 
 /// A row of ours has a value in every column, of a type that our tables have.
 fn unset(column: impl IdenStatic) -> StoreError {

@@ -32,10 +32,10 @@ pub async fn past_clicks(tx: &Tx, wanted: &[Wanted<'_>]) -> Result<Vec<(i64, Pas
     for wanted in wanted.chunks(CHUNK) {
         let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
         let rows = wanted.iter().map(|row| {
-            let Wanted { number, visitor_id, campaign_id, from, until } = *row;
-            vec![number.into(), visitor_id.into(), campaign_id.into(), from.into(), until.into()]
+            let Wanted { number, visitor_id, campaign_id, from, until } = row;
+            vec![(*number).into(), (*visitor_id).into(), (*campaign_id).into(), (*from).into(), (*until).into()]
         });
-        let rows = arrays::table(tx.backend(), &mut values, rows.collect());
+        let rows = arrays::relation(tx.backend(), rows, &mut values)?;
         let sql = format!(
             "WITH wanted (number, visitor_id, campaign_id, from_at, until_at) AS ({rows}), \
              past AS (SELECT wanted.number AS number, click.id AS id, click.campaign_id AS campaign_id, \

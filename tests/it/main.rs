@@ -36,6 +36,7 @@ mod lists;
 mod metrics;
 mod multipart;
 mod nodes;
+mod outages;
 mod payout_destinations;
 mod payout_feed;
 mod payouts;

@@ -34,6 +34,7 @@ fn new_click(programme: &Programme, id: ClickId) -> NewClick {
         link_id: programme.link.parse().expect("a link's id"),
         occurred_at: None,
         visitor_id: None,
+        is_new_visitor: false,
         source: None,
         labels: Labels::new(),
         visit: Visit::default(),

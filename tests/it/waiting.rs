@@ -39,12 +39,13 @@ async fn click_at(services: &Services, app: &TestApp, programme: &Programme, id:
         link_id: programme.link.parse().expect("a link's id"),
         occurred_at: at,
         visitor_id: None,
+        is_new_visitor: false,
         source: None,
         labels: Default::default(),
         visit: Visit::default(),
         invalid_reason: None,
     };
-    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click) };
+    let item = Item { actor: Actor::System, claim: None, work: Work::Click(click.into()) };
     let answers = services.lanes.record(&TenantScope::tenant(app.home), vec![item]).await.expect("there is room");
     assert!(matches!(answers[..], [Ok(Recorded::Click(_))]), "the click is recorded");
 }

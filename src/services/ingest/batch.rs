@@ -240,12 +240,14 @@ async fn record(
     let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
     totals.caps.prepare(tx, &clicked(links), &instants).await?;
     let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
-    known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =
         new_clicks.iter().filter(|fresh| fresh.input.id.is_some()).map(|fresh| fresh.id).collect();
     let mut cases = conversions::waiting::awaiting(tx, &given).await?;
     let waited = cases.len();
+    if waited > 0 || !new_conversions.is_empty() {
+        known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
+    }
     let (indexes, fresh): (Vec<usize>, Vec<Case<'_>>) = new_conversions.into_iter().unzip();
     cases.extend(fresh);
     let settled = conversions::settle(tx, cases, &known, &mut programme, &mut totals, now).await?;

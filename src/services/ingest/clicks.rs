@@ -57,7 +57,7 @@ pub(super) async fn record(
     for item in fresh {
         rows.push((item.index, row(tx, item, links, programme, totals, !repeated.contains(&item.index), now)?));
     }
-    clicks::insert(tx, rows.iter().map(|(_, row)| row.clone()).collect()).await?;
+    clicks::insert(tx, &rows.iter().map(|(_, row)| row).collect::<Vec<_>>()).await?;
     for (_, row) in &rows {
         totals.add_click(row, programme.campaign(row.campaign_id)?.currency)?;
     }
@@ -136,8 +136,12 @@ async fn repeated(
     let mut visits = Vec::new();
     let mut of_visitor: HashMap<(LinkId, &str), Vec<Instant>> = HashMap::new();
     for Fresh { index, input, .. } in fresh {
-        // Nobody can tell two visitors without a mark apart.
+        // Nobody can tell two visitors without a mark apart; and a mark that was made for this very click is nobody
+        // else's.
         let (Some(visitor_id), Some(link)) = (&input.visitor_id, links.get(&input.link_id)) else { continue };
+        if input.is_new_visitor {
+            continue;
+        }
         let at = input.occurred_at.unwrap_or(now);
         let (campaign, affiliate) = (programme.campaign(link.campaign_id)?, programme.affiliate(link.affiliate_id)?);
         let enrollment = programme.enrollment(campaign.id, affiliate.id);

@@ -55,7 +55,8 @@ pub struct Item {
 
 /// A fact to record, checked.
 pub enum Work {
-    Click(NewClick),
+    /// Shared with who sends it on should the database not take it.
+    Click(Arc<NewClick>),
     Conversion(NewConversion),
 }
 
@@ -163,16 +164,26 @@ impl Lanes {
     /// # Errors
     /// `Overloaded` when the tenant's queue is full; nothing was taken then.
     pub async fn record(&self, scope: &TenantScope, items: Vec<Item>) -> Result<Vec<Answer>, ServiceError> {
+        self.record_in(self.lane(scope), scope, items).await
+    }
+
+    /// By a lane of the scope's tenant, or the one that takes its place.
+    async fn record_in(
+        &self,
+        mut lane: Lane,
+        scope: &TenantScope,
+        items: Vec<Item>,
+    ) -> Result<Vec<Answer>, ServiceError> {
         let overloaded = ServiceError::Overloaded { retry_after: RETRY_AFTER };
         let Ok(count) = u32::try_from(items.len()) else { return Err(overloaded) };
         let (answer, answered) = oneshot::channel();
         let mut waiting = Some((items, answer));
         while let Some((items, answer)) = waiting.take() {
-            let lane = self.lane(scope);
-            let Ok(permit) = lane.room.try_acquire_many_owned(count) else { return Err(overloaded) };
+            let Ok(permit) = Arc::clone(&lane.room).try_acquire_many_owned(count) else { return Err(overloaded) };
             // A lane that ends between look-up and send hands the call back.
             if let Err(mpsc::error::SendError(call)) = lane.queue.send(Call { items, answer, _room: permit }) {
                 waiting = Some((call.items, call.answer));
+                lane = self.lane(scope);
             }
         }
         answered.await.map_err(|_| ServiceError::Unavailable)
@@ -204,10 +215,11 @@ impl Lanes {
     /// expected: the lane is full, or at a batch that others have waited for so long already. The item may be recorded
     /// all the same.
     pub async fn record_within(&self, scope: &TenantScope, item: Item, patience: Duration) -> Option<Answer> {
-        if self.lane(scope).is_busy_for(patience) {
+        let lane = self.lane(scope);
+        if lane.is_busy_for(patience) {
             return None;
         }
-        timeout(patience, self.record(scope, vec![item])).await.ok()?.ok()?.pop()
+        timeout(patience, self.record_in(lane, scope, vec![item])).await.ok()?.ok()?.pop()
     }
 
     fn lane(&self, scope: &TenantScope) -> Lane {

@@ -163,6 +163,7 @@ async fn send_on(
         link_id: route.link_id,
         occurred_at: Some(services.now()),
         visitor_id,
+        is_new_visitor: set_cookie.is_some(),
         source: query.source,
         labels: query.labels,
         visit: visitor.visit,

@@ -42,12 +42,16 @@ pub(super) fn prefix(address: IpAddr) -> String {
     }
 }
 
-/// A key; not to be printed.
-type Key = [u8; 32];
+/// A key, ready to hash with; not to be printed.
+type Key = Hmac<Sha256>;
+
+fn prepared(key: &[u8; 32]) -> Key {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
 
 /// Hashes an address.
 fn hash(key: &Key, address: IpAddr) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac = key.clone();
     match address.to_canonical() {
         IpAddr::V4(address) => mac.update(&address.octets()),
         IpAddr::V6(address) => mac.update(&address.octets()),
@@ -79,7 +83,7 @@ impl Keys {
 
     fn known(&self, scope: &TenantScope, day: NaiveDate) -> Option<Key> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(&scope.tenant_id())?.iter().find(|(of, _)| *of == day).map(|(_, key)| *key)
+        known.get(&scope.tenant_id())?.iter().find(|(of, _)| *of == day).map(|(_, key)| key.clone())
     }
 
     /// The hash of an address under today's key. None where the key is not known; it is asked for then, for the next
@@ -138,7 +142,7 @@ impl Keys {
             .into_iter()
             .map(|(day, key)| {
                 let key = key.try_into().map_err(|_| StoreError::inconsistent("address_key", "not 32 bytes"))?;
-                Ok((day, key))
+                Ok((day, prepared(&key)))
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
         self.0.known.write().unwrap_or_else(PoisonError::into_inner).insert(scope.tenant_id(), keys);
@@ -175,7 +179,7 @@ mod tests {
 
     #[test]
     fn hash_is_of_the_key_and_the_whole_address() {
-        let (key, other) = ([1; 32], [2; 32]);
+        let (key, other) = (prepared(&[1; 32]), prepared(&[2; 32]));
         let one = hash(&key, address("203.0.113.77"));
         // HMAC-SHA256 of the four bytes under 32 bytes of 01, reckoned elsewhere.
         assert_eq!(one, "61351ded89c4dc6041cb7ef57fc473c3");

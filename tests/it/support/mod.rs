@@ -8,6 +8,7 @@ pub mod invariants;
 pub mod issuer;
 pub mod log;
 pub mod node;
+pub mod postgres;
 pub mod programme;
 pub mod sdl;
 pub mod socket;

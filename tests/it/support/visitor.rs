@@ -46,9 +46,12 @@ impl Visitor {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = request.send().await.expect("an answer");
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.expect("text") }
+        answer(request).await.expect("an answer")
+    }
+
+    /// None when the connection breaks, or there is none to be had.
+    pub async fn try_get(&self, path: &str) -> Option<Answer> {
+        answer(self.http.get(format!("{}{path}", self.url))).await.ok()
     }
 
     /// Clicks until the answer is as wanted; how long that took.
@@ -62,6 +65,12 @@ impl Visitor {
             assert!(began.elapsed() < within, "not within {within:?}: {answer:?}");
         }
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Ok(Answer { status, headers, text: response.text().await? })
 }
 
 impl Answer {

@@ -32,11 +32,16 @@ impl World {
     }
 
     pub async fn with_redis(backend: Backend, redis_url: Option<String>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
         let database_url = match backend {
             Backend::Sqlite => None,
             Backend::Postgres => Some(database::new_postgres().await),
         };
+        Self::on(database_url, redis_url).await
+    }
+
+    /// On a database that is there.
+    pub async fn on(database_url: Option<String>, redis_url: Option<String>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let data = Data { folder: folder.path().to_owned(), database_url, redis_url };
         let tenant = ["--slug", "home", "--name", "Home", "--currency", "EUR"];
         let owner = ["--owner-email", "owner@home.test", "--owner-password", PASSWORD];

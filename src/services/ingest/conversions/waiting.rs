@@ -56,7 +56,8 @@ pub(in crate::services::ingest) async fn awaiting(
     tx: &Tx,
     clicks: &[ClickId],
 ) -> Result<Vec<Case<'static>>, StoreError> {
-    if clicks.is_empty() {
+    // Nearly always nothing waits: a short question spares one with every click's id in it.
+    if clicks.is_empty() || !conversions::any_awaits(tx).await? {
         return Ok(Vec::new());
     }
     Ok(conversions::lock_awaiting(tx, clicks).await?.into_iter().map(case).collect())

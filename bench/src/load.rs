@@ -1,0 +1,173 @@
+//! Visitors: many connections that ask for one tracking link, in a closed or an open loop.
+
+use std::{sync::Arc, time::Duration};
+
+use hdrhistogram::Histogram;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use crate::BenchError;
+
+/// What is asked of whom.
+#[derive(Clone)]
+pub struct Load {
+    /// Host and port.
+    pub address: String,
+    pub path: String,
+    /// Each with one request in flight.
+    pub connections: usize,
+    pub duration: Duration,
+    /// Requests a second of all connections together; none asks again as soon as it was answered.
+    pub rate: Option<f64>,
+}
+
+/// The end of a location: the click's id without its prefix.
+pub type Click = [u8; 26];
+
+/// A request that was answered by a redirect.
+pub struct Answered {
+    pub click: Click,
+    pub at: Instant,
+    /// From when it was due.
+    pub micros: u32,
+}
+
+/// What became of the requests.
+#[derive(Default)]
+pub struct Seen {
+    pub answered: Vec<Answered>,
+    /// Answered otherwise: the first answers, and how many.
+    pub refused: Vec<String>,
+    pub refusals: usize,
+    /// Whose connection broke, before or after the server read them.
+    pub unanswered: usize,
+}
+
+impl Seen {
+    fn refuse(&mut self, answer: String) {
+        self.refusals += 1;
+        if self.refused.len() < 5 {
+            self.refused.push(answer);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.answered.extend(other.answered);
+        self.refusals += other.refusals;
+        self.unanswered += other.unanswered;
+        self.refused.extend(other.refused);
+        self.refused.truncate(5);
+    }
+
+    /// Microseconds of those that were answered in a time.
+    ///
+    /// # Errors
+    /// None that is known: the histogram's bounds are fixed.
+    pub fn latency(&self, from: Instant, until: Instant) -> Result<Histogram<u64>, BenchError> {
+        let mut latency = Histogram::new(3).map_err(|error| BenchError::Failed(error.to_string()))?;
+        let during = self.answered.iter().filter(|answered| answered.at >= from && answered.at < until);
+        during.for_each(|answered| latency.saturating_record(u64::from(answered.micros)));
+        Ok(latency)
+    }
+}
+
+impl Load {
+    /// Asks.
+    ///
+    /// # Errors
+    /// When a task panics.
+    pub async fn drive(&self) -> Result<Seen, BenchError> {
+        let request = format!(
+            "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 \
+             Firefox/143.0\r\n\r\n",
+            self.path, self.address,
+        );
+        let request: Arc<str> = request.into();
+        let end = Instant::now() + self.duration;
+        let every = self.rate.map(|rate| Duration::from_secs_f64(self.connections as f64 / rate));
+        let mut tasks = JoinSet::new();
+        for number in 0..self.connections {
+            let (address, request) = (self.address.clone(), Arc::clone(&request));
+            // The first ones are spread over the interval.
+            let first = Instant::now() + every.unwrap_or_default().mul_f64(number as f64 / self.connections as f64);
+            tasks.spawn(async move { visit(&address, &request, first, every, end).await });
+        }
+        let mut seen = Seen::default();
+        while let Some(own) = tasks.join_next().await {
+            seen.add(own.map_err(|error| BenchError::Failed(error.to_string()))?);
+        }
+        Ok(seen)
+    }
+}
+
+/// One connection's requests, over a new connection whenever one breaks.
+async fn visit(address: &str, request: &str, first: Instant, every: Option<Duration>, end: Instant) -> Seen {
+    let mut seen = Seen::default();
+    let mut due = first;
+    while due < end && Instant::now() < end {
+        let Ok(mut stream) = TcpStream::connect(address).await else {
+            sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        // Without it the kernel would hold a small request back; who cannot have it is slower.
+        let _ = stream.set_nodelay(true);
+        while due < end {
+            let asked = match every {
+                None => Instant::now(),
+                // The timer of this client is a millisecond coarse: a request that was not held up by the one before
+                // is due when it is sent.
+                Some(_) if due > Instant::now() => {
+                    sleep_until(due).await;
+                    Instant::now()
+                }
+                Some(_) => due,
+            };
+            if asked >= end {
+                return seen;
+            }
+            match ask(&mut stream, request).await {
+                Ok(Ok(click)) => {
+                    let at = Instant::now();
+                    let micros = u32::try_from((at - asked).as_micros()).unwrap_or(u32::MAX);
+                    seen.answered.push(Answered { click, at, micros });
+                }
+                // Its body was not read.
+                Ok(Err(answer)) => {
+                    seen.refuse(answer);
+                    break;
+                }
+                Err(_) => {
+                    seen.unanswered += 1;
+                    break;
+                }
+            }
+            due = every.map_or_else(Instant::now, |every| due + every);
+        }
+    }
+    seen
+}
+
+/// One request: where a 302 leads, or what else was answered.
+async fn ask(stream: &mut TcpStream, request: &str) -> std::io::Result<Result<Click, String>> {
+    let mut buffer = [0; 2_048];
+    stream.write_all(request.as_bytes()).await?;
+    let mut filled = 0;
+    while !buffer[..filled].ends_with(b"\r\n\r\n") {
+        match stream.read(&mut buffer[filled..]).await? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            count => filled += count,
+        }
+        // What has a body is no redirect.
+        if filled >= 12 && !buffer.starts_with(b"HTTP/1.1 302") {
+            return Ok(Err(String::from_utf8_lossy(&buffer[..filled]).into_owned()));
+        }
+    }
+    let head = std::str::from_utf8(&buffer[..filled]).unwrap_or_default();
+    let location = head.split_once("\r\nlocation: ").and_then(|(_, rest)| rest.split_once("\r\n"));
+    let click = location.and_then(|(location, _)| location.as_bytes().last_chunk());
+    Ok(click.copied().ok_or_else(|| head.to_owned()))
+}
