@@ -46,7 +46,13 @@ table! {
         /// In `sale_currency`, as sent, kept for ever.
         sale_minor: i64,
         sale_currency: Currency,
-        /// Sum of its commissions in `commission_currency`.
+        /// What was added to the sale since, or taken where it is negative.
+        #[serde(default)]
+        sale_adjusted_minor: i64,
+        /// What was taken back of both together.
+        #[serde(default)]
+        refunded_minor: i64,
+        /// Sum of its commissions in `commission_currency`, as they are now.
         commission_minor: i64,
         /// The campaign's; the sale's while the campaign is unknown.
         commission_currency: Currency,

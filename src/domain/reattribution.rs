@@ -10,6 +10,7 @@
 //!   earns anew who may not earn.
 //! - A conversion that named its click was credited with that click under LAST_CLICK, whatever came after it, and still is.
 //! - A conversion that was credited by a coupon stays as it is: the coupon is the customer's word.
+//! - So does one of which a part was taken back: what each reversal took stays that affiliate's.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use super::{
     attribution::{self, Means, Rules, Share, Touch},
     campaign as settings,
     commission::{self as commission_rules, Explanation},
-    conversion::ConversionFilter,
+    conversion::{ConversionFilter, sale_now},
     instant,
     problem::{Problem, ProblemCode},
     rule::Rule,
@@ -178,12 +179,15 @@ pub fn judge<'r>(
     if decision.source == TouchSource::Coupon || conversion.sale_currency != conversion.commission_currency {
         return None;
     }
+    if conversion.refunded_minor != 0 {
+        return None;
+    }
     let has_one = |id| commissions.iter().any(|row| row.affiliate_id == id);
     let mut touches = touches(known, rules.model);
     touches.retain(|touch| has_one(touch.affiliate_id) || may_earn(touch.affiliate_id));
     let shares = attribution::attribute(&rules, &touches, conversion.occurred_at).unwrap_or_default();
     let credits = attribution::credits(&shares);
-    let sale = Money::new(conversion.sale_minor, conversion.sale_currency);
+    let sale = Money::new(sale_now(conversion), conversion.sale_currency);
     let earned: BTreeMap<_, _> = commission_rules::split(sale, &credits, rule_of)?.into_iter().collect();
     let lines = lines(known, &credits, earned);
     let is_new = rules != Rules::of_decision(decision)
