@@ -21,9 +21,12 @@ table! {
         status: CommissionStatus,
         amount_minor: i64,
         currency: Currency,
-        /// What attribution runs added or took since; never more than there is.
+        /// What attribution runs and adjusted sales added or took since; never more than there is.
         #[serde(default)]
         adjusted_minor: i64,
+        /// What was taken back of both together.
+        #[serde(default)]
+        reversed_minor: i64,
         rule_id: CommissionRuleId,
         rule_version: i32,
         /// JSON of `domain::commission::Explanation`: why this amount.

@@ -23,6 +23,8 @@ table! {
         flat_minor: i64,
         /// Millionths of the sale amount; 0 where the kind has no share.
         rate_ppm: i64,
+        /// The flat part is taken back with parts of the sale; else with the whole of it only.
+        is_flat_refunded_in_part: bool,
         created_at: Instant,
     }
 }

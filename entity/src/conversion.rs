@@ -50,11 +50,17 @@ table! {
         /// In `sale_currency`, as sent, kept for ever.
         sale_minor: i64,
         sale_currency: Currency,
-        /// Sum of its commissions in `commission_currency`.
+        /// What was added to the sale since, or taken where it is negative.
+        #[serde(default)]
+        sale_adjusted_minor: i64,
+        /// What was taken back of both together.
+        #[serde(default)]
+        refunded_minor: i64,
+        /// Sum of its commissions in `commission_currency`, as they are now.
         commission_minor: i64,
         /// The campaign's; the sale's while the campaign is unknown.
         commission_currency: Currency,
-        /// The sale in `commission_currency`, by the rate in `fx`; none where it is in that currency, or no rate is known yet.
+        /// The sale as it came in `commission_currency`, by the rate in `fx`; none where it is in that currency, or no rate is known yet.
         rated_sale_minor: Option<i64>,
         /// The exchange rate that was used, as JSON of `domain::fx_rate::Quote`.
         fx: Option<String>,

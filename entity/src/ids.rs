@@ -131,6 +131,10 @@ typed_ids! {
     CouponId = "cpn";
     /// One recorded action of a customer.
     ConversionId = "cnv";
+    /// A change of a recorded conversion.
+    ConversionChangeId = "chg";
+    /// A run that approves, rejects or takes back conversions.
+    ConversionRunId = "crn";
     /// A run that credits recorded conversions anew.
     AttributionRunId = "run";
     /// What one affiliate earns from one conversion.

@@ -242,8 +242,18 @@ text_enums! {
         Held = "HELD",
         Approved = "APPROVED",
         Rejected = "REJECTED",
-        /// Was approved and is taken back in full.
+        /// Taken back in full.
         Reversed = "REVERSED",
+    }
+
+    /// What a change of a recorded conversion is.
+    ConversionChangeKind {
+        /// It was taken back, in part or whole.
+        Reversal = "REVERSAL",
+        /// A reversal was undone.
+        Undo = "UNDO",
+        /// Its sale has another amount.
+        Adjustment = "ADJUSTMENT",
     }
 
     /// Why a conversion is in its state.
@@ -279,6 +289,8 @@ text_enums! {
         Manual = "MANUAL",
         /// The advertiser's server said so.
         Declined = "DECLINED",
+        /// The customer was given money back.
+        Refund = "REFUND",
         ReturnedGoods = "RETURNED_GOODS",
         Chargeback = "CHARGEBACK",
         BadDebt = "BAD_DEBT",
@@ -362,6 +374,26 @@ text_enums! {
         Failed = "FAILED",
     }
 
+    /// What a run does with conversions.
+    ConversionRunAction {
+        Approve = "APPROVE",
+        Reject = "REJECT",
+        /// Takes back in full.
+        Reverse = "REVERSE",
+    }
+
+    ConversionRunStatus {
+        /// Asked for.
+        Queued = "QUEUED",
+        Running = "RUNNING",
+        /// All of its conversions were looked at.
+        Done = "DONE",
+        /// Ended by a person; what was done stays.
+        Cancelled = "CANCELLED",
+        /// Given up at a fault; what was done stays.
+        Failed = "FAILED",
+    }
+
     PayoutBatchStatus {
         /// A preview: whom to pay, and how much.
         Draft = "DRAFT",
@@ -421,6 +453,12 @@ text_enums! {
         ConversionReattributed = "CONVERSION_REATTRIBUTED",
         /// A conversion was re-opened, or the click that it waited for came, and it waits for a decision now.
         ConversionChanged = "CONVERSION_CHANGED",
+        /// A conversion was taken back, in part or whole.
+        ConversionReversed = "CONVERSION_REVERSED",
+        /// A reversal of a conversion was undone.
+        ConversionRestored = "CONVERSION_RESTORED",
+        /// A conversion's sale has another amount.
+        ConversionAdjusted = "CONVERSION_ADJUSTED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
         CampaignChanged = "CAMPAIGN_CHANGED",
@@ -446,6 +484,8 @@ text_enums! {
         BalanceConverted = "BALANCE_CONVERTED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
+        /// A run over conversions was asked for, went on, or came to its end.
+        ConversionRunChanged = "CONVERSION_RUN_CHANGED",
     }
 
     /// Where an exchange rate is from.
@@ -468,5 +508,7 @@ text_enums! {
         ResolveWaiting = "RESOLVE_WAITING",
         /// Decide every conversion of the tenant that waited for an exchange rate which is there now.
         ResolveRates = "RESOLVE_RATES",
+        /// Approve, reject or take back the next conversions of a run.
+        RunConversions = "RUN_CONVERSIONS",
     }
 }

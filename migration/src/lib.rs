@@ -32,6 +32,8 @@ mod m20261120_8_identity;
 mod m20261120_9_postbacks;
 mod m20261126_1_click_writes;
 mod m20261126_2_postback_details;
+mod m20261126_51_conversion_runs;
+mod m20261126_5_changes;
 mod m20261126_9_fx_rates;
 pub mod protect;
 
@@ -59,6 +61,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_9_fx_rates::Migration),
             Box::new(m20261126_2_postback_details::Migration),
             Box::new(m20261126_1_click_writes::Migration),
+            Box::new(m20261126_5_changes::Migration),
+            Box::new(m20261126_51_conversion_runs::Migration),
         ]
     }
 }

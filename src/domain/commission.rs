@@ -37,9 +37,15 @@ pub struct Explanation {
     pub amount: Money,
 }
 
-/// What a commission is now: what was reckoned, with what attribution runs added or took since.
-pub const fn net(row: &commission::Model) -> Money {
+/// What a commission is before anything of it is taken back: what was reckoned, with what attribution runs and adjusted
+/// sales added or took since.
+pub const fn gross(row: &commission::Model) -> Money {
     Money::new(row.amount_minor + row.adjusted_minor, row.currency)
+}
+
+/// What a commission is now: [`gross`] less what was taken back.
+pub const fn net(row: &commission::Model) -> Money {
+    Money::new(row.amount_minor + row.adjusted_minor - row.reversed_minor, row.currency)
 }
 
 /// Which commissions a list holds. All conditions must hold.
@@ -179,6 +185,7 @@ mod tests {
                 kind: RuleKind::FlatPlusPercent,
                 flat_minor,
                 rate_ppm,
+                is_flat_refunded_in_part: false,
                 created_at: at,
             },
         }

@@ -29,6 +29,7 @@ use super::{
     tenancy::Ring,
     text,
     touches::{self, Found, Scrutiny},
+    transition,
 };
 
 /// A conversion as its sender describes it, checked.
@@ -90,10 +91,10 @@ impl NewConversion {
         Ok(self)
     }
 
-    /// As a recorded conversion was sent.
+    /// As a recorded conversion was sent, with the amount that its sale has now.
     pub fn of_row(row: &conversion::Model) -> Self {
         // A lead was sent without an amount: it is a zero in whatever currency its campaign turns out to have.
-        let sale = (row.sale_minor != 0).then(|| Money::new(row.sale_minor, row.sale_currency));
+        let sale = (sale_now(row) != 0).then(|| Money::new(sale_now(row), row.sale_currency));
         Self {
             click_id: row.sent_click_id,
             visitor_id: row.visitor_id.clone(),
@@ -173,12 +174,22 @@ pub fn own_part(
         |id: &ClickId| row.click_id == Some(*id) || touches.iter().any(|touch| touch.click_id == Some(*id));
     row.sent_click_id = row.sent_click_id.filter(is_own_click);
     row.coupon_code = row.coupon_code.filter(|_| touches.iter().all(|touch| touch.coupon_id.is_some()));
-    row.commission_minor = commissions.iter().map(|row| row.amount_minor).sum();
+    row.commission_minor = commissions.iter().map(|row| commission_rules::net(row).amount_minor).sum();
     row
 }
 
+/// The amount of a conversion's sale: as sent, with what was adjusted since.
+pub const fn sale_now(row: &conversion::Model) -> i64 {
+    row.sale_minor + row.sale_adjusted_minor
+}
+
+/// What of a conversion's sale was not taken back: what reports count.
+pub const fn sale_left(row: &conversion::Model) -> i64 {
+    sale_now(row) - row.refunded_minor
+}
+
 /// Which conversions a list or a stream holds. All conditions must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConversionFilter {
     pub campaign_ids: Option<Vec<CampaignId>>,
     pub affiliate_ids: Option<Vec<AffiliateId>>,
@@ -252,13 +263,15 @@ impl Rated {
         Some(Self { sale: quote.convert(sale)?, fx: Some(quote) })
     }
 
-    /// A recorded sale in the currency of its commissions. None while no rate is known.
+    /// A recorded sale, as it is now, in the currency of its commissions. None while no rate is known.
     pub fn of_row(row: &conversion::Model) -> Option<Self> {
-        if row.sale_currency == row.commission_currency {
-            return Some(Self { sale: Money::new(row.sale_minor, row.sale_currency), fx: None });
-        }
-        let sale = Money::new(row.rated_sale_minor?, row.commission_currency);
-        Some(Self { sale, fx: Some(serde_json::from_str(row.fx.as_deref()?).ok()?) })
+        Self::at(row, sale_now(row))
+    }
+
+    /// As [`Rated::of_row`], were the sale so much: by the rate that it was reckoned by first.
+    pub fn at(row: &conversion::Model, sale_minor: i64) -> Option<Self> {
+        let quote = || serde_json::from_str(row.fx.as_deref()?).ok();
+        Self::of(Money::new(sale_minor, row.sale_currency), row.commission_currency, quote)
     }
 }
 
@@ -414,6 +427,60 @@ fn reward(facts: &Facts<'_>, goal: &goal::Model, credit: Credit) -> Option<Decis
     Some(Decision { status, reason, credit: Some(credit), commissions })
 }
 
+/// What moves a conversion from one state to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A person, or an advertiser's server, decides.
+    Review,
+    /// All of it is taken back.
+    Reversal,
+    /// A reversal is undone: it stands where it stood before.
+    Undo,
+    /// A person takes up what was refused.
+    Reopening,
+}
+
+/// Every move there is, but for the fact that a HELD conversion waits for: that decides it as if it came then.
+const TRANSITIONS: &[(Cause, ConversionStatus, ConversionStatus)] = {
+    use ConversionStatus::{Approved, Held, Pending, Rejected, Reversed};
+    &[
+        (Cause::Review, Pending, Approved),
+        (Cause::Review, Held, Approved),
+        (Cause::Review, Pending, Rejected),
+        (Cause::Review, Held, Rejected),
+        (Cause::Reversal, Pending, Reversed),
+        (Cause::Reversal, Held, Reversed),
+        (Cause::Reversal, Approved, Reversed),
+        (Cause::Undo, Reversed, Pending),
+        (Cause::Undo, Reversed, Held),
+        (Cause::Undo, Reversed, Approved),
+        (Cause::Reopening, Rejected, Pending),
+        (Cause::Reopening, Rejected, Held),
+    ]
+};
+
+/// Moves a conversion's state, where the table has the move.
+///
+/// # Errors
+/// `INVALID_TRANSITION` at `field`.
+pub fn step(
+    cause: Cause,
+    field: &[&str],
+    from: ConversionStatus,
+    to: ConversionStatus,
+) -> Result<ConversionStatus, Problem> {
+    if TRANSITIONS.contains(&(cause, from, to)) {
+        return Ok(to);
+    }
+    let done = match cause {
+        Cause::Review => "reviewed",
+        Cause::Reversal => "taken back",
+        Cause::Undo => "given again",
+        Cause::Reopening => "re-opened",
+    };
+    Err(transition::refused(field, format!("a conversion that is {from} cannot be {done}")))
+}
+
 /// What a reviewer may decide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Review {
@@ -438,17 +505,12 @@ pub fn review(row: &conversion::Model, review: Review) -> Result<(ConversionStat
         (ConversionStatus::Held, Review::Approve) if row.reason == Some(ConversionReason::AwaitingClick) => {
             without_commission("its click")
         }
-        (ConversionStatus::Pending | ConversionStatus::Held, Review::Approve) => {
-            Ok((ConversionStatus::Approved, ConversionReason::Manual))
+        (from, Review::Approve) => {
+            Ok((step(Cause::Review, &["ids"], from, ConversionStatus::Approved)?, ConversionReason::Manual))
         }
-        (ConversionStatus::Pending | ConversionStatus::Held, Review::Reject(reason)) => {
-            Ok((ConversionStatus::Rejected, reason))
+        (from, Review::Reject(reason)) => {
+            Ok((step(Cause::Review, &["ids"], from, ConversionStatus::Rejected)?, reason))
         }
-        (status, _) => Err(Problem::new(
-            ProblemCode::InvalidTransition,
-            &["ids"],
-            format!("a conversion that is {status} cannot be reviewed"),
-        )),
     }
 }
 

@@ -5,7 +5,7 @@ mod exchange;
 use std::collections::BTreeMap;
 
 use tributary_entity::{
-    ids::{AccountId, AffiliateId, ConversionId, TenantId},
+    ids::{AccountId, AffiliateId, ConversionChangeId, ConversionId, TenantId},
     kinds::{JournalKind, PayoutMethod},
     money::{Currency, Money},
     payout,
@@ -261,6 +261,11 @@ impl Journal {
     }
 }
 
+/// Which expense a commission is: what an affiliate earns itself, at level 0, or what its parents earn on top.
+pub const fn expense_of(level: i32) -> Code {
+    if level == 0 { Code::CommissionExpense } else { Code::OverrideExpense }
+}
+
 /// Conversion approved: Dr 5000, Cr 2000 of each affiliate.
 ///
 /// # Errors
@@ -351,22 +356,47 @@ pub fn adjusted(
     debts: &mut Debts,
     available: &mut Available,
 ) -> Result<Option<Journal>, Unbalanced> {
-    let lines = adjustments.iter().flat_map(|Adjustment { affiliate_id, amount, in_hold }| {
-        let account = |code| AccountKey::of_affiliate(code, *affiliate_id, amount.currency);
-        let expense = AccountKey::of_tenant(Code::AdjustmentExpense, amount.currency);
-        let mut lines = vec![Line { account: expense, amount_minor: amount.amount_minor }];
-        if *in_hold {
-            lines.push(Line { account: account(Code::AffiliatePending), amount_minor: -amount.amount_minor });
-        } else if amount.amount_minor > 0 {
-            let credit = credit_affiliate(*affiliate_id, *amount, debts);
-            *available.entry((*affiliate_id, amount.currency)).or_default() -= credit[1].amount_minor;
-            lines.extend(credit);
-        } else {
-            lines.extend(debit_affiliate(*affiliate_id, -amount.amount_minor, amount.currency, debts, available));
-        }
-        lines
-    });
+    let lines = adjustments.iter().flat_map(|one| changed(Code::AdjustmentExpense, one, debts, available));
     Journal::new(JournalKind::Adjustment, business_key, Some(conversion_id), lines.collect())
+}
+
+/// The lines of one change: the expense, and the affiliate's money where it is.
+fn changed(
+    expense: Code,
+    Adjustment { affiliate_id, amount, in_hold }: &Adjustment,
+    debts: &mut Debts,
+    available: &mut Available,
+) -> Vec<Line> {
+    let account = |code| AccountKey::of_affiliate(code, *affiliate_id, amount.currency);
+    let expense = AccountKey::of_tenant(expense, amount.currency);
+    let mut lines = vec![Line { account: expense, amount_minor: amount.amount_minor }];
+    if *in_hold {
+        lines.push(Line { account: account(Code::AffiliatePending), amount_minor: -amount.amount_minor });
+    } else if amount.amount_minor > 0 {
+        let credit = credit_affiliate(*affiliate_id, *amount, debts);
+        *available.entry((*affiliate_id, amount.currency)).or_default() -= credit[1].amount_minor;
+        lines.extend(credit);
+    } else {
+        lines.extend(debit_affiliate(*affiliate_id, -amount.amount_minor, amount.currency, debts, available));
+    }
+    lines
+}
+
+/// Reversal of a conversion, in part or whole, by where each commission is: in the hold period Dr 2000, later Dr 2010 as far
+/// as it goes and the rest 1200; Cr the expense that it was, with each part. Undone, the other way round: Cr 2000, or 1200 up
+/// to the debt and the rest 2010. `debts` and `available` are what is left of them after each.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn reversed(
+    change_id: ConversionChangeId,
+    conversion_id: ConversionId,
+    parts: &[(Code, Adjustment)],
+    debts: &mut Debts,
+    available: &mut Available,
+) -> Result<Option<Journal>, Unbalanced> {
+    let lines = parts.iter().flat_map(|(expense, one)| changed(*expense, one, debts, available));
+    Journal::new(JournalKind::Reversal, change_id.to_string(), Some(conversion_id), lines.collect())
 }
 
 /// Debits an affiliate: 2010 as far as it goes, the rest 1200.

@@ -10,6 +10,7 @@
 //!   earns anew who may not earn.
 //! - A conversion that named its click was credited with that click under LAST_CLICK, whatever came after it, and still is.
 //! - A conversion that was credited by a coupon stays as it is: the coupon is the customer's word.
+//! - So does one of which a part was taken back: what each reversal took stays that affiliate's.
 
 use std::collections::BTreeMap;
 
@@ -176,6 +177,9 @@ pub fn judge<'r>(
 ) -> Option<Verdict> {
     let Known { conversion, decision, commissions, .. } = known;
     if decision.source == TouchSource::Coupon {
+        return None;
+    }
+    if conversion.refunded_minor != 0 {
         return None;
     }
     let has_one = |id| commissions.iter().any(|row| row.affiliate_id == id);

@@ -54,6 +54,10 @@ pub struct NewRule {
     pub name: String,
     pub is_default: bool,
     pub terms: Terms,
+    /// The flat part is taken back with parts of the sale; else with the whole of it only.
+    // Left out where it is not used, so that the hash of an older call's input stays what it was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_flat_refunded_in_part: bool,
 }
 
 /// Changes to a rule; none leaves a part as it is.
@@ -62,6 +66,9 @@ pub struct RuleChange {
     pub name: Option<String>,
     /// Become a new version.
     pub terms: Option<Terms>,
+    /// Becomes a new version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_flat_refunded_in_part: Option<bool>,
 }
 
 impl Terms {
@@ -104,6 +111,7 @@ impl Terms {
             kind: self.kind(),
             flat_minor,
             rate_ppm,
+            is_flat_refunded_in_part: false,
             created_at,
         })
     }
@@ -121,6 +129,11 @@ impl NewRule {
 }
 
 impl RuleChange {
+    /// Whether conversions from now on are decided by other terms.
+    pub const fn is_new_version(&self) -> bool {
+        self.terms.is_some() || self.is_flat_refunded_in_part.is_some()
+    }
+
     /// The rule's head with the changes applied. Its `current_version` is the next one when there are new terms.
     ///
     /// # Errors
@@ -132,7 +145,7 @@ impl RuleChange {
         if let Some(name) = &self.name {
             head.name = text::required(&["name"], name, text::NAME_MAX)?;
         }
-        if self.terms.is_some() {
+        if self.is_new_version() {
             head.current_version += 1;
         }
         Ok(head)
@@ -298,11 +311,13 @@ mod tests {
             created_at: Instant::default(),
             updated_at: Instant::default(),
         };
-        let rename = RuleChange { name: Some("new".to_owned()), terms: None };
+        let rename = RuleChange { name: Some("new".to_owned()), ..RuleChange::default() };
         let renamed = rename.apply(head(RuleStatus::Active)).expect("valid");
         assert_eq!((renamed.name.as_str(), renamed.current_version), ("new", 3));
-        let terms = RuleChange { name: None, terms: Some(Terms::Percent(1)) };
+        let terms = RuleChange { terms: Some(Terms::Percent(1)), ..RuleChange::default() };
         assert_eq!(terms.apply(head(RuleStatus::Active)).map(|head| head.current_version), Ok(4));
+        let refunds = RuleChange { is_flat_refunded_in_part: Some(true), ..RuleChange::default() };
+        assert_eq!(refunds.apply(head(RuleStatus::Active)).map(|head| head.current_version), Ok(4));
         assert!(terms.apply(head(RuleStatus::Archived)).is_err());
         assert!(transition(RuleStatus::Archived, RuleStatus::Active).is_err());
         assert!(transition(RuleStatus::Active, RuleStatus::Archived).is_ok());

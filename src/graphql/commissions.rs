@@ -71,12 +71,17 @@ impl Commission {
         money::Money::new(self.row.amount_minor, self.row.currency).into()
     }
 
-    /// What attribution runs added since; negative where they took.
+    /// What attribution runs and adjusted sales added since; negative where they took.
     async fn adjustment(&self) -> Money {
         money::Money::new(self.row.adjusted_minor, self.row.currency).into()
     }
 
-    /// What it is now: `amount` and `adjustment` together.
+    /// What was taken back of both together, as a positive amount.
+    async fn reversed(&self) -> Money {
+        money::Money::new(self.row.reversed_minor, self.row.currency).into()
+    }
+
+    /// What it is now: `amount` and `adjustment` less `reversed`.
     async fn total(&self) -> Money {
         net(&self.row).into()
     }

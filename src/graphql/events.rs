@@ -11,10 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, attribution_run, campaign, coupon, enrollment, event, fx_conversion,
+    Instant, affiliate, attribution_run, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, FxConversionId,
-        FxRateId, LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId, EnrollmentId,
+        FxConversionId, FxRateId, LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -26,7 +26,7 @@ use super::{
     attribution::AttributionRun,
     campaigns::Campaign,
     context::{Authenticated, RequestData},
-    conversions::Conversion,
+    conversions::{Conversion, ConversionRun},
     coupons::Coupon,
     enrollments::Enrollment,
     error::{self, IntoGraphql},
@@ -72,6 +72,12 @@ event_types! {
     ConversionReattributed, ReadConversions, ConversionId;
     /// A conversion was re-opened, or its click came, and it waits for a decision now.
     ConversionChanged, ReadConversions, ConversionId;
+    /// A conversion was taken back, in part or whole.
+    ConversionReversed, ReadConversions, ConversionId;
+    /// A reversal of a conversion was undone.
+    ConversionRestored, ReadConversions, ConversionId;
+    /// A conversion's sale has another amount.
+    ConversionAdjusted, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
     /// A campaign was created or changed. Affiliates are not told.
@@ -102,6 +108,8 @@ event_types! {
     BalanceConverted, ReadEarnings, FxConversionId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
+    /// A run over conversions was asked for, went on, or came to its end. Affiliates are not told.
+    ConversionRunChanged, ReviewConversions, ConversionRunId;
 }
 
 /// What the log keeps of a change.
@@ -117,6 +125,7 @@ pub(super) enum EventPayload {
     ReleasedEarnings(ReleasedEarnings),
     AttributionRun(Box<AttributionRun>),
     FxConversion(Box<FxConversion>),
+    ConversionRun(Box<ConversionRun>),
 }
 
 /// Commissions that became payable.
@@ -165,7 +174,10 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::ConversionApproved
         | EventKind::ConversionRejected
         | EventKind::ConversionReattributed
-        | EventKind::ConversionChanged => {
+        | EventKind::ConversionChanged
+        | EventKind::ConversionReversed
+        | EventKind::ConversionRestored
+        | EventKind::ConversionAdjusted => {
             EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
                 Some(view) => Conversion::of_event(view, view.snapshot.seen_by(ring)?),
@@ -195,6 +207,9 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::BalanceConverted => EventPayload::FxConversion(Box::new(read::<fx_conversion::Model>(row)?.into())),
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
+        }
+        EventKind::ConversionRunChanged => {
+            EventPayload::ConversionRun(Box::new(read::<conversion_run::Model>(row)?.into()))
         }
     })
 }

@@ -249,6 +249,18 @@ pub(super) enum ConversionStatus {
     Reversed,
 }
 
+/// What a change of a recorded conversion is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ConversionChangeKind")]
+pub(super) enum ConversionChangeKind {
+    /// It was taken back, in part or whole.
+    Reversal,
+    /// A reversal was undone: what that took was given again.
+    Undo,
+    /// Its sale has another amount.
+    Adjustment,
+}
+
 /// Why a conversion is in its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::ConversionReason")]
@@ -287,6 +299,8 @@ pub(super) enum ConversionReason {
     Manual,
     /// The advertiser's server declined it.
     Declined,
+    /// The customer was given money back.
+    Refund,
     /// The goods came back.
     ReturnedGoods,
     /// The payment was charged back.
@@ -427,6 +441,34 @@ pub(super) enum AttributionRunStatus {
     /// Has looked at all of them.
     Done,
     /// Given up at a fault. What was done stays, and the same again goes on from there.
+    Failed,
+}
+
+/// What a run does with conversions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ConversionRunAction")]
+pub(super) enum ConversionRunAction {
+    /// Approves them.
+    Approve,
+    /// Rejects them: those that are approved are refused.
+    Reject,
+    /// Takes them back in full.
+    Reverse,
+}
+
+/// Where a run over conversions stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ConversionRunStatus")]
+pub(super) enum ConversionRunStatus {
+    /// Asked for.
+    Queued,
+    /// Goes through its conversions.
+    Running,
+    /// Has looked at all of them.
+    Done,
+    /// Ended by a person. What was done stays.
+    Cancelled,
+    /// Given up at a fault. What was done stays.
     Failed,
 }
 

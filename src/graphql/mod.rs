@@ -71,6 +71,7 @@ pub struct Query(
     coupons::CouponQuery,
     clicks::ClickQuery,
     conversions::ConversionQuery,
+    conversions::ConversionRunQuery,
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
@@ -103,6 +104,8 @@ pub struct Mutation(
     coupons::CouponMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
+    conversions::ConversionChangeMutation,
+    conversions::ConversionRunMutation,
     payouts::PayoutMutation,
     postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
@@ -119,6 +122,7 @@ pub struct Subscription(
     events::EventSubscription,
     dashboard::DashboardSubscription,
     attribution::AttributionSubscription,
+    conversions::ConversionRunSubscription,
 );
 
 /// The whole schema.
@@ -144,6 +148,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")
         .override_output_type_description::<Paged<conversions::Conversion>>("A page of conversions.")
+        .override_output_type_description::<Paged<conversions::ConversionRun>>("A page of runs over conversions.")
         .override_output_type_description::<Paged<coupons::Coupon>>("A page of coupons.")
         .override_output_type_description::<Paged<enrollments::Enrollment>>("A page of enrollments.")
         .override_output_type_description::<Paged<fx_conversions::FxConversion>>("A page of converted balances.")

@@ -62,6 +62,11 @@ impl CommissionRule {
         percent(&self.0.terms)
     }
 
+    /// Whether refunds of a part of the sale take that part of the flat amount, too; else it goes with the whole sale only.
+    async fn flat_refunded_in_part(&self) -> bool {
+        self.0.terms.is_flat_refunded_in_part
+    }
+
     /// Whether it applies to every enrollment that names no rule of its own.
     async fn is_default(&self) -> bool {
         self.0.head.is_default
@@ -126,6 +131,11 @@ impl CommissionRuleVersion {
     /// Percent of the sale amount, such as `"12.5"`; null where the kind has no share.
     async fn percent(&self) -> Option<Decimal> {
         percent(&self.terms)
+    }
+
+    /// Whether refunds of a part of the sale take that part of the flat amount, too; else it goes with the whole sale only.
+    async fn flat_refunded_in_part(&self) -> bool {
+        self.terms.is_flat_refunded_in_part
     }
 
     /// From when on it holds.
@@ -201,6 +211,9 @@ pub(super) struct CreateCommissionRuleInput {
     is_default: bool,
     /// What it pays.
     terms: CommissionTermsInput,
+    /// Whether refunds of a part of the sale take that part of the flat amount, too; else it goes with the whole sale only.
+    #[graphql(default = false)]
+    flat_refunded_in_part: bool,
 }
 
 impl CreateCommissionRuleInput {
@@ -211,6 +224,7 @@ impl CreateCommissionRuleInput {
             name: self.name,
             is_default: self.is_default,
             terms: self.terms.parse()?,
+            is_flat_refunded_in_part: self.flat_refunded_in_part,
         })
     }
 }
@@ -226,6 +240,8 @@ pub(super) struct UpdateCommissionRuleInput {
     name: Option<String>,
     /// Become a new version, which holds for conversions from now on.
     terms: Option<CommissionTermsInput>,
+    /// Whether refunds of a part of the sale take that part of the flat amount, too. Becomes a new version, as terms do.
+    flat_refunded_in_part: Option<bool>,
 }
 
 /// Names a commission rule whose state is to change.
@@ -274,7 +290,8 @@ impl RuleMutation {
         let result = async {
             let id = ids::parse(&["id"], &input.id)?;
             let terms = input.terms.as_ref().map(CommissionTermsInput::parse).transpose()?;
-            let change = RuleChange { name: input.name, terms };
+            let is_flat_refunded_in_part = input.flat_refunded_in_part;
+            let change = RuleChange { name: input.name, terms, is_flat_refunded_in_part };
             services::rules::update(services, viewer, input.idempotency_key.as_deref(), id, change).await
         };
         CommissionRulePayload::answer(result.await)

@@ -32,6 +32,9 @@ const OF_CONVERSIONS: &[EventKind] = &[
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
     EventKind::ConversionChanged,
+    EventKind::ConversionReversed,
+    EventKind::ConversionRestored,
+    EventKind::ConversionAdjusted,
 ];
 /// The events that may change what an affiliate has earned.
 const OF_EARNINGS: &[EventKind] = &[
@@ -40,6 +43,9 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
     EventKind::ConversionChanged,
+    EventKind::ConversionReversed,
+    EventKind::ConversionRestored,
+    EventKind::ConversionAdjusted,
     EventKind::EarningsReleased,
     EventKind::BalanceConverted,
     EventKind::PayoutChanged,
@@ -58,6 +64,12 @@ pub(super) enum ConversionEventType {
     Reattributed,
     /// It was re-opened, or the click came that it waited for; its status tells what became of it.
     Changed,
+    /// It was taken back, in part or whole.
+    Reversed,
+    /// A reversal was undone.
+    Restored,
+    /// Its sale has another amount.
+    Adjusted,
 }
 
 /// Something happened to a conversion.
@@ -108,6 +120,9 @@ impl FeedSubscription {
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
                     EventKind::ConversionReattributed => ConversionEventType::Reattributed,
                     EventKind::ConversionChanged => ConversionEventType::Changed,
+                    EventKind::ConversionReversed => ConversionEventType::Reversed,
+                    EventKind::ConversionRestored => ConversionEventType::Restored,
+                    EventKind::ConversionAdjusted => ConversionEventType::Adjusted,
                     _ => ConversionEventType::Recorded,
                 },
                 conversion: Conversion::of_event(view, snapshot),

@@ -55,6 +55,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
             Ok(run) => apply::advance(services, scope, run, apply::CHUNK).await?,
             Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
         },
+        OutboxKind::RunConversions => match work.dedup_key.parse() {
+            Ok(run) => conversions::advance::advance(services, scope, run, conversions::advance::CHUNK).await?,
+            Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
+        },
         OutboxKind::ReleaseHolds => {
             let released = holds::release_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");

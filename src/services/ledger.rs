@@ -55,22 +55,13 @@ pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<Vec
     Ok(numbered.into_iter().map(|(id, _)| id).collect())
 }
 
-/// What these affiliates owe, locked. Before anything else of theirs is: whoever credits affiliates takes the locks in
-/// this order.
+/// What these affiliates owe, locked with what they have available: whoever credits one after the other would wait for who
+/// debits both. Before anything else of theirs is: whoever credits affiliates takes the locks in this order.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn debts(tx: &Tx, owners: impl Iterator<Item = &(AffiliateId, Currency)>) -> Result<Debts, StoreError> {
-    let tenant_id = tx.scope().tenant_id();
-    let accounts: BTreeMap<AccountId, (AffiliateId, Currency)> = owners
-        .map(|(affiliate_id, currency)| {
-            let key = AccountKey::of_affiliate(Code::AffiliateReceivable, *affiliate_id, *currency);
-            (key.id(tenant_id), (*affiliate_id, *currency))
-        })
-        .collect();
-    let ids: Vec<AccountId> = accounts.keys().copied().collect();
-    let balances = balances::lock_many(tx, &ids).await?;
-    Ok(balances.into_iter().filter_map(|(id, amount)| accounts.get(&id).map(|owner| (*owner, amount))).collect())
+    Ok(standing(tx, &owners.copied().collect()).await?.0)
 }
 
 /// As [`debts`], and what these affiliates have available, all locked together in the order of the accounts.

@@ -67,7 +67,8 @@ pub async fn create(
         created_at: now,
         updated_at: now,
     };
-    let terms = input.terms.version(tenant_id, id, FIRST_VERSION, campaign.currency, now)?;
+    let mut terms = input.terms.version(tenant_id, id, FIRST_VERSION, campaign.currency, now)?;
+    terms.is_flat_refunded_in_part = input.is_flat_refunded_in_part;
     let rule = Rule { head, terms };
     rules::insert(&mut tx, rule.clone()).await.map_err(second_default())?;
     campaigns::touch(&mut tx, campaign, now).await?;
@@ -94,11 +95,18 @@ pub async fn update(
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
     let campaign = campaigns::lock(&tx, &["id"], existing(&tx, id).await?.head.campaign_id).await?;
+    let before = existing(&tx, id).await?.terms;
     let head = rules::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
     let now = services.now();
     let head = commission_rule::Model { updated_at: now, ..change.apply(head)? };
-    if let Some(terms) = &change.terms {
-        let row = terms.version(head.tenant_id, id, head.current_version, campaign.currency, now)?;
+    if change.is_new_version() {
+        let version = head.current_version;
+        let part = change.is_flat_refunded_in_part.unwrap_or(before.is_flat_refunded_in_part);
+        let row = match &change.terms {
+            Some(terms) => terms.version(head.tenant_id, id, version, campaign.currency, now)?,
+            None => commission_rule_version::Model { version, created_at: now, ..before },
+        };
+        let row = commission_rule_version::Model { is_flat_refunded_in_part: part, ..row };
         rules::insert_version(&mut tx, row).await?;
     }
     rules::update(&mut tx, head).await?;

@@ -95,6 +95,26 @@ pub async fn adjust(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), S
     deltas::add_to_rows(tx, "commission", "adjusted_minor = adjusted_minor + delta.amount", None, &deltas).await
 }
 
+/// Adds to what was taken back of locked commissions.
+///
+/// # Errors
+/// As the database answers.
+pub async fn reverse(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), StoreError> {
+    let deltas: Vec<_> = deltas.iter().map(|(id, amount)| ((*id).into(), *amount)).collect();
+    deltas::add_to_rows(tx, "commission", "reversed_minor = reversed_minor + delta.amount", None, &deltas).await
+}
+
+/// Moves locked commissions to a state.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_status(tx: &mut Tx, ids: &[CommissionId], status: CommissionStatus) -> Result<(), StoreError> {
+    use commission::Column;
+    let update = tx.update_many::<commission::Entity>().col_expr(Column::Status, Expr::value(status));
+    update.filter(any_of(Column::Id, ids.iter().copied())).exec(tx.connection()).await?;
+    Ok(())
+}
+
 /// Takes away the commissions of conversions that are decided anew: nothing of them was ever posted.
 ///
 /// # Errors

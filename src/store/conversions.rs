@@ -273,6 +273,24 @@ pub async fn history(tx: &Tx, id: ConversionId) -> Result<Vec<conversion_history
     Ok(select.order_by_asc(conversion_history::Column::Version).limit(100).all(tx.connection()).await?)
 }
 
+/// The newest step of a conversion that moved it to another state, before one of its versions.
+///
+/// # Errors
+/// As the database answers.
+pub async fn last_move(
+    tx: &Tx,
+    id: ConversionId,
+    before: i32,
+) -> Result<Option<conversion_history::Model>, StoreError> {
+    use conversion_history::Column;
+    let moved = Condition::any()
+        .add(Column::FromStatus.is_null())
+        .add(Expr::col(Column::FromStatus).not_equals(Column::ToStatus));
+    let select = tx.find::<conversion_history::Entity>().filter(Column::ConversionId.eq(id));
+    let select = select.filter(Column::Version.lt(before)).filter(moved).order_by_desc(Column::Version);
+    Ok(select.limit(1).one(tx.connection()).await?)
+}
+
 /// A change of state, the same for many conversions.
 pub struct StatusChange {
     pub status: ConversionStatus,

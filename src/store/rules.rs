@@ -182,6 +182,7 @@ mod tests {
                 kind: RuleKind::Percent,
                 flat_minor: 0,
                 rate_ppm: 100_000,
+                is_flat_refunded_in_part: false,
                 created_at,
             },
         }

@@ -1,6 +1,9 @@
-//! Conversions: what they are and which there are. Recording and review are in [`mutations`].
+//! Conversions: what they are and which there are. Recording and review are in [`mutations`], refunds and adjustments in
+//! [`changes`].
 
+mod changes;
 mod mutations;
+mod runs;
 
 use std::sync::Arc;
 
@@ -30,7 +33,7 @@ use crate::graphql::{
 use crate::{
     auth::Permission,
     domain::{
-        conversion::{ConversionFilter, Rated, Snapshot},
+        conversion::{ConversionFilter, Rated, Snapshot, sale_left},
         coupon::canonical,
         instant,
         page::{Order, Position},
@@ -43,7 +46,12 @@ use crate::{
     },
 };
 
+use changes::ConversionChange;
+pub(in crate::graphql) use changes::ConversionChangeMutation;
 pub(in crate::graphql) use mutations::ConversionMutation;
+pub(in crate::graphql) use runs::{
+    ConversionRun, ConversionRunMutation, ConversionRunQuery, ConversionRunSubscription,
+};
 
 /// One recorded action of a customer, with what was decided about it.
 #[derive(Description)]
@@ -182,7 +190,7 @@ impl Conversion {
         self.row.customer_id.as_deref()
     }
 
-    /// What the customer paid, in the currency it was sent in.
+    /// What the customer paid, as it was sent and in the currency it was sent in.
     async fn sale_amount(&self) -> Money {
         money::Money::new(self.row.sale_minor, self.row.sale_currency).into()
     }
@@ -199,7 +207,22 @@ impl Conversion {
         FxQuote::read(self.row.fx.as_deref()?)
     }
 
-    /// All its commissions together, in the campaign's currency.
+    /// What was added to the sale since by adjustments; negative where it was lowered.
+    async fn sale_adjustment(&self) -> Money {
+        money::Money::new(self.row.sale_adjusted_minor, self.row.sale_currency).into()
+    }
+
+    /// What was taken back of the sale: refunds, chargebacks and the like, those that were undone aside.
+    async fn refunded_amount(&self) -> Money {
+        money::Money::new(self.row.refunded_minor, self.row.sale_currency).into()
+    }
+
+    /// What is left of the sale: `saleAmount` and `saleAdjustment` less `refundedAmount`. Reports count this.
+    async fn net_sale_amount(&self) -> Money {
+        money::Money::new(sale_left(&self.row), self.row.sale_currency).into()
+    }
+
+    /// All its commissions together as they are now, in the campaign's currency.
     async fn commission_total(&self) -> Money {
         money::Money::new(self.row.commission_minor, self.row.commission_currency).into()
     }
@@ -270,6 +293,14 @@ impl Conversion {
     /// Grows by one with each change.
     async fn version(&self) -> i32 {
         self.row.version
+    }
+
+    /// Refunds, adjustments and the like, newest first; at most 100.
+    #[graphql(guard = "Needs(Permission::ReviewConversions)")]
+    async fn changes(&self, ctx: &Context<'_>) -> Result<Vec<ConversionChange>> {
+        let (services, viewer) = ctx.caller()?;
+        let changes = services::conversions::changes_of(services, viewer, self.row.id).await.or_graphql()?;
+        Ok(changes.into_iter().map(Into::into).collect())
     }
 
     /// The steps of its life, oldest first; at most 100.

@@ -343,6 +343,7 @@ fn new_commission(change: &Change, line: &Line, now: Instant) -> Result<Option<c
         amount_minor: earned.amount.amount_minor,
         currency: earned.amount.currency,
         adjusted_minor: 0,
+        reversed_minor: 0,
         rule_id: earned.rule_id,
         rule_version: earned.rule_version,
         explanation: serde_json::to_string(earned).map_err(|error| StoreError::inconsistent("commission", error))?,

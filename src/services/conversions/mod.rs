@@ -1,9 +1,16 @@
 //! Conversions: record through the lanes, list; [`review`] and [`reopen`] are decisions of persons, [`let_go`] of
-//! senders.
+//! senders; [`refund`], [`undo`] and
+//! [`adjust`] change what is recorded; [`runs`] do such things with many.
 
+mod adjust;
+pub mod advance;
+mod changes;
 mod let_go;
+mod refund;
 mod reopen;
 mod review;
+pub mod runs;
+mod undo;
 
 use std::collections::HashMap;
 
@@ -31,9 +38,13 @@ use crate::{
     store::{attributions, commissions, conversions, error::StoreError, scope::Tx},
 };
 
+pub use adjust::{AdjustInput, adjust};
+pub(in crate::services) use changes::carry_over;
 pub use let_go::let_go;
+pub use refund::{Change, Changed, RefundInput, changes_of, refund};
 pub use reopen::{ReopenInput, reopen};
 pub use review::{ReviewInput, review};
+pub use undo::{UndoInput, undo};
 
 /// The most items of one batch call.
 pub const BATCH_MAX: usize = 1_000;

@@ -16,7 +16,7 @@ use super::snapshots_by_id;
 use crate::{
     auth::Viewer,
     domain::{
-        conversion::Snapshot,
+        conversion::{Cause, Snapshot, step},
         problem::{Problem, ProblemCode},
         text,
         touches::Scrutiny,
@@ -97,9 +97,9 @@ async fn attempt(
     let distinct: BTreeSet<ConversionId> = input.ids.iter().copied().collect();
     let locked = conversions::lock_many(&tx, &distinct.into_iter().collect::<Vec<_>>()).await?;
     let (rejected, others): (Vec<conversion::Model>, Vec<conversion::Model>) =
-        locked.into_iter().partition(|row| row.status == ConversionStatus::Rejected);
+        locked.into_iter().partition(|row| may_reopen(row).is_ok());
     let mut answers: HashMap<ConversionId, Result<Snapshot, Problem>> =
-        others.into_iter().map(|row| (row.id, Err(not_rejected(&row)))).collect();
+        others.into_iter().filter_map(|row| Some((row.id, Err(may_reopen(&row).err()?)))).collect();
     let ids: Vec<ConversionId> = rejected.iter().map(|row| row.id).collect();
     let known = load_clicks(&tx, rejected.iter().filter_map(|row| row.sent_click_id).collect()).await?;
     let cases = rejected
@@ -115,9 +115,8 @@ async fn attempt(
     Ok(Outcome::done(input.ids.iter().map(answer).collect()))
 }
 
-fn not_rejected(row: &conversion::Model) -> Problem {
-    let message = format!("a conversion that is {} cannot be re-opened", row.status);
-    Problem::new(ProblemCode::InvalidTransition, &["ids"], message)
+fn may_reopen(row: &conversion::Model) -> Result<ConversionStatus, Problem> {
+    step(Cause::Reopening, &["ids"], row.status, ConversionStatus::Pending)
 }
 
 fn not_reopened() -> Problem {

@@ -66,38 +66,53 @@ pub async fn review(
         });
         return Ok(Outcome::replayed(answers.collect()));
     }
-    let now = services.now();
-    let distinct: BTreeSet<ConversionId> = input.ids.iter().copied().collect();
-    let locked = conversions::lock_many(&tx, &distinct.into_iter().collect::<Vec<_>>()).await?;
-    let verdicts: HashMap<ConversionId, Result<(ConversionStatus, ConversionReason), Problem>> =
-        locked.iter().map(|row| (row.id, rules::review(row, input.review))).collect();
-    let accepted: Vec<conversion::Model> =
-        locked.into_iter().filter(|row| matches!(verdicts.get(&row.id), Some(Ok(_)))).collect();
-    let changed = match input.review {
-        Review::Approve => approve(&mut tx, accepted, now).await?,
-        Review::Reject(reason) => reject(&mut tx, accepted, reason, now).await?,
+    let answers =
+        review_all(&mut tx, &viewer.actor.to_string(), &input.ids, input.review, input.note.as_deref(), services.now())
+            .await?;
+    services.commit(tx).await?;
+    let answer = |id| answers.get(id).cloned().unwrap_or_else(|| Err(Problem::not_found(&["ids"])));
+    Ok(Outcome::done(input.ids.iter().map(answer).collect()))
+}
+
+/// Reviews conversions, each that may be. Answers what each is then, or why it stays; nothing of what is not there.
+pub(super) async fn review_all(
+    tx: &mut Tx,
+    actor: &str,
+    ids: &[ConversionId],
+    review: Review,
+    note: Option<&str>,
+    now: Instant,
+) -> Result<HashMap<ConversionId, Result<Snapshot, Problem>>, StoreError> {
+    let distinct: BTreeSet<ConversionId> = ids.iter().copied().collect();
+    let locked = conversions::lock_many(tx, &distinct.into_iter().collect::<Vec<_>>()).await?;
+    let mut answers: HashMap<ConversionId, Result<Snapshot, Problem>> = HashMap::new();
+    let mut accepted = Vec::with_capacity(locked.len());
+    for row in locked {
+        match rules::review(&row, review) {
+            Ok(_) => accepted.push(row),
+            Err(problem) => _ = answers.insert(row.id, Err(problem)),
+        }
+    }
+    let changed = match review {
+        Review::Approve => approve(tx, accepted, now).await?,
+        Review::Reject(reason) => reject(tx, accepted, reason, now).await?,
     };
-    write_history(&mut tx, viewer, &changed, input.note.as_deref(), now).await?;
+    write_history(tx, actor, &changed, note, now).await?;
     let ids: Vec<ConversionId> = changed.iter().map(|(row, _)| row.id).collect();
-    let after = snapshots_by_id(&tx, &ids).await?;
-    let kind = match input.review {
+    let mut after = snapshots_by_id(tx, &ids).await?;
+    let kind = match review {
         Review::Approve => EventKind::ConversionApproved,
         Review::Reject(_) => EventKind::ConversionRejected,
     };
-    for id in &ids {
-        if let Some(snapshot) = after.get(id) {
-            let event = NewEvent::new(kind, id.uuid(), snapshot, now)
-                .of_campaign(snapshot.conversion.campaign_id)
-                .of_affiliates(snapshot.affiliates());
-            tx.record(event);
-        }
+    for id in ids {
+        let Some(snapshot) = after.remove(&id) else { continue };
+        let event = NewEvent::new(kind, id.uuid(), &snapshot, now)
+            .of_campaign(snapshot.conversion.campaign_id)
+            .of_affiliates(snapshot.affiliates());
+        tx.record(event);
+        answers.insert(id, Ok(snapshot));
     }
-    services.commit(tx).await?;
-    let answers = input.ids.iter().map(|id| match verdicts.get(id) {
-        Some(Err(problem)) => Err(problem.clone()),
-        Some(Ok(_)) | None => after.get(id).cloned().ok_or_else(|| Problem::not_found(&["ids"])),
-    });
-    Ok(Outcome::done(answers.collect()))
+    Ok(answers)
 }
 
 /// A conversion as it was, and what it became.
@@ -167,7 +182,7 @@ async fn reject(
         };
         let sale = totals.entry(key(affiliate_id, row.sale_currency)).or_default();
         sale.conversions -= 1;
-        sale.sale_minor -= row.sale_minor;
+        sale.sale_minor -= rules::sale_left(row);
         for (affiliate_id, money) in earned.get(&row.id).into_iter().flatten() {
             totals.entry(key(*affiliate_id, money.currency)).or_default().commission_minor -= money.amount_minor;
         }
@@ -200,7 +215,7 @@ async fn take_unapproved(
 
 async fn write_history(
     tx: &mut Tx,
-    viewer: &Viewer,
+    actor: &str,
     changed: &[Changed],
     note: Option<&str>,
     now: Instant,
@@ -212,7 +227,7 @@ async fn write_history(
         from_status: Some(row.status),
         to_status: *status,
         reason: Some(*reason),
-        actor: viewer.actor.to_string(),
+        actor: actor.to_owned(),
         note: note.map(str::to_owned),
         recorded_at: now,
     });

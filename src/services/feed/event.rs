@@ -37,7 +37,10 @@ impl LiveEvent {
             | EventKind::ConversionApproved
             | EventKind::ConversionRejected
             | EventKind::ConversionReattributed
-            | EventKind::ConversionChanged => {
+            | EventKind::ConversionChanged
+            | EventKind::ConversionReversed
+            | EventKind::ConversionRestored
+            | EventKind::ConversionAdjusted => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
@@ -54,7 +57,8 @@ impl LiveEvent {
             | EventKind::TenantChanged
             | EventKind::FxRatesChanged
             | EventKind::BalanceConverted
-            | EventKind::AttributionRunChanged => {}
+            | EventKind::AttributionRunChanged
+            | EventKind::ConversionRunChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -27,7 +27,7 @@ use crate::{
     limits::Limit,
     services::{
         Outcome, ServiceError, Services,
-        conversions::{self, ReviewInput},
+        conversions::{self, RefundInput, ReviewInput},
     },
     store::{campaigns, clicks, directory, goals},
 };
@@ -231,7 +231,8 @@ impl Background {
     }
 }
 
-/// Declines what the advertiser declines, and lets go what only it kept back: where a person decides, it waits for that.
+/// Declines what the advertiser declines, takes back what it had approved before, and lets go what only it kept back: where
+/// a person decides, it waits for that.
 async fn follow(
     services: &Services,
     viewer: &Viewer,
@@ -247,9 +248,12 @@ async fn follow(
         _ => snapshot,
     };
     let row = &snapshot.conversion;
+    if standing == Standing::Declined && row.status == ConversionStatus::Approved {
+        return Ok(take_back(services, viewer, key, row.id).await?);
+    }
     let is_open = matches!(row.status, ConversionStatus::Pending | ConversionStatus::Held);
     let review = match standing {
-        Standing::Declined if row.status != ConversionStatus::Rejected => Review::Reject(ConversionReason::Declined),
+        Standing::Declined if is_open => Review::Reject(ConversionReason::Declined),
         Standing::Approved if is_open && approves_itself(services, viewer, row).await? => Review::Approve,
         _ => return Ok(snapshot),
     };
@@ -258,6 +262,19 @@ async fn follow(
     let key = format!("{key}:{}", if review == Review::Approve { "approve" } else { "decline" });
     let reviewed = conversions::review(services, viewer, Some(&key), input).await?.value.pop();
     Ok(reviewed.ok_or(ServiceError::Internal("no answer"))??)
+}
+
+/// What is approved is not rejected any more: it is taken back, whole.
+async fn take_back(
+    services: &Services,
+    viewer: &Viewer,
+    key: &str,
+    id: ConversionId,
+) -> Result<Snapshot, ServiceError> {
+    let reason = ConversionReason::Declined;
+    let input = RefundInput { id, amount: None, reason, reference: None, note: None };
+    let key = format!("{key}:take-back");
+    Ok(conversions::refund(services, viewer, Some(&key), input).await?.value.snapshot)
 }
 
 async fn approves_itself(services: &Services, viewer: &Viewer, row: &conversion::Model) -> Result<bool, ServiceError> {

@@ -35,7 +35,7 @@ pub async fn check(auditor: &Auditor) {
     .await;
     empty(
         "unapproved earnings that are not the sum of unapproved commissions",
-        "SELECT g.affiliate_id FROM earning g WHERE g.unapproved_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
+        "SELECT g.affiliate_id FROM earning g WHERE g.unapproved_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor - c.reversed_minor), 0) \
          FROM commission c WHERE c.tenant_id = g.tenant_id AND c.affiliate_id = g.affiliate_id \
          AND c.currency = g.currency AND c.status = 'UNAPPROVED')",
     )
@@ -49,7 +49,7 @@ pub async fn check(auditor: &Auditor) {
     .await;
     empty(
         "commissions of a conversion that do not add up",
-        "SELECT v.id FROM conversion v WHERE v.commission_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
+        "SELECT v.id FROM conversion v WHERE v.commission_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor - c.reversed_minor), 0) \
          FROM commission c WHERE c.tenant_id = v.tenant_id AND c.conversion_id = v.id)",
     )
     .await;
@@ -64,7 +64,8 @@ pub async fn check(auditor: &Auditor) {
         "totals that are not what they count",
         "SELECT t.tenant_id FROM (SELECT tenant_id, currency, SUM(conversions) AS n, SUM(sale_minor) AS sale \
          FROM rollup_hourly GROUP BY tenant_id, currency) t \
-         LEFT JOIN (SELECT tenant_id, sale_currency, COUNT(*) AS n, SUM(sale_minor) AS sale FROM conversion \
+         LEFT JOIN (SELECT tenant_id, sale_currency, SUM(CASE WHEN status = 'REVERSED' THEN 0 ELSE 1 END) AS n, \
+         SUM(sale_minor + sale_adjusted_minor - refunded_minor) AS sale FROM conversion \
          WHERE status <> 'REJECTED' AND held_until IS NULL GROUP BY tenant_id, sale_currency) v \
          ON v.tenant_id = t.tenant_id AND v.sale_currency = t.currency \
          WHERE t.n <> COALESCE(v.n, 0) OR t.sale <> COALESCE(v.sale, 0)",
@@ -103,7 +104,7 @@ pub async fn check(auditor: &Auditor) {
     empty(
         "shares of caps of conversions that do not count",
         "SELECT s.cap_id FROM cap_share s JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id \
-         WHERE v.status = 'REJECTED'",
+         WHERE v.status IN ('REJECTED', 'REVERSED')",
     )
     .await;
     empty(
@@ -120,6 +121,7 @@ pub async fn check(auditor: &Auditor) {
     )
     .await;
     adjustments(&empty).await;
+    reversals(&empty).await;
     payouts(&empty).await;
 }
 
@@ -128,7 +130,7 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
     let account = |code: i32, status: &str| {
         format!(
             "SELECT a.id FROM account a JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
-             WHERE a.code = {code} AND b.amount_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
+             WHERE a.code = {code} AND b.amount_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor - c.reversed_minor), 0) \
              FROM commission c WHERE c.tenant_id = a.tenant_id AND c.affiliate_id = a.affiliate_id \
              AND c.currency = a.currency AND c.status = '{status}')"
         )
@@ -136,10 +138,11 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
     empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
     // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
     // than that which a run adjusted before.
-    let adjusted = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
+    let by_runs = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
         AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)";
+    let adjusted = format!("({by_runs} + {})", changed("h.kind = 'ADJUSTMENT'"));
     empty(
-        "commissions whose adjustments are not what runs did",
+        "commissions whose adjustments are not what runs and changes did",
         &format!(
             "SELECT c.id FROM commission c WHERE c.adjusted_minor <> {adjusted} \
              AND c.amount_minor + c.adjusted_minor <> {adjusted}"
@@ -151,8 +154,77 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
         "SELECT j.id FROM journal j WHERE j.kind = 'ADJUSTMENT' AND (SELECT SUM(e.amount_minor) FROM entry e \
          JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
          WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code = 5030) <> \
-         (SELECT SUM(x.amount_minor) FROM attribution_adjustment x \
-         WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id)",
+         (SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x \
+         WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
+         (SELECT COALESCE(SUM(l.amount_minor), 0) FROM conversion_change h JOIN conversion_change_line l \
+         ON l.tenant_id = h.tenant_id AND l.change_id = h.id WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
+    )
+    .await;
+}
+
+/// What changes did to a commission.
+fn changed(which: &str) -> String {
+    format!(
+        "(SELECT COALESCE(SUM(l.amount_minor), 0) FROM conversion_change_line l JOIN conversion_change h \
+         ON h.tenant_id = l.tenant_id AND h.id = l.change_id WHERE l.tenant_id = c.tenant_id AND l.commission_id = c.id \
+         AND {which})"
+    )
+}
+
+/// What was taken back is what reversals took, each once, and is in the ledger where the commission is.
+async fn reversals(empty: &impl AsyncFn(&str, &str)) {
+    empty(
+        "commissions of which other amounts were taken back than reversals say",
+        &format!(
+            "SELECT c.id FROM commission c WHERE c.status <> 'REJECTED' AND c.reversed_minor <> -{}",
+            changed("h.kind IN ('REVERSAL', 'UNDO')")
+        ),
+    )
+    .await;
+    let of_sale = |kinds: &str| {
+        format!(
+            "(SELECT COALESCE(SUM(h.sale_minor), 0) FROM conversion_change h WHERE h.tenant_id = v.tenant_id \
+             AND h.conversion_id = v.id AND h.kind IN ({kinds}))"
+        )
+    };
+    empty(
+        "conversions whose sale is not what changes made of it",
+        &format!(
+            "SELECT v.id FROM conversion v WHERE v.refunded_minor <> -{} OR v.sale_adjusted_minor <> {}",
+            of_sale("'REVERSAL', 'UNDO'"),
+            of_sale("'ADJUSTMENT'")
+        ),
+    )
+    .await;
+    empty(
+        "conversions that are taken back and not whole, or whole and not taken back",
+        "SELECT v.id FROM conversion v WHERE v.sale_minor + v.sale_adjusted_minor > 0 AND v.status <> 'REJECTED' \
+         AND (v.status = 'REVERSED') <> (v.refunded_minor = v.sale_minor + v.sale_adjusted_minor)",
+    )
+    .await;
+    empty(
+        "commissions of conversions that are taken back, of which something is left",
+        "SELECT c.id FROM commission c JOIN conversion v ON v.tenant_id = c.tenant_id AND v.id = c.conversion_id \
+         WHERE (v.status = 'REVERSED') <> (c.status = 'REVERSED') \
+         OR (c.status = 'REVERSED' AND c.reversed_minor <> c.amount_minor + c.adjusted_minor)",
+    )
+    .await;
+    empty(
+        "undone changes that did not give what was taken",
+        "SELECT h.id FROM conversion_change h JOIN conversion_change u ON u.tenant_id = h.tenant_id AND u.undoes_id = h.id \
+         WHERE h.sale_minor <> -u.sale_minor OR h.conversion_id <> u.conversion_id OR h.kind <> 'REVERSAL'",
+    )
+    .await;
+    let expense = "SELECT SUM(e.amount_minor) FROM entry e JOIN account a ON a.tenant_id = e.tenant_id \
+        AND a.id = e.account_id WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code IN (5000, 5020)";
+    empty(
+        "reversal journals that are not what their change did",
+        &format!(
+            "SELECT j.id FROM journal j WHERE j.kind = 'REVERSAL' AND ({expense}) IS DISTINCT FROM \
+             (SELECT SUM(l.amount_minor) FROM conversion_change h JOIN conversion_change_line l \
+             ON l.tenant_id = h.tenant_id AND l.change_id = h.id \
+             WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)"
+        ),
     )
     .await;
 }

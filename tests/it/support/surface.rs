@@ -99,8 +99,20 @@ impl World {
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
         // Passed over: the first is open.
         owner.done("createPayoutBatch", batch, "").await;
+        // Of a conversion of its own, so that what the others are worth stays.
+        let spare = programme.click(owner).await;
+        let spare =
+            programme::id(&owner.done("recordConversion", sale(&spare), "conversion { id }").await, "conversion");
+        let refund = json!({ "id": spare, "amount": { "amount": "1.00", "currency": "EUR" } });
+        let refund = owner.done("refundConversion", refund, "conversionChange { id }").await;
+        // It refuses what is approved.
+        let run = json!({ "action": "APPROVE", "selection": { "ids": [conversion] } });
+        let run = owner.done("startConversionRun", run, "conversionRun { id }").await;
+        app.run_jobs().await;
         Self {
             ids: BTreeMap::from([
+                ("chg", programme::id(&refund, "conversionChange")),
+                ("crn", programme::id(&run, "conversionRun")),
                 ("cmp", programme.campaign),
                 ("gol", programme.goal),
                 ("rul", programme.rule),
@@ -231,6 +243,8 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "from": from, "until": until, "campaignIds": [id("cmp")], "affiliateIds": [id("aff")] })),
         ),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
+        ("Query.conversionRun", by_id("crn")),
+        ("Query.conversionRuns", vec![json!({ "first": 20 })]),
         ("Query.coupon", by_id("cpn")),
         ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
@@ -252,6 +266,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.users", page(json!({}))),
         ("Query.viewer", vec![json!({})]),
         ("Mutation.activateCampaign", named("cmp")),
+        (
+            "Mutation.adjustConversion",
+            input(json!({ "id": id("cnv"), "saleAmount": { "amount": "100.50", "currency": "EUR" } })),
+        ),
         (
             "Mutation.applyAffiliate",
             input(json!({ "tenant": "home", "name": "$UNIQUE", "email": "$UNIQUE@new.example", "password": PASSWORD })),
@@ -306,6 +324,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             "Mutation.createEnrollment",
             input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "ruleId": id("rul") })),
         ),
+        ("Mutation.cancelConversionRun", named("crn")),
         ("Mutation.createGoal", input(json!({ "campaignId": id("cmp"), "code": "c$UNIQUE", "name": "Lead" }))),
         (
             "Mutation.createCoupon",
@@ -343,6 +362,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.recordConversion", input(conversion.clone())),
         ("Mutation.recordConversions", input(json!({ "items": [conversion] }))),
         ("Mutation.refreshSession", input(json!({ "refreshToken": "none" }))),
+        (
+            "Mutation.refundConversion",
+            input(json!({ "id": id("cnv"), "amount": { "amount": "0.01", "currency": "EUR" } })),
+        ),
         ("Mutation.rejectAffiliate", named("aff")),
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
@@ -359,9 +382,20 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             })),
         ),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
+        (
+            "Mutation.startConversionRun",
+            [
+                json!({ "ids": [id("cnv")] }),
+                json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } }),
+            ]
+            .into_iter()
+            .map(|selection| json!({ "input": { "action": "APPROVE", "selection": selection } }))
+            .collect(),
+        ),
         ("Mutation.submitPayoutBatch", named("pbt")),
         ("Mutation.suspendAffiliate", named("aff")),
         ("Mutation.suspendEnrollment", named("enr")),
+        ("Mutation.undoReversal", named("chg")),
         ("Mutation.updateAffiliate", input(json!({ "id": id("aff"), "company": "Ltd" }))),
         ("Mutation.updateCap", input(json!({ "id": id("cap"), "amount": count }))),
         ("Mutation.updateCampaign", input(json!({ "id": id("cmp"), "name": "Boots" }))),
@@ -375,6 +409,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "id": id("pbe"), "campaigns": [{ "external": "26", "campaignId": id("cmp") }] })),
         ),
         ("Subscription.attributionRun", by_id("run")),
+        ("Subscription.conversionRun", by_id("crn")),
         (
             "Subscription.conversions",
             vec![json!({ "filter": { "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] } })],

@@ -29,6 +29,7 @@ use crate::{
         problem::{Problem, ProblemCode},
         touches::{self, Named, Scrutiny},
     },
+    services::conversions as noun,
     store::{
         attributions, conversions,
         error::{Constraint, StoreError},
@@ -106,6 +107,7 @@ pub(in crate::services) async fn settle(
     for snapshot in answers.iter_mut().flatten() {
         snapshot.set_decision_version(versions.get(&snapshot.conversion.id).map_or(1, |newest| newest + 1));
     }
+    noun::carry_over(tx, &mut answers).await?;
     let written: Vec<(&Case<'_>, &Snapshot)> =
         cases.iter().zip(&answers).filter_map(|(case, answer)| Some((case, answer.as_ref().ok()?))).collect();
     write::write(tx, &written, totals, now).await?;

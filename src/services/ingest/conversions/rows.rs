@@ -53,8 +53,11 @@ pub(super) fn conversion(
         customer_id: input.customer_id.clone(),
         status: decision.status,
         reason: decision.reason,
-        sale_minor: sale.amount_minor,
+        // What was sent stays; what was changed since is beside it.
+        sale_minor: before.map_or(sale.amount_minor, |row| row.sale_minor),
         sale_currency: sale.currency,
+        sale_adjusted_minor: before.map_or(0, |row| row.sale_adjusted_minor),
+        refunded_minor: before.map_or(0, |row| row.refunded_minor),
         commission_minor: 0,
         commission_currency,
         rated_sale_minor: None,
@@ -117,6 +120,7 @@ fn commissions(
             amount_minor: explanation.amount.amount_minor,
             currency: explanation.amount.currency,
             adjusted_minor: 0,
+            reversed_minor: 0,
             rule_id: explanation.rule_id,
             rule_version: explanation.rule_version,
             explanation: serde_json::to_string(explanation)

@@ -38,7 +38,7 @@ pub(super) fn until(case: &Case<'_>, trace: &Trace, wait_secs: i64, now: Instant
 }
 
 /// Asks for conversions that wait to be looked at again.
-pub(super) async fn schedule(
+pub(in crate::services) async fn schedule(
     tx: &mut Tx,
     held_until: impl Iterator<Item = Instant>,
     now: Instant,

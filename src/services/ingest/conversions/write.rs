@@ -11,7 +11,13 @@ use tributary_entity::{
 
 use super::{BatchTotals, Case, waiting};
 use crate::{
-    domain::{conversion::Snapshot, event::NewEvent, ledger, report::Totals},
+    domain::{
+        commission::net,
+        conversion::{Snapshot, sale_left},
+        event::NewEvent,
+        ledger,
+        report::Totals,
+    },
     services::{holds, ledger::post},
     store::{
         attributions, balances, commissions, conversions,
@@ -101,8 +107,7 @@ async fn post_commissions<'a>(
     let mut unapproved: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
     let mut due = BTreeSet::new();
     for Snapshot { conversion, commissions, .. } in snapshots {
-        let earned: Vec<(AffiliateId, Money)> =
-            commissions.iter().map(|row| (row.affiliate_id, Money::new(row.amount_minor, row.currency))).collect();
+        let earned: Vec<(AffiliateId, Money)> = commissions.iter().map(|row| (row.affiliate_id, net(row))).collect();
         if conversion.status == ConversionStatus::Approved {
             let journal = ledger::conversion_approved(conversion.id, &earned)
                 .map_err(|error| StoreError::inconsistent("journal", error))?;
@@ -140,10 +145,10 @@ fn count(totals: &mut BatchTotals, Snapshot { conversion: row, commissions, .. }
     if row.status == ConversionStatus::Rejected {
         return Ok(());
     }
-    let sale = Totals { conversions: 1, sale_minor: row.sale_minor, ..Totals::default() };
+    let sale = Totals { conversions: 1, sale_minor: sale_left(row), ..Totals::default() };
     totals.add(row.occurred_at, campaign_id, affiliate_id, row.sale_currency, sale)?;
     for line in commissions {
-        let commission = Totals { commission_minor: line.amount_minor, ..Totals::default() };
+        let commission = Totals { commission_minor: net(line).amount_minor, ..Totals::default() };
         totals.add(row.occurred_at, campaign_id, line.affiliate_id, line.currency, commission)?;
     }
     Ok(())

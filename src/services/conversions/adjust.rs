@@ -1,0 +1,114 @@
+//! Adjusting: a conversion's sale has another amount, up or down. What was sent stays, and the difference is an event.
+//!
+//! # Decisions
+//! - Commissions are reckoned anew by the rule that each names, in its version, and split by the newest attribution: terms
+//!   that changed since are not brought in.
+//! - A commission that others are reckoned from no more (the last attribution gives it no share) stays as it is.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use tributary_entity::{
+    attribution_touch, commission, conversion,
+    ids::{AffiliateId, ConversionChangeId, ConversionId},
+    kinds::{ConversionChangeKind, ConversionReason, RuleSource},
+    money::Money,
+};
+
+use super::{
+    changes::{Cause, Locked, Step, write},
+    newest_attributions,
+    refund::{Changed, new_id},
+};
+use crate::{
+    auth::Viewer,
+    domain::{
+        commission as commission_rules,
+        conversion::{Rated, sale_now},
+        reversal::{self, Effect, Line},
+        text,
+    },
+    services::{Outcome, ServiceError, Services, idempotency},
+    store::{
+        error::{Constraint, StoreError},
+        scope::Tx,
+    },
+};
+
+/// What a conversion's sale is to be.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdjustInput {
+    pub id: ConversionId,
+    pub sale: Money,
+    pub note: Option<String>,
+}
+
+/// Gives a conversion's sale another amount.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_TRANSITION`; the amount's problems; `IDEMPOTENCY_CONFLICT`.
+pub async fn adjust(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    mut input: AdjustInput,
+) -> Result<Outcome<Changed>, ServiceError> {
+    input.note = text::optional(&["note"], input.note.as_deref(), text::NOTE_MAX)?;
+    let id = new_id();
+    let mut tx = services.begin(viewer).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "adjustConversion", &input, id.uuid()).await?;
+    if let Some(earlier) = claimed {
+        return Ok(Outcome::replayed(Changed::load(&tx, ConversionChangeId::from_uuid(earlier)).await?));
+    }
+    let locked = Locked::load(&tx, &[input.id]).await?;
+    let row = locked.rows.first().ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    let sale_minor = reversal::adjust(row, input.sale)?;
+    let lines = lines(&tx, &locked, row, sale_minor).await?;
+    let cause = Cause {
+        kind: ConversionChangeKind::Adjustment,
+        reason: ConversionReason::Manual,
+        undoes_id: None,
+        reference: None,
+        note: input.note.as_deref(),
+    };
+    let effect = Effect { status: row.status, sale_minor, lines };
+    let step = Step::new(id, cause, row.clone(), locked.commissions(row.id), effect);
+    write(&mut tx, &viewer.actor.to_string(), &[step], services.now()).await?;
+    let changed = Changed::load(&tx, id).await?;
+    services.commit(tx).await?;
+    Ok(Outcome::done(changed))
+}
+
+/// What the difference does to each commission.
+async fn lines(tx: &Tx, locked: &Locked, row: &conversion::Model, sale_minor: i64) -> Result<Vec<Line>, ServiceError> {
+    let commissions = locked.commissions(row.id);
+    if commissions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let touches = newest_attributions(tx, &[row.id]).await?.pop().map(|(_, touches)| touches).unwrap_or_default();
+    let rule_of = |id| {
+        let rule = locked.rule(commissions.iter().find(|row| row.affiliate_id == id)?)?;
+        Some((rule, RuleSource::CampaignDefault))
+    };
+    let sale = Rated::at(row, sale_now(row) + sale_minor).map(|rated| rated.sale);
+    let sale = sale.ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+    let earned = commission_rules::split(sale, &credits(touches), rule_of)
+        .ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+    let earned: HashMap<AffiliateId, i64> =
+        earned.into_iter().map(|(id, earned)| (id, earned.amount.amount_minor)).collect();
+    let line = |row: &commission::Model| reversal::adjusted(row, *earned.get(&row.affiliate_id)?);
+    Ok(commissions.iter().filter_map(line).collect())
+}
+
+/// What of a conversion each affiliate is credited with, in the order of their first touch.
+fn credits(mut touches: Vec<attribution_touch::Model>) -> Vec<(AffiliateId, i32)> {
+    touches.sort_unstable_by_key(|touch| touch.position);
+    let mut credits: Vec<(AffiliateId, i32)> = Vec::new();
+    for touch in touches {
+        match credits.iter_mut().find(|(id, _)| *id == touch.affiliate_id) {
+            Some((_, share)) => *share += touch.share_millionths,
+            None => credits.push((touch.affiliate_id, touch.share_millionths)),
+        }
+    }
+    credits
+}
