@@ -1,14 +1,18 @@
 //! The ledger's chart, its recipes, and the journal that balances or does not exist.
 
+mod changes;
+
 use std::collections::BTreeMap;
 
 use tributary_entity::{
-    ids::{AccountId, AffiliateId, ConversionChangeId, ConversionId, TenantId},
+    ids::{AccountId, AffiliateId, ConversionId, TenantId},
     kinds::{JournalKind, PayoutMethod},
     money::{Currency, Money},
     payout,
 };
 use uuid::Uuid;
+
+pub use changes::{Adjustment, adjusted, reversed};
 
 /// Accounts of the chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -325,75 +329,6 @@ pub fn hold_released(
 
 /// What affiliates have available (account 2010), which debits use up as they go.
 pub type Available = BTreeMap<(AffiliateId, Currency), i64>;
-
-/// A change of what an affiliate earns from a conversion that is approved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Adjustment {
-    pub affiliate_id: AffiliateId,
-    /// Signed.
-    pub amount: Money,
-    /// The commission is still in the hold period.
-    pub in_hold: bool,
-}
-
-/// Adjustment of a conversion: Dr 5030, Cr 2000 in the hold period, later 1200 up to the debt and the rest 2010; the other
-/// way round where it takes, then 2010 as far as it goes and the rest 1200. `debts` and `available` are what is left of
-/// them after each.
-///
-/// In the hold period the money is in 2000 and leaves it with the commission, whole, when the hold is over. It is taken
-/// back where it is: from 2010 it would make a debt of what the affiliate does not have yet.
-///
-/// # Errors
-/// [`Unbalanced`] when a sum is out of range.
-pub fn adjusted(
-    business_key: String,
-    conversion_id: ConversionId,
-    adjustments: &[Adjustment],
-    debts: &mut Debts,
-    available: &mut Available,
-) -> Result<Option<Journal>, Unbalanced> {
-    let lines = adjustments.iter().flat_map(|one| changed(Code::AdjustmentExpense, one, debts, available));
-    Journal::new(JournalKind::Adjustment, business_key, Some(conversion_id), lines.collect())
-}
-
-/// The lines of one change: the expense, and the affiliate's money where it is.
-fn changed(
-    expense: Code,
-    Adjustment { affiliate_id, amount, in_hold }: &Adjustment,
-    debts: &mut Debts,
-    available: &mut Available,
-) -> Vec<Line> {
-    let account = |code| AccountKey::of_affiliate(code, *affiliate_id, amount.currency);
-    let expense = AccountKey::of_tenant(expense, amount.currency);
-    let mut lines = vec![Line { account: expense, amount_minor: amount.amount_minor }];
-    if *in_hold {
-        lines.push(Line { account: account(Code::AffiliatePending), amount_minor: -amount.amount_minor });
-    } else if amount.amount_minor > 0 {
-        let credit = credit_affiliate(*affiliate_id, *amount, debts);
-        *available.entry((*affiliate_id, amount.currency)).or_default() -= credit[1].amount_minor;
-        lines.extend(credit);
-    } else {
-        lines.extend(debit_affiliate(*affiliate_id, -amount.amount_minor, amount.currency, debts, available));
-    }
-    lines
-}
-
-/// Reversal of a conversion, in part or whole, by where each commission is: in the hold period Dr 2000, later Dr 2010 as far
-/// as it goes and the rest 1200; Cr the expense that it was, with each part. Undone, the other way round: Cr 2000, or 1200 up
-/// to the debt and the rest 2010. `debts` and `available` are what is left of them after each.
-///
-/// # Errors
-/// [`Unbalanced`] when a sum is out of range.
-pub fn reversed(
-    change_id: ConversionChangeId,
-    conversion_id: ConversionId,
-    parts: &[(Code, Adjustment)],
-    debts: &mut Debts,
-    available: &mut Available,
-) -> Result<Option<Journal>, Unbalanced> {
-    let lines = parts.iter().flat_map(|(expense, one)| changed(*expense, one, debts, available));
-    Journal::new(JournalKind::Reversal, change_id.to_string(), Some(conversion_id), lines.collect())
-}
 
 /// Debits an affiliate: 2010 as far as it goes, the rest 1200.
 fn debit_affiliate(

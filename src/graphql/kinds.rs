@@ -245,7 +245,7 @@ pub(super) enum ConversionStatus {
     Approved,
     /// Refused; counts nowhere.
     Rejected,
-    /// Was approved and is taken back in full.
+    /// Taken back in full; counts nowhere.
     Reversed,
 }
 

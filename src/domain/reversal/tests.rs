@@ -1,3 +1,5 @@
+//! Changes of conversions: the worked examples, and the laws over any sequence of them.
+
 use proptest::prelude::*;
 use tributary_entity::{
     Instant,

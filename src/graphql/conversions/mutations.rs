@@ -217,7 +217,8 @@ impl ConversionMutation {
         review(ctx, input.idempotency_key, input.ids, Review::Approve, input.note).await
     }
 
-    /// Rejects conversions that are PENDING or HELD: they count nowhere.
+    /// Rejects conversions that are PENDING or HELD: they count nowhere. What is approved is taken back instead, by
+    /// `refundConversion`.
     #[graphql(guard = "Needs(Permission::ReviewConversions)")]
     async fn reject_conversions(
         &self,
