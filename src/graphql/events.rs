@@ -109,7 +109,7 @@ event_types! {
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
     /// A run over conversions was asked for, went on, or came to its end. Affiliates are not told.
-    ConversionRunChanged, ReviewConversions, ConversionRunId;
+    ConversionRunChanged, ReadConversions, ConversionRunId;
 }
 
 /// What the log keeps of a change.

@@ -37,7 +37,7 @@ impl From<fx_rate::Model> for FxRate {
 #[Object(use_type_description)]
 impl FxRate {
     /// Begins with `fxr_`.
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         self.0.id.into()
     }
 

@@ -13,11 +13,11 @@ use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
     affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment,
-    fx_conversion, goal,
+    fx_conversion, fx_rate, goal,
     ids::{
         AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
-        CouponId, EnrollmentId, FxConversionId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId,
-        PayoutId, PostbackEndpointId,
+        CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
+        PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
     link, payout, payout_batch, payout_destination, postback_endpoint,
 };
@@ -160,6 +160,9 @@ loaders! {
         };
     totals_of_payout_batch, TotalsOfPayoutBatch: PayoutBatchId => Vec<StatusTotal> = async |services, viewer, ids| {
         grouped(services::payouts::batches::totals(services, viewer, ids).await, |total| total.batch_id)
+    };
+    fx_rate, FxRateById: FxRateId => fx_rate::Model = async |services, viewer, ids| {
+        by_key(services::fx_rates::get_many(services, viewer, ids).await, |row| row.id)
     };
     fx_conversion, FxConversionById: FxConversionId => fx_conversion::Model = async |services, viewer, ids| {
         by_key(services::fx_conversions::get_many(services, viewer, ids).await, |row| row.id)

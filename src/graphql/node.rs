@@ -7,7 +7,7 @@ use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
     AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId,
-    EnrollmentId, FxConversionId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+    EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     enrollments::Enrollment,
     error::{self, IntoGraphql},
     fx_conversions::FxConversion,
+    fx_rates::FxRate,
     goals::Goal,
     ids,
     ledger::Journal,
@@ -87,6 +88,7 @@ nodes! {
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;
     PayoutDestination, PayoutDestinationId, ReadPayouts, payout_destination;
+    FxRate, FxRateId, ReadFxRates, fx_rate;
     FxConversion, FxConversionId, ReadEarnings, fx_conversion;
     AttributionRun, AttributionRunId, ReadAttribution, attribution_run;
 }

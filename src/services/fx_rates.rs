@@ -199,6 +199,19 @@ pub async fn list(
     Ok(fx_rates::list(&tx, filter, request).await?)
 }
 
+/// The rates with these ids.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get_many(
+    services: &Services,
+    viewer: &Viewer,
+    ids: &[FxRateId],
+) -> Result<Vec<fx_rate::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(fx_rates::get_many(&tx, ids).await?)
+}
+
 /// How many rates a list has.
 ///
 /// # Errors

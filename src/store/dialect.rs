@@ -6,10 +6,13 @@ use tributary_entity::scope::Identified;
 use super::scope::Tx;
 
 /// Locks the selected rows until the transaction ends. SQLite has one writer, who needs no row locks.
+///
+/// Keys never change: others may go on to insert rows that refer to a locked one. Were they kept from that, whoever locks a
+/// conversion and then its commissions would wait in a circle with who releases those and posts a journal about it.
 pub(super) fn lock<E: sea_orm::EntityTrait>(tx: &Tx, select: Select<E>) -> Select<E> {
     match tx.backend() {
         DbBackend::Sqlite => select,
-        _ => select.lock(LockType::Update),
+        _ => select.lock(LockType::NoKeyUpdate),
     }
 }
 

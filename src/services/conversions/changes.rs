@@ -416,10 +416,11 @@ pub(in crate::services) async fn carry_over(
         let reversals = live.get(&snapshot.conversion.id).map_or(&[][..], Vec::as_slice);
         let amounts: Vec<i64> = reversals.iter().map(|change| -change.sale_minor).collect();
         let sale = sale_now(&snapshot.conversion);
+        let rated = Rated::of_row(&snapshot.conversion).map_or(0, |rated| rated.sale.amount_minor);
         for row in &mut snapshot.commissions {
             let rule = rules.get(&(row.rule_id, row.rule_version));
             let rule = rule.ok_or_else(|| StoreError::inconsistent("commission", "has no rule"))?;
-            let earned = Earned::of(row, &rule.terms, sale).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+            let earned = Earned::of(row, &rule.terms, rated).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
             let parts = reversal::replay(&earned, sale, &amounts);
             let line = |(change, part): (&conversion_change::Model, &i64)| conversion_change_line::Model {
                 tenant_id: row.tenant_id,

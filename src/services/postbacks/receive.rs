@@ -249,7 +249,7 @@ async fn follow(
     };
     let row = &snapshot.conversion;
     if standing == Standing::Declined && row.status == ConversionStatus::Approved {
-        return Ok(take_back(services, viewer, key, row.id).await?);
+        return take_back(services, viewer, key, row.id).await;
     }
     let is_open = matches!(row.status, ConversionStatus::Pending | ConversionStatus::Held);
     let review = match standing {

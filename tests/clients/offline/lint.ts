@@ -37,6 +37,8 @@ const REVIEWED: readonly (readonly [rule: string, line: string])[] = [
   ['@graphql-eslint/relay-edge-types', 'type UserEdge {'],
   // What went wrong at an endpoint is read beside it, and forgotten after some days.
   ['@graphql-eslint/relay-edge-types', 'type PostbackCallEdge {'],
+  // A run is work that was asked for, and found by `conversionRun`.
+  ['@graphql-eslint/relay-edge-types', 'type ConversionRunEdge {'],
   // A change has a place in the log, which its cursor names, and no id.
   ['@graphql-eslint/relay-edge-types', 'type EventEdge {'],
 ];

@@ -23,6 +23,8 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "conversion_run_refusal",
     "entry",
     "event",
+    "fx_conversion",
+    "fx_rate",
     "journal",
     "payout_history",
     "payout_skip",

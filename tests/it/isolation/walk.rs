@@ -61,7 +61,7 @@ on_both_tuned! { crate::isolation::without_cost_limit =>
             json!({}),
         ).await;
         assert_eq!(answer, json!({
-            "conversions": { "totalCount": 2 }, "clicks": { "totalCount": 3 }, "commissions": { "totalCount": 2 },
+            "conversions": { "totalCount": 3 }, "clicks": { "totalCount": 4 }, "commissions": { "totalCount": 3 },
             "affiliates": { "totalCount": 1 }, "links": { "totalCount": 2 }, "enrollments": { "totalCount": 2 },
             "campaigns": { "totalCount": 2 },
         }));

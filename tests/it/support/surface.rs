@@ -89,7 +89,7 @@ impl World {
         }
         app.run_jobs().await;
         let rate = json!({ "base": "EUR", "quote": "USD", "rate": "1.25", "validOn": app.clock.now().date_naive() });
-        owner.done("setFxRate", rate, "").await;
+        let rate = owner.done("setFxRate", rate, "fxRate { id }").await;
         let convert = json!({
             "affiliateId": programme.affiliate, "from": { "amount": "1.00", "currency": "EUR" }, "to": "USD",
         });
@@ -109,6 +109,8 @@ impl World {
         let run = json!({ "action": "APPROVE", "selection": { "ids": [conversion] } });
         let run = owner.done("startConversionRun", run, "conversionRun { id }").await;
         app.run_jobs().await;
+        // What is payable is released now, and not while somebody compares before and after.
+        app.release_holds().await;
         Self {
             ids: BTreeMap::from([
                 ("chg", programme::id(&refund, "conversionChange")),
@@ -130,6 +132,7 @@ impl World {
                 ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("run", runs.remove(0)),
+                ("fxr", programme::id(&rate, "fxRate")),
                 ("fxc", programme::id(&converted, "fxConversion")),
                 ("usr", user),
                 ("key", key),
@@ -430,5 +433,5 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] = &[
     "cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run",
-    "fxc",
+    "fxr", "fxc",
 ];
