@@ -54,6 +54,7 @@ pub struct Item {
 }
 
 /// A fact to record, checked.
+#[expect(clippy::large_enum_variant, reason = "one of a call's few items, moved once; a box for each would cost more")]
 pub enum Work {
     /// Shared with who sends it on should the database not take it.
     Click(Arc<NewClick>),

@@ -71,7 +71,7 @@ on_both_tuned! { crate::isolation::without_cost_limit =>
         }
         let query = "query($input: ReportInput!) { report(input: $input) { clicks conversions saleAmount { amount } } }";
         let report = app.affiliate(&ada.ids["aff"]).data(query, report).await;
-        assert_eq!(report["report"], json!([{ "clicks": 3, "conversions": 2, "saleAmount": { "amount": "200.00" } }]));
+        assert_eq!(report["report"], json!([{ "clicks": 4, "conversions": 3, "saleAmount": { "amount": "299.00" } }]));
     }
 }
 
