@@ -9,6 +9,7 @@ mod api;
 mod fanout;
 mod floor;
 mod idle;
+mod payouts;
 mod process;
 mod redirect;
 mod server;
@@ -33,6 +34,8 @@ enum Command {
     Idle(idle::Options),
     /// Redirects with their clicks stored: throughput and latency, beside a bare 302.
     Redirect(redirect::Options),
+    /// Payout batches of very many affiliates: time, memory, and that each is paid once.
+    Payouts(payouts::Options),
     /// The bare server itself; started by the others.
     #[command(hide = true)]
     Floor,
@@ -64,6 +67,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     match Options::parse().command {
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,
+        Command::Payouts(options) => payouts::run(&options).await?,
         Command::Redirect(options) => redirect::run(&options).await?,
         Command::Floor => floor::serve().await?,
     }

@@ -145,6 +145,14 @@ typed_ids! {
     PostbackCallId = "pbc";
     /// Where an affiliate is paid.
     PayoutDestinationId = "pde";
+    /// When and from how much on somebody is paid.
+    PayoutTermsId = "ptm";
+    /// The tenant's accounts that payouts are paid from.
+    PayingAccountId = "pac";
+    /// Files of payments and of banks' answers.
+    PayoutFileId = "pfl";
+    /// Lines of banks' answers.
+    PayoutNoticeId = "pnt";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -53,6 +53,8 @@ permissions! {
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
     /// What only affiliates do: apply to a campaign in their own name.
@@ -87,9 +89,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
-    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
-    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ManageDestinations, ManageLinks, ManagePayingAccounts, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
+    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks,
+    ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions,
+    ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -109,8 +112,14 @@ const READ: PermissionSet = PermissionSet::of(&[
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
 /// No key opens these: what leaves the house, and who gets it, is decided by people.
-const PAY: PermissionSet =
-    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations, ApplyAttribution]);
+const PAY: PermissionSet = PermissionSet::of(&[
+    ReadPayouts,
+    ManagePayouts,
+    ApprovePayouts,
+    ManagePayingAccounts,
+    ManageDestinations,
+    ApplyAttribution,
+]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {

@@ -13,11 +13,12 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId,
+        PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, SessionId, TenantId,
+        UserId,
     },
     kinds::EventKind,
-    link, money, payout,
+    link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
 };
 use uuid::Uuid;
 
@@ -32,7 +33,8 @@ use super::{
     error::{self, IntoGraphql},
     links::Link,
     live::source::{self, Topic},
-    payouts::Payout,
+    payout_terms::PayoutTerms,
+    payouts::{PayingAccount, Payout, PayoutBatch, PayoutFile},
     scalars::{Cursor, Money},
 };
 use crate::{
@@ -95,6 +97,14 @@ event_types! {
     TenantChanged, ReadTenant, TenantId;
     /// A payout was drafted or moved to another state.
     PayoutChanged, ReadPayouts, PayoutId;
+    /// A payout batch was asked for, or moved to another state. Affiliates are not told.
+    PayoutBatchChanged, ManagePayouts, PayoutBatchId;
+    /// An account that payouts are paid from was set. Affiliates are not told.
+    PayingAccountChanged, ManagePayouts, PayingAccountId;
+    /// A file of payments was handed out, each time it is, or a bank's answer taken in. Affiliates are not told.
+    PayoutFileChanged, ManagePayouts, PayoutFileId;
+    /// When, or from how much on, an affiliate or everybody is paid was set.
+    PayoutTermsChanged, ReadPayouts, PayoutTermsId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
 }
@@ -109,6 +119,10 @@ pub(super) enum EventPayload {
     Link(Link),
     Coupon(Coupon),
     Payout(Box<Payout>),
+    PayoutBatch(Box<PayoutBatch>),
+    PayoutTerms(PayoutTerms),
+    PayoutFile(PayoutFile),
+    PayingAccount(PayingAccount),
     ReleasedEarnings(ReleasedEarnings),
     AttributionRun(Box<AttributionRun>),
 }
@@ -185,6 +199,10 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
         | EventKind::TenantChanged => return None,
+        EventKind::PayoutBatchChanged => EventPayload::PayoutBatch(Box::new(read::<payout_batch::Model>(row)?.into())),
+        EventKind::PayingAccountChanged => EventPayload::PayingAccount(read::<paying_account::Model>(row)?.into()),
+        EventKind::PayoutFileChanged => EventPayload::PayoutFile(read::<payout_file::Model>(row)?.into()),
+        EventKind::PayoutTermsChanged => EventPayload::PayoutTerms(read::<payout_terms::Model>(row)?.into()),
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
         }

@@ -39,6 +39,7 @@ mod loaders;
 mod node;
 mod nullable;
 mod payout_destinations;
+mod payout_terms;
 mod payouts;
 mod persisted;
 mod postbacks;
@@ -74,7 +75,10 @@ pub struct Query(
     ledger::LedgerQuery,
     statements::StatementQuery,
     payouts::PayoutQuery,
+    payouts::PayoutPreviewQuery,
+    payouts::PayoutFileQuery,
     payout_destinations::PayoutDestinationQuery,
+    payout_terms::PayoutTermsQuery,
     reports::ReportQuery,
     attribution::AttributionQuery,
     events::EventQuery,
@@ -100,8 +104,10 @@ pub struct Mutation(
     clicks::ClickMutation,
     conversions::ConversionMutation,
     payouts::PayoutMutation,
+    payouts::PayoutFileMutation,
     postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
+    payout_terms::PayoutTermsMutation,
     attribution::AttributionMutation,
     viewer::TenantMutation,
 );

@@ -52,6 +52,10 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
+            | EventKind::PayoutBatchChanged
+            | EventKind::PayingAccountChanged
+            | EventKind::PayoutFileChanged
+            | EventKind::PayoutTermsChanged
             | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }
