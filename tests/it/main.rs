@@ -37,6 +37,7 @@ mod multipart;
 mod nodes;
 mod payout_destinations;
 mod payout_feed;
+mod payout_files;
 mod payout_schedules;
 mod payouts;
 mod permissions;
