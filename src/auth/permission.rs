@@ -56,6 +56,8 @@ permissions! {
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
     /// What only affiliates do: apply to a campaign in their own name.
@@ -90,10 +92,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageFxRates, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
-    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates,
-    ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ManageDestinations, ManageFxRates, ManageLinks, ManagePayingAccounts, ManagePayouts, ManageTenant, ManageUsers,
+    ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings,
+    ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors,
+    RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -118,6 +120,7 @@ const PAY: PermissionSet = PermissionSet::of(&[
     ReadPayouts,
     ManagePayouts,
     ApprovePayouts,
+    ManagePayingAccounts,
     ManageDestinations,
     ApplyAttribution,
     ManageFxRates,

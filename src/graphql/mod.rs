@@ -41,6 +41,7 @@ mod loaders;
 mod node;
 mod nullable;
 mod payout_destinations;
+mod payout_terms;
 mod payouts;
 mod persisted;
 mod postbacks;
@@ -79,7 +80,10 @@ pub struct Query(
     payouts::PayoutQuery,
     fx_rates::FxRateQuery,
     fx_conversions::FxConversionQuery,
+    payouts::PayoutPreviewQuery,
+    payouts::PayoutFileQuery,
     payout_destinations::PayoutDestinationQuery,
+    payout_terms::PayoutTermsQuery,
     reports::ReportQuery,
     attribution::AttributionQuery,
     events::EventQuery,
@@ -107,8 +111,10 @@ pub struct Mutation(
     conversions::ConversionChangeMutation,
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
+    payouts::PayoutFileMutation,
     postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
+    payout_terms::PayoutTermsMutation,
     attribution::AttributionMutation,
     fx_rates::FxRateMutation,
     fx_conversions::FxConversionMutation,

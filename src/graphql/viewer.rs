@@ -131,6 +131,8 @@ pub(super) enum Permission {
     ManagePayouts,
     /// Approve payout batches.
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
     /// Apply to campaigns as the affiliate that one is.

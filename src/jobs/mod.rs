@@ -1,4 +1,4 @@
-//! Work in the background: due outbox work every second, retention every hour, this node's spool while it holds anything;
+//! Work in the background: due outbox work every second, payout batches that are due every minute, retention every hour, this node's spool while it holds anything;
 //! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one
@@ -7,6 +7,7 @@
 
 pub mod fx_rates;
 pub mod outbox;
+pub mod payout_schedules;
 pub mod retention;
 pub mod visitors;
 
@@ -27,6 +28,8 @@ const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 const ADDRESS_KEYS_EVERY: Duration = Duration::from_secs(600);
 /// The ECB publishes once on each working day; who asks each hour has it soon, whenever that is.
 const FX_FEED_EVERY: Duration = Duration::from_secs(3_600);
+/// Days begin in every time zone; nobody waits for the minute.
+const PAYOUT_SCHEDULES_EVERY: Duration = Duration::from_secs(60);
 const COUNTRIES_EVERY: Duration = Duration::from_secs(60);
 
 /// The running jobs of a node.
@@ -55,6 +58,9 @@ pub fn start(services: Services) -> Jobs {
     }));
     loops.spawn(every(RETENTION_EVERY, stop.clone(), services.clone(), "retention", async |services| {
         retention::run(services).await
+    }));
+    loops.spawn(every(PAYOUT_SCHEDULES_EVERY, stop.clone(), services.clone(), "payout_schedules", async |services| {
+        payout_schedules::run(services).await
     }));
     loops.spawn(every(ADDRESS_KEYS_EVERY, stop.clone(), services.clone(), "address_keys", async |services| {
         visitors::prepare_keys(services).await

@@ -31,6 +31,7 @@ pub mod ingest;
 pub mod ledger;
 pub mod links;
 pub mod payout_destinations;
+pub mod payout_terms;
 pub mod payouts;
 pub mod postbacks;
 pub mod redirect;

@@ -1,8 +1,6 @@
 //! Payout destinations.
 
-use std::collections::BTreeMap;
-
-use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, sea_query::Expr};
 use tributary_entity::{
     Instant,
     ids::{AffiliateId, PayoutDestinationId},
@@ -33,28 +31,6 @@ pub async fn of_affiliates(tx: &Tx, ids: &[AffiliateId]) -> Result<Vec<payout_de
         .filter(any_of(Column::AffiliateId, ids.iter().copied()))
         .filter(Column::EndedAt.is_null());
     Ok(select.order_by_asc(Column::Currency).all(tx.connection()).await?)
-}
-
-/// Which of these affiliates is paid where in a currency.
-///
-/// # Errors
-/// As the database answers.
-pub async fn live(
-    tx: &Tx,
-    currency: Currency,
-    ids: &[AffiliateId],
-) -> Result<BTreeMap<AffiliateId, PayoutDestinationId>, StoreError> {
-    let rows: Vec<(AffiliateId, PayoutDestinationId)> = tx
-        .find::<payout_destination::Entity>()
-        .select_only()
-        .columns([Column::AffiliateId, Column::Id])
-        .filter(any_of(Column::AffiliateId, ids.iter().copied()))
-        .filter(Column::Currency.eq(currency))
-        .filter(Column::EndedAt.is_null())
-        .into_tuple()
-        .all(tx.connection())
-        .await?;
-    Ok(rows.into_iter().collect())
 }
 
 /// The one in use of an affiliate in a currency, locked until the transaction ends.

@@ -40,6 +40,8 @@ mod nodes;
 mod outages;
 mod payout_destinations;
 mod payout_feed;
+mod payout_files;
+mod payout_schedules;
 mod payouts;
 mod permissions;
 mod persisted;

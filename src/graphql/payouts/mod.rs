@@ -2,8 +2,10 @@
 //! stream in [`live`].
 
 mod batches;
+mod files;
 pub(in crate::graphql) mod live;
 mod mutations;
+mod preview;
 
 use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{
@@ -34,7 +36,9 @@ use crate::{
 };
 
 pub(in crate::graphql) use batches::PayoutBatch;
+pub(in crate::graphql) use files::{PayingAccount, PayoutFile, PayoutFileMutation, PayoutFileQuery};
 pub(in crate::graphql) use mutations::PayoutMutation;
+pub(in crate::graphql) use preview::PayoutPreviewQuery;
 
 /// Names the stream that cursors are good for.
 const STREAM: &str = "payouts";
@@ -120,6 +124,11 @@ impl Payout {
     /// The payment's name at the bank or processor; null before it is paid.
     async fn reference(&self) -> Option<&str> {
         self.row.reference.as_deref()
+    }
+
+    /// By which name the bank knows it, where it was handed over in a file of payments.
+    async fn bank_reference(&self) -> Option<&str> {
+        self.row.bank_reference.as_deref()
     }
 
     /// Why it failed, was cancelled or came back.

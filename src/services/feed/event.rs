@@ -57,6 +57,10 @@ impl LiveEvent {
             | EventKind::TenantChanged
             | EventKind::FxRatesChanged
             | EventKind::BalanceConverted
+            | EventKind::PayoutBatchChanged
+            | EventKind::PayingAccountChanged
+            | EventKind::PayoutFileChanged
+            | EventKind::PayoutTermsChanged
             | EventKind::AttributionRunChanged
             | EventKind::ConversionRunChanged => {}
         }

@@ -1,4 +1,5 @@
-//! Payouts: one payment moved from state to state, and lists. Batches are in [`batches`].
+//! Payouts: one payment moved from state to state, and lists. Batches are in [`batches`], how they are worked
+//! off in [`pages`], those that come by themselves in [`schedules`].
 //!
 //! Every step is one transaction: the state, the journal, the history row that names the journal, and the event.
 //!
@@ -6,8 +7,14 @@
 //! - The intent is committed, with its journal, before anybody is asked to pay: a payment that is asked for twice is asked
 //!   for under the payout's id, which stays.
 
+pub mod advice;
 pub mod batches;
+pub mod files;
 pub mod live;
+pub mod notices;
+pub mod pages;
+pub mod preview;
+pub mod schedules;
 
 use std::collections::BTreeMap;
 
@@ -55,7 +62,7 @@ pub async fn take(
     let journal = journal(&tx, &before, &step).await?;
     let posted = post(&mut tx, journal.as_slice(), now).await?;
     let journals = posted.into_iter().map(|journal| (id, journal)).collect();
-    write(&mut tx, viewer, &step, vec![(before, after.clone())], &journals).await?;
+    write(&mut tx, &viewer.actor.to_string(), &step, vec![(before, after.clone())], &journals).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(after))
 }
@@ -83,7 +90,7 @@ async fn journal(tx: &Tx, before: &payout::Model, step: &Step) -> Result<Option<
 /// Writes what a step made of locked payouts: rows, history, events.
 async fn write(
     tx: &mut Tx,
-    viewer: &Viewer,
+    actor: &str,
     step: &Step,
     changed: Vec<(payout::Model, payout::Model)>,
     journals: &BTreeMap<PayoutId, JournalId>,
@@ -93,7 +100,7 @@ async fn write(
     let history = before.iter().zip(&after).map(|(before, after)| payout_history::Model {
         from_status: Some(before.status),
         journal_id: journals.get(&after.id).copied(),
-        ..history_row(viewer, step, after)
+        ..history_row(actor, step, after)
     });
     payouts::insert_history(tx, history.collect()).await?;
     tell(tx, &after);
@@ -101,15 +108,15 @@ async fn write(
 }
 
 /// Writes the first step of inserted payouts: history, events.
-async fn write_drafts(tx: &mut Tx, viewer: &Viewer, rows: &[payout::Model]) -> Result<(), StoreError> {
+async fn write_drafts(tx: &mut Tx, actor: &str, rows: &[payout::Model]) -> Result<(), StoreError> {
     let step = Step::to(PayoutStatus::Draft);
-    payouts::insert_history(tx, rows.iter().map(|row| history_row(viewer, &step, row)).collect()).await?;
+    payouts::insert_history(tx, rows.iter().map(|row| history_row(actor, &step, row)).collect()).await?;
     tell(tx, rows);
     Ok(())
 }
 
 /// A step that came from nowhere and posted nothing.
-fn history_row(viewer: &Viewer, step: &Step, after: &payout::Model) -> payout_history::Model {
+fn history_row(actor: &str, step: &Step, after: &payout::Model) -> payout_history::Model {
     payout_history::Model {
         tenant_id: after.tenant_id,
         payout_id: after.id,
@@ -119,7 +126,7 @@ fn history_row(viewer: &Viewer, step: &Step, after: &payout::Model) -> payout_hi
         reason: step.reason.clone(),
         reference: step.reference.clone(),
         journal_id: None,
-        actor: viewer.actor.to_string(),
+        actor: actor.to_owned(),
         recorded_at: after.updated_at,
     }
 }

@@ -94,6 +94,16 @@ impl World {
             "affiliateId": programme.affiliate, "from": { "amount": "1.00", "currency": "EUR" }, "to": "USD",
         });
         let converted = owner.done("convertBalance", convert, "fxConversion { id }").await;
+        let account = json!({ "ach": {
+            "companyName": "Shop", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First",
+        } });
+        owner.done("setPayingAccount", json!({ "account": account }), "").await;
+        // About a payment that nobody knows.
+        let content = status_report(&uuid::Uuid::new_v4().to_string(), "nothing", "RJCT");
+        let file = json!({ "format": "PAYMENT_STATUS_REPORT", "content": content });
+        let file = owner.done("importPayoutFile", file, "payoutFile { id }").await;
+        let terms = json!({ "affiliateId": programme.affiliate, "currency": "EUR" });
+        owner.done("setPayoutTerms", terms, "").await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -127,6 +137,7 @@ impl World {
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
                 ("pbt", programme::id(&drafted, "payoutBatch")),
+                ("pfl", programme::id(&file, "payoutFile")),
                 ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("run", runs.remove(0)),
@@ -153,6 +164,19 @@ impl World {
         let prefix = id.split('_').next().unwrap_or_default();
         self.ids.get(prefix).unwrap_or_else(|| panic!("a world has objects like {id}")).clone()
     }
+}
+
+/// A bank's status report about one payment.
+pub fn status_report(message: &str, reference: &str, status: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:pain.002.001.10\"><CstmrPmtStsRpt>\
+         <GrpHdr><MsgId>{message}</MsgId><CreDtTm>2026-11-26T10:00:00Z</CreDtTm></GrpHdr>\
+         <OrgnlGrpInfAndSts><OrgnlMsgId>M</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId></OrgnlGrpInfAndSts>\
+         <OrgnlPmtInfAndSts><OrgnlPmtInfId>P</OrgnlPmtInfId><TxInfAndSts><OrgnlEndToEndId>{reference}</OrgnlEndToEndId>\
+         <TxSts>{status}</TxSts><StsRsnInf><Rsn><Cd>AC04</Cd></Rsn></StsRsnInf></TxInfAndSts></OrgnlPmtInfAndSts>\
+         </CstmrPmtStsRpt></Document>"
+    )
 }
 
 /// An id that names nothing.
@@ -255,6 +279,20 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payoutBatch", by_id("pbt")),
         ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
         ("Query.payoutDestination", by_id("pde")),
+        ("Query.payingAccounts", vec![json!({})]),
+        ("Query.payoutFile", by_id("pfl")),
+        ("Query.payoutFiles", page(json!({ "batchIds": [id("pbt")] }))),
+        ("Query.payoutNotices", page(json!({ "fileIds": [id("pfl")] }))),
+        ("Query.remittanceAdvice", vec![json!({ "payoutId": id("pay"), "form": "PDF" })]),
+        (
+            "Query.payoutPreview",
+            vec![json!({ "input": {
+                "currency": "EUR", "affiliateIds": [id("aff")], "minimumAmount": { "amount": "1.00", "currency": "EUR" },
+                "schedule": { "kind": "WEEKLY", "day": 1 },
+            } })],
+        ),
+        ("Query.payoutTerms", page(json!({ "affiliateIds": [id("aff")] }))),
+        ("Query.effectivePayoutTerms", vec![json!({ "affiliateId": id("aff"), "currency": "EUR" })]),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
@@ -379,6 +417,24 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({
                 "affiliateId": id("aff"), "currency": "EUR", "holder": "$UNIQUE",
                 "account": { "paypal": { "email": "$UNIQUE@new.example" } },
+            })),
+        ),
+        ("Mutation.exportPayoutFile", input(json!({ "batchId": id("pbt"), "format": "CSV" }))),
+        (
+            "Mutation.importPayoutFile",
+            input(json!({ "format": "PAYMENT_STATUS_REPORT", "content": status_report("$UNIQUE", "$UNIQUE", "ACSC") })),
+        ),
+        (
+            "Mutation.setPayingAccount",
+            input(json!({ "account": { "sepa": {
+                "name": "Shop", "iban": "DE89370400440532013000", "address": { "town": "Berlin", "country": "DE" },
+            } } })),
+        ),
+        (
+            "Mutation.setPayoutTerms",
+            input(json!({
+                "affiliateId": id("aff"), "currency": "EUR", "threshold": { "amount": "1.00", "currency": "EUR" },
+                "schedule": { "kind": "WEEKLY", "day": 1 },
             })),
         ),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
