@@ -145,6 +145,12 @@ typed_ids! {
     PostbackCallId = "pbc";
     /// Where an affiliate is paid.
     PayoutDestinationId = "pde";
+    /// A tenant's account at a processor.
+    ProcessorId = "prc";
+    /// A call that came to a processor's address.
+    ProcessorCallId = "prw";
+    /// A difference between the books.
+    ReconciliationItemId = "rec";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -403,7 +403,7 @@ text_enums! {
     PayoutSkipReason {
         /// Another payout in this currency is not finished.
         OpenPayout = "OPEN_PAYOUT",
-        /// Named, but the balance is below the batch's minimum.
+        /// Named, but the balance is below the batch's minimum; or too little for the processor to pay.
         BelowMinimum = "BELOW_MINIMUM",
     }
 
@@ -442,6 +442,10 @@ text_enums! {
         PayoutChanged = "PAYOUT_CHANGED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
+        /// A processor was set up, given other credentials, or removed.
+        ProcessorChanged = "PROCESSOR_CHANGED",
+        /// A difference between the books was found, or somebody resolved it.
+        ReconciliationItemChanged = "RECONCILIATION_ITEM_CHANGED",
     }
 
     /// What the outbox asks to be done.
@@ -452,5 +456,40 @@ text_enums! {
         ApplyAttribution = "APPLY_ATTRIBUTION",
         /// Decide every conversion of the tenant whose click has come, or was waited for long enough.
         ResolveWaiting = "RESOLVE_WAITING",
+        /// Ask the processor to make a payout, or what became of it.
+        DrivePayout = "DRIVE_PAYOUT",
+    }
+
+    /// What became of a call that came to a processor's address.
+    ProcessorCallOutcome {
+        /// It was about a payout, which is now where it says, or further.
+        Applied = "APPLIED",
+        /// It was about nothing of ours.
+        Unmatched = "UNMATCHED",
+        /// It says the contrary of what was settled: see the reconciliation items.
+        Contradicted = "CONTRADICTED",
+        /// It was not the processor's, or could not be read.
+        Refused = "REFUSED",
+    }
+
+    /// How two books differ.
+    ReconciliationKind {
+        /// The processor has a transaction of which we know nothing.
+        TheirsOnly = "THEIRS_ONLY",
+        /// We have a payment of which the processor knows nothing.
+        OursOnly = "OURS_ONLY",
+        /// Both have it, with different amounts.
+        Amount = "AMOUNT",
+        /// Both have it, and one says that it was paid and the other that it was not.
+        State = "STATE",
+        /// The processor charged another fee than was posted.
+        Fee = "FEE",
+        /// The clearing account holds another sum than the payouts that are under way.
+        Clearing = "CLEARING",
+    }
+
+    ReconciliationStatus {
+        Open = "OPEN",
+        Resolved = "RESOLVED",
     }
 }

@@ -55,6 +55,8 @@ permissions! {
     ApprovePayouts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// What only affiliates do: apply to a campaign in their own name.
     ActAsAffiliate,
 }
@@ -87,7 +89,7 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
+    ManageDestinations, ManageLinks, ManagePayouts, ManageProcessors, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
     ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
     ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
@@ -120,6 +122,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadUsers,
             ManageUsers,
             ManageApiKeys,
+            ManageProcessors,
             ReviewConversions,
             ReadLedger,
         ])),
@@ -196,6 +199,7 @@ mod tests {
             ApplyAttribution,
             ManagePayouts,
             ApprovePayouts,
+            ManageProcessors,
         ] {
             assert!(!of_role(Role::Affiliate).contains(permission), "{permission:?}");
         }

@@ -33,6 +33,7 @@ pub mod payout;
 pub mod payout_destination;
 pub mod postback;
 pub mod problem;
+pub mod processor;
 pub mod reattribution;
 pub mod redirect;
 pub mod report;

@@ -14,7 +14,7 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
         AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -97,6 +97,10 @@ event_types! {
     PayoutChanged, ReadPayouts, PayoutId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
+    /// A processor was set up, given other credentials, or removed. Affiliates are not told.
+    ProcessorChanged, ManageProcessors, ProcessorId;
+    /// A difference between the books was found or resolved. Affiliates are not told.
+    ReconciliationItemChanged, ManagePayouts, ReconciliationItemId;
 }
 
 /// What the log keeps of a change.
@@ -131,7 +135,7 @@ pub(super) struct Event {
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
     /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions and the tenant, and where the log keeps it in another
+    /// sessions, the tenant, processors and reconciliation items, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -184,7 +188,9 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
-        | EventKind::TenantChanged => return None,
+        | EventKind::TenantChanged
+        | EventKind::ProcessorChanged
+        | EventKind::ReconciliationItemChanged => return None,
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
         }

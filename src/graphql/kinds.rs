@@ -499,6 +499,48 @@ pub(super) enum UsAccountType {
 pub(super) enum PayoutSkipReason {
     /// Another payout in this currency is not finished.
     OpenPayout,
-    /// Named, but its available balance is below the batch's minimum.
+    /// Named, but its available balance is below the batch's minimum; or too little for its processor to pay.
     BelowMinimum,
+}
+
+/// What became of a call that came to a processor's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ProcessorCallOutcome")]
+pub(super) enum ProcessorCallOutcome {
+    /// It was about a payout, which is now where it says, or further.
+    Applied,
+    /// It was about nothing of ours.
+    Unmatched,
+    /// It says the contrary of what was settled: see the reconciliation items.
+    Contradicted,
+    /// It was not the processor's, or could not be read.
+    Refused,
+}
+
+/// How two books differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ReconciliationKind")]
+pub(super) enum ReconciliationKind {
+    /// The processor has a transaction of which we know nothing.
+    TheirsOnly,
+    /// We have a payment of which the processor knows nothing.
+    OursOnly,
+    /// Both have it, with different amounts.
+    Amount,
+    /// Both have it, and one says that it was paid and the other that it was not.
+    State,
+    /// The processor charged another fee than was posted.
+    Fee,
+    /// The clearing account holds another sum than the payouts that are under way.
+    Clearing,
+}
+
+/// Whether somebody said what a difference was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ReconciliationStatus")]
+pub(super) enum ReconciliationStatus {
+    /// Nobody yet.
+    Open,
+    /// Its note says what it was.
+    Resolved,
 }

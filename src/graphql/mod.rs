@@ -42,6 +42,7 @@ mod payout_destinations;
 mod payouts;
 mod persisted;
 mod postbacks;
+mod processors;
 mod reports;
 mod rules;
 mod run;
@@ -81,6 +82,7 @@ pub struct Query(
     users::UserQuery,
     api_keys::ApiKeyQuery,
     postbacks::PostbackQuery,
+    processors::ProcessorQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
@@ -101,6 +103,7 @@ pub struct Mutation(
     conversions::ConversionMutation,
     payouts::PayoutMutation,
     postbacks::PostbackMutation,
+    processors::ProcessorMutation,
     payout_destinations::PayoutDestinationMutation,
     attribution::AttributionMutation,
     viewer::TenantMutation,

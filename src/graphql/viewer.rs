@@ -129,6 +129,8 @@ pub(super) enum Permission {
     ApprovePayouts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }

@@ -26,6 +26,8 @@ pub enum Constraint {
     PayoutRetry,
     /// The affiliate has another destination in the currency.
     PayoutDestination,
+    /// The tenant has another account at the processor.
+    ProcessorLive,
     /// A counter would leave its range: a balance below zero, a sum past the end of `bigint`.
     CounterRange,
 }
@@ -67,6 +69,7 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "payout_destination_live_key",
         "payout_destination.tenant_id, payout_destination.affiliate_id, payout_destination.currency",
     ),
+    (Constraint::ProcessorLive, "processor_live_key", "processor.tenant_id, processor.method"),
     (Constraint::PayoutRetry, "payout_retry_key", "payout.tenant_id, payout.retry_of"),
 ];
 

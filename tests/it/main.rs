@@ -38,6 +38,8 @@ mod nodes;
 mod payout_destinations;
 mod payout_feed;
 mod payouts;
+mod processor_faults;
+mod processors;
 mod permissions;
 mod persisted;
 mod pixel;

@@ -52,7 +52,9 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
-            | EventKind::AttributionRunChanged => {}
+            | EventKind::AttributionRunChanged
+            | EventKind::ProcessorChanged
+            | EventKind::ReconciliationItemChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_entity::{
     Instant,
-    ids::{AccountId, AffiliateId, JournalId, PayoutBatchId, PayoutDestinationId, PayoutId},
-    kinds::{PayoutBatchStatus, PayoutMethod, PayoutSkipReason, PayoutStatus},
-    money::Currency,
+    ids::{AccountId, AffiliateId, JournalId, PayoutBatchId, PayoutId},
+    kinds::{PayoutBatchStatus, PayoutSkipReason, PayoutStatus},
+    money::{Currency, Money},
     payout, payout_batch, payout_skip,
 };
 
-use super::{existing, write, write_drafts};
+use super::{
+    drive, existing,
+    routes::{Route, Routes},
+    write, write_drafts,
+};
 use crate::{
     ambient,
     auth::Viewer,
@@ -25,7 +29,7 @@ use crate::{
     store::{
         affiliates, balances,
         error::{Constraint, StoreError},
-        payout_batches, payout_destinations, payouts,
+        payout_batches, payouts,
         scope::Tx,
         tenants,
     },
@@ -94,7 +98,7 @@ fn new_payout(
     batch: &payout_batch::Model,
     affiliate_id: AffiliateId,
     gross_minor: i64,
-    destinations: &BTreeMap<AffiliateId, PayoutDestinationId>,
+    route: Route,
 ) -> payout::Model {
     payout::Model {
         tenant_id: batch.tenant_id,
@@ -103,11 +107,11 @@ fn new_payout(
         affiliate_id,
         currency: batch.currency,
         gross_minor,
-        method: PayoutMethod::Manual,
+        method: route.method,
         status: PayoutStatus::Draft,
         reference: None,
         reason: None,
-        destination_id: destinations.get(&affiliate_id).copied(),
+        destination_id: route.destination_id,
         retry_of: None,
         version: 1,
         created_at: batch.created_at,
@@ -135,12 +139,19 @@ async fn draft(
         let Some((last, _)) = payable.last() else { break };
         after = Some(*last);
         let ids: Vec<AffiliateId> = payable.iter().map(|(affiliate_id, _)| *affiliate_id).collect();
-        let destinations = payout_destinations::live(tx, batch.currency, &ids).await?;
-        let rows = payable.iter().map(|(id, amount)| new_payout(batch, *id, *amount, &destinations)).collect();
+        let routes = Routes::read(tx, batch.currency, &ids).await?;
+        // What the processor does not pay stays in the balance.
+        let cut = |id: AffiliateId, amount| routes.of(id).payable(Money::new(amount, batch.currency));
+        let (rows, too_little): (Vec<_>, Vec<_>) =
+            payable.iter().map(|(id, amount)| (*id, cut(*id, *amount))).partition(|(_, gross)| gross.is_some());
+        let too_little: Vec<AffiliateId> = too_little.into_iter().map(|(id, _)| id).collect();
+        skip(tx, batch, &too_little, PayoutSkipReason::BelowMinimum, &BTreeMap::new()).await?;
+        let rows = rows.into_iter().filter_map(|(id, gross)| Some(new_payout(batch, id, gross?, routes.of(id)))).collect();
         let drafted = payouts::insert_unless_open(tx, rows).await?;
         write_drafts(tx, viewer, &drafted).await?;
         let drafted: BTreeSet<AffiliateId> = drafted.iter().map(|row| row.affiliate_id).collect();
-        let others: Vec<AffiliateId> = payable.iter().map(|(id, _)| *id).filter(|id| !drafted.contains(id)).collect();
+        let is_other = |id: &AffiliateId| !drafted.contains(id) && !too_little.contains(id);
+        let others: Vec<AffiliateId> = payable.iter().map(|(id, _)| *id).filter(is_other).collect();
         let open = payouts::open(tx, batch.currency, &others).await?;
         skip(tx, batch, &others, PayoutSkipReason::OpenPayout, &open).await?;
         if only.is_some() {
@@ -229,6 +240,7 @@ pub async fn submit(
         rows.into_iter().partition(|row| available.get(&row.affiliate_id).is_some_and(|have| *have >= row.gross_minor));
     let step = Step::to(PayoutStatus::Submitted);
     let journals = initiate(&mut tx, &covered, now).await?;
+    drive::begin(&mut tx, &covered, now).await?;
     write(&mut tx, viewer, &step, taken(&step, covered, now)?, &journals).await?;
     let given_up = Step::cancelled(Some("the available balance no longer covers it"))?;
     write(&mut tx, viewer, &given_up, taken(&given_up, uncovered, now)?, &BTreeMap::new()).await?;
@@ -303,12 +315,13 @@ pub async fn retry(
     let batch_id = PayoutBatchId::from_uuid(ambient::new_uuid());
     let batch = new_batch(viewer, batch_id, failed.currency, 1, None, services.now());
     // To where the affiliate is paid now: what failed may have failed for its destination.
-    let destinations = payout_destinations::live(&tx, batch.currency, &[failed.affiliate_id]).await?;
+    let route = Routes::read(&tx, batch.currency, &[failed.affiliate_id]).await?.of(failed.affiliate_id);
+    let gross_minor = route.payable(Money::new(gross_minor, batch.currency));
+    let gross_minor = gross_minor.ok_or_else(|| transition::refused(&["id"], "too little is available to be paid"))?;
     let row = payout::Model {
         id: new_id,
-        method: failed.method,
         retry_of: Some(id),
-        ..new_payout(&batch, failed.affiliate_id, gross_minor, &destinations)
+        ..new_payout(&batch, failed.affiliate_id, gross_minor, route)
     };
     payout_batches::insert(&mut tx, batch).await?;
     payouts::insert(&mut tx, row.clone()).await.map_err(|error| match error {
