@@ -13,7 +13,12 @@ use tokio::time::sleep;
 use tributary_entity::ids::{AffiliateId, TenantId};
 use uuid::Uuid;
 
-use crate::{BenchError, api::Api, process, server};
+use crate::{
+    BenchError,
+    api::Api,
+    process,
+    server::{self, Server},
+};
 
 #[derive(Args)]
 pub struct Options {
@@ -38,7 +43,7 @@ impl From<sea_orm::DbErr> for BenchError {
 pub async fn run(options: &Options) -> Result<(), BenchError> {
     let url =
         std::env::var("DATABASE_URL").map_err(|_| BenchError::Failed("DATABASE_URL names no PostgreSQL".to_owned()))?;
-    let node = Server::tributary(&Database::of_environment()).await?;
+    let node = Server::tributary(&server::Database::of_environment()).await?;
     let api = Api::new(&node.url, &node.token);
     let conversion = api.sell(&api.click().await?, "one").await?;
     let database = Database::connect(url).await?;

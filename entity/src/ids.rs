@@ -161,6 +161,12 @@ typed_ids! {
     PayoutFileId = "pfl";
     /// Lines of banks' answers.
     PayoutNoticeId = "pnt";
+    /// A tenant's account at a processor.
+    ProcessorId = "prc";
+    /// A call that came to a processor's address.
+    ProcessorCallId = "prw";
+    /// A difference between the books.
+    ReconciliationItemId = "rec";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -482,7 +482,8 @@ text_enums! {
     PayoutSkipReason {
         /// Another payout in this currency is not finished.
         OpenPayout = "OPEN_PAYOUT",
-        /// The balance is below what is paid at least. Told of those that were named, and by previews.
+        /// The balance is below what is paid at least, or too little for the processor to pay. Told of those that were named, and
+        /// by previews.
         BelowMinimum = "BELOW_MINIMUM",
         /// It owes something, which what it earns pays off first.
         InDebt = "IN_DEBT",
@@ -545,6 +546,10 @@ text_enums! {
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
         /// A run over conversions was asked for, went on, or came to its end.
         ConversionRunChanged = "CONVERSION_RUN_CHANGED",
+        /// A processor was set up, given other credentials, or removed.
+        ProcessorChanged = "PROCESSOR_CHANGED",
+        /// A difference between the books was found, or somebody resolved it.
+        ReconciliationItemChanged = "RECONCILIATION_ITEM_CHANGED",
     }
 
     /// Where an exchange rate is from.
@@ -571,5 +576,40 @@ text_enums! {
         RunConversions = "RUN_CONVERSIONS",
         /// Work off the next page of a payout batch.
         AdvancePayoutBatch = "ADVANCE_PAYOUT_BATCH",
+        /// Ask the processor to make a payout, or what became of it.
+        DrivePayout = "DRIVE_PAYOUT",
+    }
+
+    /// What became of a call that came to a processor's address.
+    ProcessorCallOutcome {
+        /// It was about a payout, which is now where it says, or further.
+        Applied = "APPLIED",
+        /// It was about nothing of ours.
+        Unmatched = "UNMATCHED",
+        /// It says the contrary of what was settled: see the reconciliation items.
+        Contradicted = "CONTRADICTED",
+        /// It was not the processor's, or could not be read.
+        Refused = "REFUSED",
+    }
+
+    /// How two books differ.
+    ReconciliationKind {
+        /// The processor has a transaction of which we know nothing.
+        TheirsOnly = "THEIRS_ONLY",
+        /// We have a payment of which the processor knows nothing.
+        OursOnly = "OURS_ONLY",
+        /// Both have it, with different amounts.
+        Amount = "AMOUNT",
+        /// Both have it, and one says that it was paid and the other that it was not.
+        State = "STATE",
+        /// The processor charged another fee than was posted.
+        Fee = "FEE",
+        /// The clearing account holds another sum than the payouts that are under way.
+        Clearing = "CLEARING",
+    }
+
+    ReconciliationStatus {
+        Open = "OPEN",
+        Resolved = "RESOLVED",
     }
 }

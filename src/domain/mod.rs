@@ -38,6 +38,7 @@ pub mod payout_notice;
 pub mod payout_terms;
 pub mod postback;
 pub mod problem;
+pub mod processor;
 pub mod reattribution;
 pub mod redirect;
 pub mod report;

@@ -15,7 +15,7 @@ use tributary_entity::{
     ids::{
         AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId, EnrollmentId,
         FxConversionId, FxRateId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
@@ -120,6 +120,10 @@ event_types! {
     AttributionRunChanged, ReadAttribution, AttributionRunId;
     /// A run over conversions was asked for, went on, or came to its end. Affiliates are not told.
     ConversionRunChanged, ReviewConversions, ConversionRunId;
+    /// A processor was set up, given other credentials, or removed. Affiliates are not told.
+    ProcessorChanged, ManageProcessors, ProcessorId;
+    /// A difference between the books was found or resolved. Affiliates are not told.
+    ReconciliationItemChanged, ManagePayouts, ReconciliationItemId;
 }
 
 /// What the log keeps of a change.
@@ -160,7 +164,7 @@ pub(super) struct Event {
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
     /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions, exchange rates and the tenant, and where the log keeps it in another
+    /// sessions, exchange rates, processors, reconciliation items and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -217,6 +221,8 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
         | EventKind::FxRatesChanged
+        | EventKind::ProcessorChanged
+        | EventKind::ReconciliationItemChanged
         | EventKind::TenantChanged => return None,
         EventKind::BalanceConverted => EventPayload::FxConversion(Box::new(read::<fx_conversion::Model>(row)?.into())),
         EventKind::PayoutBatchChanged => EventPayload::PayoutBatch(Box::new(read::<payout_batch::Model>(row)?.into())),

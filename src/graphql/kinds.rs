@@ -599,7 +599,8 @@ pub(super) enum PayoutNoticeOutcome {
 pub(super) enum PayoutSkipReason {
     /// Another payout in this currency is not finished.
     OpenPayout,
-    /// Its available balance is below what it is paid at least. Batches tell it only of those that were named.
+    /// Its available balance is below what it is paid at least, or too little for its processor to pay. Batches tell it only
+    /// of those that were named.
     BelowMinimum,
     /// It owes something, which what it earns pays off first.
     InDebt,
@@ -617,4 +618,46 @@ pub(super) enum FxSource {
     Ecb,
     /// A table of the tenant's own.
     File,
+}
+
+/// What became of a call that came to a processor's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ProcessorCallOutcome")]
+pub(super) enum ProcessorCallOutcome {
+    /// It was about a payout, which is now where it says, or further.
+    Applied,
+    /// It was about nothing of ours.
+    Unmatched,
+    /// It says the contrary of what was settled: see the reconciliation items.
+    Contradicted,
+    /// It was not the processor's, or could not be read.
+    Refused,
+}
+
+/// How two books differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ReconciliationKind")]
+pub(super) enum ReconciliationKind {
+    /// The processor has a transaction of which we know nothing.
+    TheirsOnly,
+    /// We have a payment of which the processor knows nothing.
+    OursOnly,
+    /// Both have it, with different amounts.
+    Amount,
+    /// Both have it, and one says that it was paid and the other that it was not.
+    State,
+    /// The processor charged another fee than was posted.
+    Fee,
+    /// The clearing account holds another sum than the payouts that are under way.
+    Clearing,
+}
+
+/// Whether somebody said what a difference was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ReconciliationStatus")]
+pub(super) enum ReconciliationStatus {
+    /// Nobody yet.
+    Open,
+    /// Its note says what it was.
+    Resolved,
 }

@@ -45,6 +45,7 @@ mod payout_terms;
 mod payouts;
 mod persisted;
 mod postbacks;
+mod processors;
 mod reports;
 mod rules;
 mod run;
@@ -90,6 +91,7 @@ pub struct Query(
     users::UserQuery,
     api_keys::ApiKeyQuery,
     postbacks::PostbackQuery,
+    processors::ProcessorQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
@@ -113,6 +115,7 @@ pub struct Mutation(
     payouts::PayoutMutation,
     payouts::PayoutFileMutation,
     postbacks::PostbackMutation,
+    processors::ProcessorMutation,
     payout_destinations::PayoutDestinationMutation,
     payout_terms::PayoutTermsMutation,
     attribution::AttributionMutation,

@@ -135,6 +135,8 @@ pub(super) enum Permission {
     ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }

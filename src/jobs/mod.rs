@@ -1,4 +1,5 @@
-//! Work in the background: due outbox work every second, payout batches that are due every minute, retention every hour, this node's spool while it holds anything;
+//! Work in the background: due outbox work every second, payout batches that are due every minute, retention every hour,
+//! processors' books of yesterday every day, this node's spool while it holds anything;
 //! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one
@@ -8,6 +9,7 @@
 pub mod fx_rates;
 pub mod outbox;
 pub mod payout_schedules;
+pub mod reconcile;
 pub mod retention;
 pub mod visitors;
 
@@ -25,6 +27,7 @@ const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 /// How soon a spool is looked at again; an empty one costs nothing.
 const SPOOL_EVERY: Duration = Duration::from_millis(250);
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+const RECONCILE_EVERY: Duration = Duration::from_secs(900);
 const ADDRESS_KEYS_EVERY: Duration = Duration::from_secs(600);
 /// The ECB publishes once on each working day; who asks each hour has it soon, whenever that is.
 const FX_FEED_EVERY: Duration = Duration::from_secs(3_600);
@@ -52,6 +55,12 @@ pub fn start(services: Services) -> Jobs {
     let mut loops = JoinSet::new();
     loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "outbox", async |services| {
         outbox::run_due(services).await
+    }));
+    loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "processors", async |services| {
+        outbox::call_processors(services).await
+    }));
+    loops.spawn(every(RECONCILE_EVERY, stop.clone(), services.clone(), "reconcile", async |services| {
+        reconcile::run(services).await
     }));
     loops.spawn(every(SPOOL_EVERY, stop.clone(), services.clone(), "spool", async |services| {
         spool::replay(services).await

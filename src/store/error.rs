@@ -34,6 +34,8 @@ pub enum Constraint {
     PayoutRetry,
     /// The affiliate has another destination in the currency.
     PayoutDestination,
+    /// The tenant has another account at the processor.
+    ProcessorLive,
     /// A counter would leave its range: a balance below zero, a sum past the end of `bigint`.
     CounterRange,
 }
@@ -88,6 +90,7 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "payout_terms_affiliate_key",
         "payout_terms.tenant_id, payout_terms.affiliate_id, payout_terms.currency",
     ),
+    (Constraint::ProcessorLive, "processor_live_key", "processor.tenant_id, processor.method"),
     (Constraint::PayoutRetry, "payout_retry_key", "payout.tenant_id, payout.retry_of"),
 ];
 

@@ -47,6 +47,8 @@ mod permissions;
 mod persisted;
 mod pixel;
 mod postbacks;
+mod processor_faults;
+mod processors;
 mod readme;
 mod redirect;
 mod redirect_cache;

@@ -23,6 +23,7 @@ use super::{
     kinds::{PayoutMethod, PayoutStatus},
     ledger::Journal,
     payout_destinations::PayoutDestination,
+    processors::PayoutTransfer,
     scalars::{CurrencyCode, Cursor, Money},
 };
 use crate::{
@@ -174,6 +175,13 @@ impl Payout {
     /// When it was last changed.
     async fn updated_at(&self) -> Instant {
         self.row.updated_at
+    }
+
+    /// What it is at its processor; null before it is submitted, and where no processor makes it.
+    #[graphql(guard = "Needs(Permission::ManagePayouts)")]
+    async fn transfer(&self, ctx: &Context<'_>) -> Result<Option<PayoutTransfer>> {
+        let row = ctx.loaders()?.payout_transfer.load_one(self.row.id).await.or_graphql()?;
+        Ok(row.map(|row| PayoutTransfer::of(row, self.row.currency)))
     }
 
     /// The steps of its life, oldest first; at most 100.

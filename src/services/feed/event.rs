@@ -62,7 +62,9 @@ impl LiveEvent {
             | EventKind::PayoutFileChanged
             | EventKind::PayoutTermsChanged
             | EventKind::AttributionRunChanged
-            | EventKind::ConversionRunChanged => {}
+            | EventKind::ConversionRunChanged
+            | EventKind::ProcessorChanged
+            | EventKind::ReconciliationItemChanged => {}
         }
         Self { row, conversion, payout }
     }

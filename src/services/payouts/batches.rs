@@ -6,18 +6,17 @@ use tributary_entity::{
     Instant,
     ids::{PayoutBatchId, PayoutId},
     kinds::PayoutBatchStatus,
-    money::Currency,
+    money::{Currency, Money},
     payout, payout_batch, payout_skip,
 };
 
-use super::{existing, pages, write_drafts};
+use super::{existing, pages, routes::Routes, write_drafts};
 use crate::{
     ambient,
     auth::Viewer,
     domain::{
         page::{Page, PageRequest},
         payout::{self as rules, NewBatch, StatusTotal},
-        payout_terms::Candidate,
         problem::{Problem, ProblemCode},
         transition,
     },
@@ -25,7 +24,7 @@ use crate::{
     store::{
         affiliates,
         error::{Constraint, StoreError},
-        payout_batches, payout_destinations, payouts,
+        payout_batches, payouts,
         scope::Tx,
         tenants,
     },
@@ -202,20 +201,11 @@ async fn repetition(
     failed: &payout::Model,
     id: PayoutId,
     gross_minor: i64,
-) -> Result<payout::Model, StoreError> {
-    let destination = payout_destinations::of_affiliates(tx, &[failed.affiliate_id]).await?;
-    let destination = destination.into_iter().find(|row| row.currency == failed.currency);
-    let candidate = Candidate {
-        affiliate_id: failed.affiliate_id,
-        available_minor: gross_minor,
-        late_minor: 0,
-        debt_minor: 0,
-        threshold_minor: None,
-        schedule: None,
-        open_payout: None,
-        destination: destination.map(|row| (row.id, row.method)),
-    };
-    let row = pages::new_payout(batch, &candidate, gross_minor);
+) -> Result<payout::Model, ServiceError> {
+    let route = Routes::read(tx, batch.currency, &[failed.affiliate_id]).await?.of(failed.affiliate_id);
+    let gross_minor = route.payable(Money::new(gross_minor, batch.currency));
+    let gross_minor = gross_minor.ok_or_else(|| transition::refused(&["id"], "too little is available to be paid"))?;
+    let row = pages::new_payout(batch, failed.affiliate_id, gross_minor, route);
     Ok(payout::Model { id, retry_of: Some(failed.id), ..row })
 }
 

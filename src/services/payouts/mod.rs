@@ -9,11 +9,13 @@
 
 pub mod advice;
 pub mod batches;
+pub mod drive;
 pub mod files;
 pub mod live;
 pub mod notices;
 pub mod pages;
 pub mod preview;
+mod routes;
 pub mod schedules;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use std::collections::BTreeMap;
 use tributary_entity::{
     ids::{JournalId, PayoutId},
     kinds::{EventKind, PayoutStatus},
-    payout, payout_history,
+    payout, payout_history, payout_transfer,
 };
 
 use super::{
@@ -36,8 +38,10 @@ use crate::{
         ledger::{self, Journal},
         page::{Page, PageRequest},
         payout::{self as rules, PayoutFilter, Posting, Step},
+        processor::by_hand,
     },
-    store::{error::StoreError, payouts, scope::Tx},
+    processors::is_processor,
+    store::{error::StoreError, payout_transfers, payouts, processors, scope::Tx},
 };
 
 /// Moves a payout to another state.
@@ -57,6 +61,9 @@ pub async fn take(
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
     let before = payouts::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    if is_processor(before.method) && processors::live_of(&tx, before.method).await?.is_some() {
+        by_hand(before.status, before.method)?;
+    }
     let now = services.now();
     let after = step.take(&before, now)?;
     let journal = journal(&tx, &before, &step).await?;
@@ -149,6 +156,21 @@ pub async fn get_many(
 ) -> Result<Vec<payout::Model>, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     Ok(payouts::get_many(&tx, ids).await?)
+}
+
+/// What these payouts are at their processors.
+///
+/// # Errors
+/// As the database answers.
+pub async fn transfers(
+    services: &Services,
+    viewer: &Viewer,
+    ids: &[PayoutId],
+) -> Result<Vec<payout_transfer::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    // Only of payouts that the viewer may see.
+    let seen: Vec<PayoutId> = payouts::get_many(&tx, ids).await?.into_iter().map(|row| row.id).collect();
+    Ok(payout_transfers::get_many(&tx, &seen).await?)
 }
 
 /// A page of the payouts that the viewer may see.

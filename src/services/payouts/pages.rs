@@ -13,11 +13,16 @@ use std::collections::BTreeMap;
 use tributary_entity::{
     Instant,
     ids::{AccountId, AffiliateId, JournalId, OutboxId, PayoutBatchId, PayoutId},
-    kinds::{EventKind, OutboxKind, PayoutBatchStatus, PayoutMethod, PayoutSkipReason, PayoutStatus},
+    kinds::{EventKind, OutboxKind, PayoutBatchStatus, PayoutSkipReason, PayoutStatus},
+    money::Money,
     payout, payout_batch, payout_skip,
 };
 
-use super::{write, write_drafts};
+use super::{
+    drive,
+    routes::{Route, Routes},
+    write, write_drafts,
+};
 use crate::{
     ambient,
     domain::{
@@ -145,7 +150,9 @@ async fn draft(tx: &mut Tx, batch: &payout_batch::Model, only: Option<&[Affiliat
         limit,
     };
     let candidates = payout_candidates::list(tx, span).await?;
-    let (rows, mut skipped) = choose(batch, &choice, &candidates);
+    let ids: Vec<AffiliateId> = candidates.iter().map(|candidate| candidate.affiliate_id).collect();
+    let routes = Routes::read(tx, batch.currency, &ids).await?;
+    let (rows, mut skipped) = choose(batch, &choice, &candidates, &routes);
     let wanted: Vec<AffiliateId> = rows.iter().map(|row| row.affiliate_id).collect();
     let drafted = payouts::insert_unless_open(tx, rows).await?;
     write_drafts(tx, &batch.author, &drafted).await?;
@@ -163,11 +170,22 @@ async fn draft(tx: &mut Tx, batch: &payout_batch::Model, only: Option<&[Affiliat
 type Skipped = Vec<(AffiliateId, PayoutSkipReason)>;
 
 /// Whom to pay, and whom to pass over.
-fn choose(batch: &payout_batch::Model, choice: &Choice, candidates: &[Candidate]) -> (Vec<payout::Model>, Skipped) {
+fn choose(
+    batch: &payout_batch::Model,
+    choice: &Choice,
+    candidates: &[Candidate],
+    routes: &Routes,
+) -> (Vec<payout::Model>, Skipped) {
     let (mut rows, mut skipped) = (Vec::with_capacity(candidates.len()), Vec::new());
     for candidate in candidates {
-        match choice.amount(candidate) {
-            Ok(amount) => rows.push(new_payout(batch, candidate, amount)),
+        let route = routes.of(candidate.affiliate_id);
+        // What the processor does not pay stays in the balance.
+        let cut = |amount| {
+            let payable = route.payable(Money::new(amount, batch.currency));
+            payable.ok_or(PayoutSkipReason::BelowMinimum)
+        };
+        match choice.amount(candidate).and_then(cut) {
+            Ok(gross) => rows.push(new_payout(batch, candidate.affiliate_id, gross, route)),
             Err(reason) => skipped.push((candidate.affiliate_id, reason)),
         }
     }
@@ -210,19 +228,24 @@ async fn skip(
 }
 
 /// A draft of a batch.
-pub(super) fn new_payout(batch: &payout_batch::Model, candidate: &Candidate, gross_minor: i64) -> payout::Model {
+pub(super) fn new_payout(
+    batch: &payout_batch::Model,
+    affiliate_id: AffiliateId,
+    gross_minor: i64,
+    route: Route,
+) -> payout::Model {
     payout::Model {
         tenant_id: batch.tenant_id,
         id: PayoutId::from_uuid(ambient::new_uuid()),
         batch_id: batch.id,
-        affiliate_id: candidate.affiliate_id,
+        affiliate_id,
         currency: batch.currency,
         gross_minor,
-        method: candidate.destination.map_or(PayoutMethod::Manual, |(_, method)| method),
+        method: route.method,
         status: PayoutStatus::Draft,
         reference: None,
         reason: None,
-        destination_id: candidate.destination.map(|(id, _)| id),
+        destination_id: route.destination_id,
         file_id: None,
         bank_reference: None,
         retry_of: None,
@@ -253,6 +276,7 @@ async fn submit(tx: &mut Tx, batch: &payout_batch::Model, now: Instant) -> Resul
         rows.into_iter().partition(|row| available.get(&row.affiliate_id).is_some_and(|have| *have >= row.gross_minor));
     let step = Step::to(PayoutStatus::Submitted);
     let journals = initiate(tx, &covered, now).await?;
+    drive::begin(tx, &covered, now).await?;
     let actor = actor(batch.submitter.as_ref());
     write(tx, actor, &step, taken(&step, covered, now)?, &journals).await?;
     let given_up = Step::cancelled(Some("the available balance no longer covers it"))?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tributary::ambient::Clock;
 use tributary_entity::Instant;
 
-use super::{Client, Programme, Terms, TestApp, app::PASSWORD, programme};
+use super::{Client, Programme, Terms, TestApp, app::PASSWORD, double::Kind, programme};
 
 /// Ids by their prefix: one object of every kind, all of one affiliate's.
 #[derive(Clone, Debug)]
@@ -77,6 +77,7 @@ impl World {
             "account": { "sepa": { "iban": "DE89370400440532013000" } },
         });
         let destination = owner.done("setPayoutDestination", destination, "payoutDestination { id }").await;
+        let (processor, processor_call, difference) = books(app, owner).await;
         // The second finds nothing late enough: what waits for a review is credited to nobody, the difference taken back.
         let mut runs = Vec::new();
         for (campaign, minimum) in [(&programme.campaign, 0), (&waiting.campaign, 86_400)] {
@@ -119,10 +120,18 @@ impl World {
         let run = json!({ "action": "APPROVE", "selection": { "ids": [conversion] } });
         let run = owner.done("startConversionRun", run, "conversionRun { id }").await;
         app.run_jobs().await;
+        // As if a processor made them: nobody is asked for what is drafted.
+        let sql = "INSERT INTO payout_transfer (tenant_id, payout_id, method, calls, updated_at) \
+            SELECT tenant_id, id, method, 0, created_at FROM payout WHERE NOT EXISTS (SELECT 1 FROM payout_transfer \
+            WHERE payout_transfer.tenant_id = payout.tenant_id AND payout_transfer.payout_id = payout.id)";
+        app.auditor.run(sql).await.expect("known columns");
         Self {
             ids: BTreeMap::from([
                 ("chg", programme::id(&refund, "conversionChange")),
                 ("crn", programme::id(&run, "conversionRun")),
+                ("prc", processor),
+                ("prw", processor_call),
+                ("rec", difference),
                 ("cmp", programme.campaign),
                 ("gol", programme.goal),
                 ("rul", programme.rule),
@@ -177,6 +186,32 @@ pub fn status_report(message: &str, reference: &str, status: &str) -> String {
          <TxSts>{status}</TxSts><StsRsnInf><Rsn><Cd>AC04</Cd></Rsn></StsRsnInf></TxInfAndSts></OrgnlPmtInfAndSts>\
          </CstmrPmtStsRpt></Document>"
     )
+}
+
+/// An account at a processor, a call to its address that nobody signed, and a difference in its books; their ids.
+async fn books(app: &TestApp, owner: &Client) -> (String, String, String) {
+    let payload = owner.done("setProcessor", Kind::Stripe.credentials(), "processor { id } webhookUrl").await;
+    let processor = programme::id(&payload, "processor");
+    if let Some((_, path)) = payload["webhookUrl"].as_str().and_then(|url| url.split_once("/processors/")) {
+        let url = format!("{}/processors/{path}", app.url);
+        let answer = reqwest::Client::new().post(url).body("{}").send().await.expect("an answer");
+        assert_eq!(answer.status(), 401);
+    }
+    for sql in [
+        "INSERT INTO reconciliation_item (tenant_id, id, method, kind, subject, status, detail, found_at) \
+         SELECT tenant_id, id, method, 'CLEARING', 'EUR', 'OPEN', 'a trial', created_at FROM processor \
+         WHERE NOT EXISTS (SELECT 1 FROM reconciliation_item WHERE reconciliation_item.id = processor.id)",
+        "INSERT INTO reconciliation_run (tenant_id, method, day, transactions, differences, finished_at) \
+         SELECT tenant_id, method, '2000-01-01', 0, 0, created_at FROM processor \
+         WHERE NOT EXISTS (SELECT 1 FROM reconciliation_run WHERE reconciliation_run.tenant_id = processor.tenant_id)",
+    ] {
+        app.auditor.run(sql).await.expect("known columns");
+    }
+    let data = owner.data("{ processorCalls(first: 1) { edges { node { id } } } }", json!({})).await;
+    let call = data["processorCalls"]["edges"][0]["node"]["id"].as_str().expect("a call").to_owned();
+    // It has the account's UUID.
+    let difference = processor.replacen("prc", "rec", 1);
+    (processor, call, difference)
 }
 
 /// An id that names nothing.
@@ -297,6 +332,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
         ("Query.postbackEndpoints", vec![json!({ "first": 20 })]),
+        ("Query.processorCalls", vec![json!({ "first": 20 })]),
+        ("Query.processors", vec![json!({})]),
+        ("Query.reconciliationItems", page(json!({ "status": "OPEN" }))),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
         ("Query.statement", vec![json!({ "affiliateId": id("aff"), "currency": "EUR", "from": from, "until": until })]),
         ("Query.tenant", vec![json!({})]),
@@ -408,7 +446,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
         ("Mutation.removePayoutDestination", named("pde")),
+        ("Mutation.removeProcessor", named("prc")),
         ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
+        ("Mutation.resolveReconciliationItem", input(json!({ "id": id("rec"), "note": "$UNIQUE" }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
@@ -416,7 +456,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             "Mutation.setPayoutDestination",
             input(json!({
                 "affiliateId": id("aff"), "currency": "EUR", "holder": "$UNIQUE",
-                "account": { "paypal": { "email": "$UNIQUE@new.example" } },
+                "account": { "manual": { "instructions": "$UNIQUE" } },
             })),
         ),
         ("Mutation.exportPayoutFile", input(json!({ "batchId": id("pbt"), "format": "CSV" }))),
@@ -437,6 +477,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
                 "schedule": { "kind": "WEEKLY", "day": 1 },
             })),
         ),
+        ("Mutation.setProcessor", input(Kind::Wise.credentials())),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
         (
             "Mutation.startConversionRun",
