@@ -211,17 +211,17 @@ pub(super) struct CommissionPreviewQuery;
 #[Object]
 impl CommissionPreviewQuery {
     /// Tries a plan on a list of events, by the code that pays for real ones. Nothing is written; attribution and caps are
-    /// not asked.
+    /// not asked. Null where there is no such campaign.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn commission_preview(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The plan and the events.")] input: CommissionPreviewInput,
-    ) -> Result<CommissionPreview> {
+    ) -> Result<Option<CommissionPreview>> {
         let (services, viewer) = ctx.caller()?;
         let affiliates = input.events.iter().map(|event| event.affiliate.clone()).collect();
         let (plan, events) = input.parse().or_graphql()?;
         let preview = services::commission_preview::preview(services, viewer, plan, events).await.or_graphql()?;
-        Ok(CommissionPreview::of(preview, affiliates))
+        Ok(preview.map(|preview| CommissionPreview::of(preview, affiliates)))
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     auth::Viewer,
     domain::{
         cap,
+        click::labels,
         commission::{
             Book,
             choose::Origin,
@@ -74,24 +75,27 @@ pub struct Preview {
     pub totals: BTreeMap<String, i64>,
 }
 
-/// Tries a plan.
+/// Tries a plan. None where there is no such campaign.
 ///
 /// # Errors
-/// `NOT_FOUND` for the campaign, and for a goal that it does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; a rule's problems;
+/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; a rule's problems;
 /// `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
 pub async fn preview(
     services: &Services,
     viewer: &Viewer,
     plan: Plan,
     events: Vec<TrialEvent>,
-) -> Result<Preview, ServiceError> {
+) -> Result<Option<Preview>, ServiceError> {
     if let Some(problem) = Problem::batch_size(&["events"], events.len(), EVENTS_MAX) {
         return Err(problem.into());
     }
     let tx = services.snapshot(viewer).await?;
     let mut names = Names::default();
     let (currency, mut setting) = match plan {
-        Plan::Campaign(id) => of_campaign(&tx, id, &events, &mut names).await?,
+        Plan::Campaign(id) => match of_campaign(&tx, id, &events, &mut names).await? {
+            Some(known) => known,
+            None => return Ok(None),
+        },
         Plan::Rules { currency, rules, modifiers } => {
             (currency, of_rules(currency, rules, modifiers, services.now(), &mut names)?)
         }
@@ -108,7 +112,7 @@ pub async fn preview(
         let sum = totals.entry(event.affiliate.clone()).or_default();
         *sum = sum.checked_add(line.total_minor()).ok_or_else(too_large)?;
     }
-    Ok(Preview { currency, lines, totals })
+    Ok(Some(Preview { currency, lines, totals }))
 }
 
 /// The ids that stand for names.
@@ -140,28 +144,30 @@ impl Names {
         let coupon_code = checked("couponCode", event.coupon_code.as_deref())?;
         Ok(Event {
             affiliate_id: self.affiliate(&text::required(&["events", "affiliate"], &event.affiliate, text::NAME_MAX)?),
-            goal_id: self.goal(&event.goal),
+            goal_id: self.goal(&text::required(&["events", "goal"], &event.goal, text::REFERENCE_MAX)?),
             occurred_at: event.occurred_at,
             sale,
             customer_id: checked("customerId", event.customer_id.as_deref())?,
             product_id: checked("productId", event.product_id.as_deref())?,
             coupon_code: coupon_code.map(|code| coupon::canonical(&code)),
             origin: Origin {
-                country: event.origin.country.as_ref().map(|code| code.to_ascii_uppercase()),
-                ..event.origin.clone()
+                country: checked("country", event.origin.country.as_deref())?.map(|code| code.to_ascii_uppercase()),
+                source: checked("source", event.origin.source.as_deref())?,
+                labels: labels(event.origin.labels.clone())?,
             },
         })
     }
 }
 
-/// A campaign's rules, with the groups and overrides of those of the affiliates that are named by their ids.
+/// A campaign's rules, with the groups and overrides of those of the affiliates that are named by their ids; none where it
+/// is not there.
 async fn of_campaign(
     tx: &Tx,
     id: CampaignId,
     events: &[TrialEvent],
     names: &mut Names,
-) -> Result<(Currency, Setting), ServiceError> {
-    let campaign = campaigns::get(tx, id).await?.ok_or_else(|| ServiceError::not_found(&["campaignId"]))?;
+) -> Result<Option<(Currency, Setting)>, ServiceError> {
+    let Some(campaign) = campaigns::get(tx, id).await? else { return Ok(None) };
     for goal in goals::of_campaigns(tx, &[id]).await? {
         names.goals.insert(goal.code, goal.id);
     }
@@ -177,7 +183,7 @@ async fn of_campaign(
     let own_rules = own.filter_map(|row| Some((row.affiliate_id, row.rule_id?))).collect();
     let rules = rules::of_campaigns(tx, &[id]).await?;
     let book = Book { groups: groups.into_iter().collect(), ..Book::default() };
-    Ok((campaign.currency, Setting { campaign_id: id, rules, own_rules, book }))
+    Ok(Some((campaign.currency, Setting { campaign_id: id, rules, own_rules, book })))
 }
 
 /// Rules that are nowhere stored.
