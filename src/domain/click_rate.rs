@@ -22,6 +22,8 @@ use super::{
     transition,
 };
 
+/// Rates of one campaign, archived ones too: they are answered in one list.
+pub const RATES_MAX: usize = 1_000;
 /// Digits after the point of the major unit.
 const DIGITS: usize = 6;
 /// The most that a click, or a thousand, earns: a million of the major unit.

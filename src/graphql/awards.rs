@@ -95,7 +95,7 @@ impl Award {
         &self.0.reason
     }
 
-    /// How the amount came about, step by step; empty where a person said it.
+    /// How the amount came about, in at most 10 steps; empty where a person said it.
     async fn explanation(&self) -> Result<Vec<AwardStep>> {
         let Some(json) = &self.0.explanation else { return Ok(Vec::new()) };
         let steps: std::result::Result<Vec<Step>, _> = serde_json::from_str(json);

@@ -159,7 +159,7 @@ impl Campaign {
         Ok(rules.unwrap_or_default().into_iter().map(CommissionRule).collect())
     }
 
-    /// What clicks earn in it, for all and for single affiliates, oldest first.
+    /// What clicks earn in it, for all and for single affiliates, oldest first; at most 1,000.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn click_rates(&self, ctx: &Context<'_>) -> Result<Vec<ClickRate>> {
         let rates = ctx.loaders()?.click_rates_of_campaign.load_one(self.0.id).await.or_graphql()?;

@@ -141,6 +141,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
         .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
+        .override_output_type_description::<Paged<awards::Award>>("A page of awards.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

@@ -91,7 +91,7 @@ impl OverridePlanVersion {
         self.0.version
     }
 
-    /// What each level earns: the parent's first.
+    /// What each level earns: the parent's first; at most 10.
     async fn levels(&self) -> Vec<OverrideLevel> {
         levels(&self.0)
     }

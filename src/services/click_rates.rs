@@ -12,14 +12,18 @@ use super::{Outcome, ServiceError, Services, campaigns, idempotency};
 use crate::{
     ambient,
     auth::Viewer,
-    domain::click_rate::{self as rules, NewRate, Rate},
+    domain::{
+        click_rate::{self as rules, NewRate, RATES_MAX, Rate},
+        problem::{Problem, ProblemCode},
+    },
     store::{affiliates, click_rates, scope::Tx},
 };
 
 /// Sets what clicks earn, from the next one on: the rate's first version, or one more.
 ///
 /// # Errors
-/// `NOT_FOUND` for campaign or affiliate; `INVALID_TRANSITION` when the campaign is archived; `IDEMPOTENCY_CONFLICT`.
+/// `NOT_FOUND` for campaign or affiliate; `INVALID_TRANSITION` when the campaign is archived; `OUT_OF_RANGE` past
+/// [`RATES_MAX`]; `IDEMPOTENCY_CONFLICT`.
 pub async fn set(
     services: &Services,
     viewer: &Viewer,
@@ -37,8 +41,12 @@ pub async fn set(
     if idempotency::claim(services, &mut tx, viewer, key, "setClickRate", &input, id.uuid()).await?.is_some() {
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
-    let now = services.now();
     let is_new = before.is_none();
+    if is_new && click_rates::of_campaigns(&tx, &[campaign.id]).await?.len() >= RATES_MAX {
+        let message = format!("a campaign has at most {RATES_MAX} click rates");
+        return Err(Problem::new(ProblemCode::OutOfRange, &["campaignId"], message).into());
+    }
+    let now = services.now();
     let head = click_rate::Model {
         tenant_id: viewer.scope.tenant_id(),
         id,
