@@ -52,7 +52,7 @@ pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Inst
     Ok(())
 }
 
-/// Appends journals with their entries. The accounts exist.
+/// Appends journals; their entries get their numbers and are written when the transaction commits. The accounts exist.
 ///
 /// # Errors
 /// `Constraint::JournalBusinessKey` when one was posted before.
@@ -69,21 +69,25 @@ pub async fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instan
             posted_at: now,
         })
         .collect();
-    let entries = journals
-        .iter()
-        .flat_map(|(id, journal)| {
-            (0..).zip(journal.lines()).map(|(line, posted)| entry::Model {
-                tenant_id,
-                journal_id: *id,
-                line,
-                account_id: posted.account.id(tenant_id),
-                amount_minor: posted.amount_minor,
-                currency: posted.account.currency,
-            })
-        })
-        .collect();
     tx.insert_all::<journal::Entity>(heads).await?;
-    tx.insert_all::<entry::Entity>(entries).await
+    for (id, journal) in journals {
+        tx.enter((0..).zip(journal.lines()).map(|(line, posted)| entry::Model {
+            tenant_id,
+            journal_id: *id,
+            line,
+            seq: 0,
+            account_id: posted.account.id(tenant_id),
+            amount_minor: posted.amount_minor,
+            currency: posted.account.currency,
+        }));
+    }
+    Ok(())
+}
+
+/// Writes entries, numbered from 1 inside the transaction, behind the tenant's journals so far.
+pub(super) async fn append_entries(tx: &mut Tx, entries: Vec<entry::Model>, before: i64) -> Result<(), StoreError> {
+    let numbered = entries.into_iter().map(|entry| entry::Model { seq: before + entry.seq, ..entry });
+    tx.insert_all::<entry::Entity>(numbered.collect()).await
 }
 
 fn filtered(tx: &Tx, filter: &JournalFilter) -> Select<journal::Entity> {

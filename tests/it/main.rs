@@ -31,6 +31,7 @@ mod input;
 mod isolation;
 mod kills;
 mod ledger;
+mod ledger_chain;
 mod lists;
 mod metrics;
 mod multipart;

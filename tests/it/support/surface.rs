@@ -93,6 +93,7 @@ impl World {
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
         // Passed over: the first is open.
         owner.done("createPayoutBatch", batch, "").await;
+        app.seal().await;
         Self {
             ids: BTreeMap::from([
                 ("cmp", programme.campaign),
