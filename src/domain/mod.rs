@@ -2,6 +2,7 @@
 //!
 //! `domain.md` of the design is the law these modules spell out; its worked vectors are their tests.
 
+pub mod account;
 pub mod affiliate;
 pub mod api_key;
 pub mod apportion;
@@ -34,6 +35,7 @@ pub mod page;
 pub mod payout;
 pub mod payout_destination;
 pub mod postback;
+pub mod posting;
 pub mod problem;
 pub mod reattribution;
 pub mod redirect;

@@ -5,6 +5,7 @@
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
 pub mod access;
+pub mod accounts;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution;
@@ -33,6 +34,7 @@ pub mod links;
 pub mod payout_destinations;
 pub mod payouts;
 pub mod postbacks;
+pub mod postings;
 pub mod redirect;
 pub mod reports;
 pub mod rules;

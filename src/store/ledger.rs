@@ -154,20 +154,26 @@ pub async fn accounts_of_affiliate(tx: &Tx, id: AffiliateId) -> Result<Vec<accou
     Ok(select.limit(2_000).all(tx.connection()).await?)
 }
 
-/// Sums of all entries by code and currency.
+/// Sums by code and currency of all entries, or of those posted up to an instant.
 ///
 /// # Errors
 /// As the database answers; `Inconsistent` for a code that is not in the chart.
-pub async fn totals(tx: &Tx) -> Result<Vec<CodeTotal>, StoreError> {
+pub async fn totals(tx: &Tx, at: Option<Instant>) -> Result<Vec<CodeTotal>, StoreError> {
     let debit = dialect::sum("CASE WHEN entry.amount_minor > 0 THEN entry.amount_minor ELSE 0 END");
     let credit = dialect::sum("CASE WHEN entry.amount_minor < 0 THEN -entry.amount_minor ELSE 0 END");
+    let mut values = vec![tx.scope().tenant_id().into()];
+    let (mut journals, mut until) = ("", "");
+    if let Some(at) = at {
+        journals = "JOIN journal ON journal.tenant_id = entry.tenant_id AND journal.id = entry.journal_id ";
+        until = " AND journal.posted_at <= $2";
+        values.push(at.into());
+    }
     let sql = format!(
         "SELECT account.code AS code, account.currency AS currency, {debit} AS debit, {credit} AS credit \
          FROM entry JOIN account ON account.tenant_id = entry.tenant_id AND account.id = entry.account_id \
-         WHERE entry.tenant_id = $1 GROUP BY account.code, account.currency ORDER BY account.code, account.currency"
+         {journals}WHERE entry.tenant_id = $1{until} GROUP BY account.code, account.currency ORDER BY account.code, account.currency"
     );
-    let statement = tx.statement(sql, vec![tx.scope().tenant_id().into()]);
-    let rows = tx.connection().query_all_raw(statement).await?;
+    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     rows.iter()
         .map(|row| {
             let number: i32 = row.try_get("", "code")?;

@@ -4,6 +4,7 @@
 //! reads that happen before the tenant is known are in [`directory`], the months of the click table, which are nobody's, in
 //! [`partitions`]. The store remembers and finds; it decides nothing.
 
+pub mod accounts;
 pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;

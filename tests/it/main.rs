@@ -5,9 +5,11 @@ mod support;
 
 mod access;
 mod accounts;
+mod accounts_history;
 mod architecture;
 mod attribution;
 mod attribution_runs;
+mod books;
 mod budget;
 mod campaigns;
 mod caps;
