@@ -1,7 +1,6 @@
 //! Exchange rates.
 
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
-use chrono::NaiveDate;
 use tributary_entity::{Instant, fx_rate, money::Currency};
 
 use super::{
@@ -9,7 +8,7 @@ use super::{
     context::{Needs, RequestData},
     error::IntoGraphql,
     kinds::FxSource,
-    scalars::{CurrencyCode, Decimal},
+    scalars::{CurrencyCode, Date, Decimal},
 };
 use crate::{
     auth::Permission,
@@ -62,8 +61,8 @@ impl FxRate {
     }
 
     /// The day from which it holds, for a week at most.
-    async fn valid_on(&self) -> NaiveDate {
-        self.0.valid_on
+    async fn valid_on(&self) -> Date {
+        Date(self.0.valid_on)
     }
 
     /// Who recorded it.
@@ -89,7 +88,7 @@ pub(super) struct FxQuote {
     /// Where it is from.
     source: FxSource,
     /// The day of the rates that it stands on.
-    valid_on: NaiveDate,
+    valid_on: Date,
 }
 
 impl From<Quote> for FxQuote {
@@ -99,7 +98,7 @@ impl From<Quote> for FxQuote {
             to: quote.to.into(),
             rate: Decimal(quote.decimal()),
             source: quote.source.into(),
-            valid_on: quote.valid_on,
+            valid_on: Date(quote.valid_on),
         }
     }
 }
@@ -121,9 +120,9 @@ pub(super) struct FxRateFilterInput {
     /// In one of these currencies.
     quotes: Option<Vec<CurrencyCode>>,
     /// Of this day or later.
-    from: Option<NaiveDate>,
+    from: Option<Date>,
     /// Of this day or earlier.
-    until: Option<NaiveDate>,
+    until: Option<Date>,
 }
 
 impl FxRateFilterInput {
@@ -136,8 +135,8 @@ impl FxRateFilterInput {
             sources: self.sources.map(|sources| sources.into_iter().map(Into::into).collect()),
             bases: currencies("bases", self.bases)?,
             quotes: currencies("quotes", self.quotes)?,
-            from: self.from,
-            until: self.until,
+            from: self.from.map(|day| day.0),
+            until: self.until.map(|day| day.0),
         })
     }
 }
@@ -178,11 +177,11 @@ impl FxRateQuery {
         ctx: &Context<'_>,
         #[graphql(desc = "What is sold.")] from: CurrencyCode,
         #[graphql(desc = "What is bought.")] to: CurrencyCode,
-        #[graphql(desc = "The day, in UTC; today if absent.")] on: Option<NaiveDate>,
+        #[graphql(desc = "The day, in UTC; today if absent.")] on: Option<Date>,
     ) -> Result<Option<FxQuote>> {
         let (services, viewer) = ctx.caller()?;
         let (from, to) = (from.currency(&["from"]).or_graphql()?, to.currency(&["to"]).or_graphql()?);
-        let on = on.unwrap_or_else(|| services.now().date_naive());
+        let on = on.map_or_else(|| services.now().date_naive(), |day| day.0);
         let quote = services::fx_rates::quote(services, viewer, from, to, on).await.or_graphql()?;
         Ok(quote.map(Into::into))
     }
@@ -200,7 +199,7 @@ pub(super) struct SetFxRateInput {
     /// More than 0, at most twelve digits after the point.
     rate: Decimal,
     /// The day from which it holds, in UTC.
-    valid_on: NaiveDate,
+    valid_on: Date,
 }
 
 impl SetFxRateInput {
@@ -214,7 +213,7 @@ impl SetFxRateInput {
             base: currency("base", &self.base)?,
             quote: currency("quote", &self.quote)?,
             rate_e12: parse_rate(&["rate"], &self.rate.0)?,
-            valid_on: self.valid_on,
+            valid_on: self.valid_on.0,
         })
     }
 }
@@ -257,15 +256,15 @@ pub(super) struct FxImport {
     /// Those that were not known.
     added: u64,
     /// The first day that the file speaks of.
-    first_day: NaiveDate,
+    first_day: Date,
     /// The last one.
-    last_day: NaiveDate,
+    last_day: Date,
 }
 
 impl From<Imported> for FxImport {
     fn from(imported: Imported) -> Self {
         let Imported { read, added, first_day, last_day } = imported;
-        Self { read: read as u64, added: added as u64, first_day, last_day }
+        Self { read: read as u64, added: added as u64, first_day: Date(first_day), last_day: Date(last_day) }
     }
 }
 

@@ -3,6 +3,7 @@
 use async_graphql::{
     Description, InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
 };
+use chrono::{Datelike, NaiveDate};
 use tributary_entity::money;
 
 use crate::domain::{commission::round_half_even, problem::Problem};
@@ -98,6 +99,30 @@ impl ScalarType for Cursor {
 
     fn to_value(&self) -> Value {
         Value::String(self.0.clone())
+    }
+}
+
+/// A day of the calendar in RFC 3339, such as `2026-11-20`; which zone's is said where it stands.
+#[derive(Description, Clone, Copy, Debug)]
+pub(super) struct Date(pub NaiveDate);
+
+#[Scalar(
+    name = "Date",
+    specified_by_url = "https://datatracker.ietf.org/doc/html/rfc3339#section-5.6",
+    use_type_description
+)]
+impl ScalarType for Date {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        let Value::String(text) = &value else { return Err(InputValueError::expected_type(value)) };
+        match text.parse::<NaiveDate>() {
+            // What chrono takes besides, such as a sign or one digit, is no date in RFC 3339.
+            Ok(day) if day.to_string() == *text && day.year() >= 0 => Ok(Self(day)),
+            _ => Err(InputValueError::custom("not a day such as 2026-11-20")),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
     }
 }
 

@@ -56,6 +56,7 @@ scalar("CurrencyCode", strategies.sampled_from(["EUR", "USD", "JPY", "XXX", "eur
 AMOUNTS = strategies.decimals(places=2, min_value=0, max_value=10**9)
 scalar("Decimal", (AMOUNTS | strategies.decimals()).map(str))
 scalar("Cursor", TEXT)
+scalar("Date", strategies.dates().map(str) | TEXT)
 ADDRESSES = ["https://shop.example/?click={click}", "javascript:alert(1)", "http://", "x"]
 scalar("URL", strategies.sampled_from(ADDRESSES) | TEXT)
 
