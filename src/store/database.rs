@@ -144,6 +144,11 @@ impl Db {
         Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
     }
 
+    /// Whether only one transaction at a time can write, however many begin.
+    pub fn has_one_writer(&self) -> bool {
+        self.backend == DbBackend::Sqlite
+    }
+
     /// Begins a transaction that writes, for one tenant.
     ///
     /// # Errors
