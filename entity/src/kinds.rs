@@ -395,9 +395,15 @@ text_enums! {
     }
 
     PayoutBatchStatus {
+        /// Its payouts are being drafted, page by page.
+        Drafting = "DRAFTING",
         /// A preview: whom to pay, and how much.
         Draft = "DRAFT",
+        /// Approved; its payouts are being moved on, page by page.
+        Approving = "APPROVING",
         Approved = "APPROVED",
+        /// Its payouts are being initiated, page by page.
+        Submitting = "SUBMITTING",
         /// Its payouts are under way, each with a state of its own.
         Submitted = "SUBMITTED",
     }
@@ -431,12 +437,58 @@ text_enums! {
         Stripe = "STRIPE",
     }
 
+    /// What a file of payments, or of a bank's answers, is.
+    PayoutFileFormat {
+        /// pain.001.001.09.
+        SepaCreditTransfer = "SEPA_CREDIT_TRANSFER",
+        /// ACH credits.
+        Nacha = "NACHA",
+        /// A table for people.
+        Csv = "CSV",
+        /// pain.002.
+        PaymentStatusReport = "PAYMENT_STATUS_REPORT",
+        /// camt.054.
+        DebitCreditNotification = "DEBIT_CREDIT_NOTIFICATION",
+        /// Returns and notices of change.
+        NachaReturn = "NACHA_RETURN",
+    }
+
+    /// What a bank says became of a payment.
+    PayoutNoticeStatus {
+        Accepted = "ACCEPTED",
+        Paid = "PAID",
+        Rejected = "REJECTED",
+        Returned = "RETURNED",
+        /// Paid, to an account that is to be corrected.
+        Corrected = "CORRECTED",
+        Other = "OTHER",
+    }
+
+    /// What was done about a bank's line.
+    PayoutNoticeOutcome {
+        /// The payout was moved.
+        Applied = "APPLIED",
+        /// Nothing was to be done.
+        Noted = "NOTED",
+        /// It was done before.
+        Repeated = "REPEATED",
+        /// No payout is known by the reference.
+        Unknown = "UNKNOWN",
+        /// It contradicts the payout.
+        Refused = "REFUSED",
+    }
+
     /// Why a batch passed an affiliate over.
     PayoutSkipReason {
         /// Another payout in this currency is not finished.
         OpenPayout = "OPEN_PAYOUT",
-        /// Named, but the balance is below the batch's minimum.
+        /// The balance is below what is paid at least, or too little for the processor to pay. Told of those that were named, and
+        /// by previews.
         BelowMinimum = "BELOW_MINIMUM",
+        /// It owes something, which what it earns pays off first.
+        InDebt = "IN_DEBT",
+        /// Its terms have another schedule than the batch. Told by previews.
+        OtherSchedule = "OTHER_SCHEDULE",
     }
 
     /// Which precedence level chose the rule.
@@ -482,10 +534,22 @@ text_enums! {
         FxRatesChanged = "FX_RATES_CHANGED",
         /// An affiliate's balance was converted into another currency.
         BalanceConverted = "BALANCE_CONVERTED",
+        /// A payout batch was asked for, or moved to another state.
+        PayoutBatchChanged = "PAYOUT_BATCH_CHANGED",
+        /// An account that payouts are paid from was set.
+        PayingAccountChanged = "PAYING_ACCOUNT_CHANGED",
+        /// A file of payments was handed out, or a bank's answer taken in.
+        PayoutFileChanged = "PAYOUT_FILE_CHANGED",
+        /// When, or from how much on, an affiliate or everybody is paid was set.
+        PayoutTermsChanged = "PAYOUT_TERMS_CHANGED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
         /// A run over conversions was asked for, went on, or came to its end.
         ConversionRunChanged = "CONVERSION_RUN_CHANGED",
+        /// A processor was set up, given other credentials, or removed.
+        ProcessorChanged = "PROCESSOR_CHANGED",
+        /// A difference between the books was found, or somebody resolved it.
+        ReconciliationItemChanged = "RECONCILIATION_ITEM_CHANGED",
     }
 
     /// Where an exchange rate is from.
@@ -510,5 +574,42 @@ text_enums! {
         ResolveRates = "RESOLVE_RATES",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
+        /// Work off the next page of a payout batch.
+        AdvancePayoutBatch = "ADVANCE_PAYOUT_BATCH",
+        /// Ask the processor to make a payout, or what became of it.
+        DrivePayout = "DRIVE_PAYOUT",
+    }
+
+    /// What became of a call that came to a processor's address.
+    ProcessorCallOutcome {
+        /// It was about a payout, which is now where it says, or further.
+        Applied = "APPLIED",
+        /// It was about nothing of ours.
+        Unmatched = "UNMATCHED",
+        /// It says the contrary of what was settled: see the reconciliation items.
+        Contradicted = "CONTRADICTED",
+        /// It was not the processor's, or could not be read.
+        Refused = "REFUSED",
+    }
+
+    /// How two books differ.
+    ReconciliationKind {
+        /// The processor has a transaction of which we know nothing.
+        TheirsOnly = "THEIRS_ONLY",
+        /// We have a payment of which the processor knows nothing.
+        OursOnly = "OURS_ONLY",
+        /// Both have it, with different amounts.
+        Amount = "AMOUNT",
+        /// Both have it, and one says that it was paid and the other that it was not.
+        State = "STATE",
+        /// The processor charged another fee than was posted.
+        Fee = "FEE",
+        /// The clearing account holds another sum than the payouts that are under way.
+        Clearing = "CLEARING",
+    }
+
+    ReconciliationStatus {
+        Open = "OPEN",
+        Resolved = "RESOLVED",
     }
 }

@@ -476,10 +476,16 @@ pub(super) enum ConversionRunStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::PayoutBatchStatus")]
 pub(super) enum PayoutBatchStatus {
+    /// Its payouts are being drafted; a large batch takes a while.
+    Drafting,
     /// A preview: whom to pay, and how much. No money has moved.
     Draft,
+    /// Approved; its payouts are being moved on.
+    Approving,
     /// Approved, not yet submitted. No money has moved.
     Approved,
+    /// Its payouts are being initiated, one after another.
+    Submitting,
     /// Under way; each payout has its own state.
     Submitted,
 }
@@ -535,14 +541,71 @@ pub(super) enum UsAccountType {
     Savings,
 }
 
+/// What a file of payments, or of a bank's answers, is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutFileFormat")]
+pub(super) enum PayoutFileFormat {
+    /// SEPA credit transfers: pain.001.001.09.
+    SepaCreditTransfer,
+    /// ACH credits: PPD or CCD.
+    Nacha,
+    /// A table for people; payouts of every method.
+    Csv,
+    /// A bank's pain.002.
+    PaymentStatusReport,
+    /// A bank's camt.054.
+    DebitCreditNotification,
+    /// A bank's returns and notices of change, in NACHA's format.
+    NachaReturn,
+}
+
+/// What a bank says became of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutNoticeStatus")]
+pub(super) enum PayoutNoticeStatus {
+    /// The bank has it, and has not refused it.
+    Accepted,
+    /// It left the account.
+    Paid,
+    /// The bank refused it.
+    Rejected,
+    /// It came back.
+    Returned,
+    /// It was paid to an account that is to be corrected for the next time.
+    Corrected,
+    /// Something else.
+    Other,
+}
+
+/// What was done about a line of a bank's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::PayoutNoticeOutcome")]
+pub(super) enum PayoutNoticeOutcome {
+    /// The payout was moved.
+    Applied,
+    /// Nothing was to be done.
+    Noted,
+    /// It was done before.
+    Repeated,
+    /// No payout is known by the reference: somebody has to look at it.
+    Unknown,
+    /// It contradicts the payout, by its state or its amount: somebody has to look at it.
+    Refused,
+}
+
 /// Why a batch passed an affiliate over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::PayoutSkipReason")]
 pub(super) enum PayoutSkipReason {
     /// Another payout in this currency is not finished.
     OpenPayout,
-    /// Named, but its available balance is below the batch's minimum.
+    /// Its available balance is below what it is paid at least, or too little for its processor to pay. Batches tell it only
+    /// of those that were named.
     BelowMinimum,
+    /// It owes something, which what it earns pays off first.
+    InDebt,
+    /// It is paid by another schedule. Only previews tell it.
+    OtherSchedule,
 }
 
 /// Where an exchange rate is from. Of one day, a person's goes before a table's before the ECB's.
@@ -555,4 +618,46 @@ pub(super) enum FxSource {
     Ecb,
     /// A table of the tenant's own.
     File,
+}
+
+/// What became of a call that came to a processor's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ProcessorCallOutcome")]
+pub(super) enum ProcessorCallOutcome {
+    /// It was about a payout, which is now where it says, or further.
+    Applied,
+    /// It was about nothing of ours.
+    Unmatched,
+    /// It says the contrary of what was settled: see the reconciliation items.
+    Contradicted,
+    /// It was not the processor's, or could not be read.
+    Refused,
+}
+
+/// How two books differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ReconciliationKind")]
+pub(super) enum ReconciliationKind {
+    /// The processor has a transaction of which we know nothing.
+    TheirsOnly,
+    /// We have a payment of which the processor knows nothing.
+    OursOnly,
+    /// Both have it, with different amounts.
+    Amount,
+    /// Both have it, and one says that it was paid and the other that it was not.
+    State,
+    /// The processor charged another fee than was posted.
+    Fee,
+    /// The clearing account holds another sum than the payouts that are under way.
+    Clearing,
+}
+
+/// Whether somebody said what a difference was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::ReconciliationStatus")]
+pub(super) enum ReconciliationStatus {
+    /// Nobody yet.
+    Open,
+    /// Its note says what it was.
+    Resolved,
 }

@@ -41,9 +41,11 @@ mod loaders;
 mod node;
 mod nullable;
 mod payout_destinations;
+mod payout_terms;
 mod payouts;
 mod persisted;
 mod postbacks;
+mod processors;
 mod reports;
 mod rules;
 mod run;
@@ -79,13 +81,17 @@ pub struct Query(
     payouts::PayoutQuery,
     fx_rates::FxRateQuery,
     fx_conversions::FxConversionQuery,
+    payouts::PayoutPreviewQuery,
+    payouts::PayoutFileQuery,
     payout_destinations::PayoutDestinationQuery,
+    payout_terms::PayoutTermsQuery,
     reports::ReportQuery,
     attribution::AttributionQuery,
     events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
     postbacks::PostbackQuery,
+    processors::ProcessorQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
@@ -107,8 +113,11 @@ pub struct Mutation(
     conversions::ConversionChangeMutation,
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
+    payouts::PayoutFileMutation,
     postbacks::PostbackMutation,
+    processors::ProcessorMutation,
     payout_destinations::PayoutDestinationMutation,
+    payout_terms::PayoutTermsMutation,
     attribution::AttributionMutation,
     fx_rates::FxRateMutation,
     fx_conversions::FxConversionMutation,

@@ -16,6 +16,7 @@ use crate::{
         context::{Needs, RequestData},
         error::IntoGraphql,
         kinds::{PayoutBatchStatus, PayoutSkipReason, PayoutStatus},
+        payout_terms::{self, PayoutSchedule},
         scalars::{CurrencyCode, Money},
     },
     services,
@@ -53,12 +54,27 @@ impl PayoutBatch {
         money::Money::new(self.0.minimum_minor, self.0.currency).into()
     }
 
+    /// Whether affiliates' own thresholds go before `minimumAmount`.
+    async fn follows_terms(&self) -> bool {
+        self.0.by_terms
+    }
+
+    /// The schedule that it was drafted by; null for one by hand.
+    async fn schedule(&self) -> Option<PayoutSchedule> {
+        payout_terms::schedule(self.0.schedule.as_deref())
+    }
+
+    /// The day that was due, such as `2026-12-15`, in the tenant's time zone; null for one by hand.
+    async fn due_on(&self) -> Option<String> {
+        self.0.due_on.map(|day| day.to_string())
+    }
+
     /// Its author's note.
     async fn note(&self) -> Option<&str> {
         self.0.note.as_deref()
     }
 
-    /// Who drafted it: `user:usr_..` or `operator`.
+    /// Who drafted it: `user:usr_..`, `operator`, or `system` for a schedule.
     async fn author(&self) -> &str {
         &self.0.author
     }
@@ -66,6 +82,11 @@ impl PayoutBatch {
     /// Who approved it; null before.
     async fn approver(&self) -> Option<&str> {
         self.0.approver.as_deref()
+    }
+
+    /// Who submitted it; null before.
+    async fn submitter(&self) -> Option<&str> {
+        self.0.submitter.as_deref()
     }
 
     /// When it was drafted.
