@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     Instant,
-    ids::{AffiliateId, PayoutBatchId, PayoutDestinationId, PayoutId, TenantId},
+    ids::{AffiliateId, PayoutBatchId, PayoutDestinationId, PayoutFileId, PayoutId, TenantId},
     kinds::{PayoutMethod, PayoutStatus},
     money::Currency,
 };
@@ -29,6 +29,12 @@ table! {
         reason: Option<String>,
         /// Where it goes, as it was set when the payout was drafted.
         destination_id: Option<PayoutDestinationId>,
+        /// The file that it was handed over in.
+        #[serde(default)]
+        file_id: Option<PayoutFileId>,
+        /// By which name the bank knows it, where it was handed over in a file of one.
+        #[serde(default)]
+        bank_reference: Option<String>,
         /// The failed or returned payout that this one repeats.
         retry_of: Option<PayoutId>,
         /// Grows by one with each change; names the row of `payout_history`.

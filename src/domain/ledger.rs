@@ -405,6 +405,19 @@ pub fn payout_returned(
     Journal::new(JournalKind::PayoutReturned, format!("{}:return:{reference}", payout.id), None, lines)
 }
 
+/// A processor's charge for a payout: Dr 5100, Cr 1000. `transaction` is its name in the processor's books.
+///
+/// # Errors
+/// [`Unbalanced`] when a sum is out of range.
+pub fn processor_fee(processor: PayoutMethod, transaction: &str, fee: Money) -> Result<Option<Journal>, Unbalanced> {
+    let cash = AccountKey::of_processor(Code::Cash, processor, fee.currency);
+    let lines = vec![
+        Line { account: AccountKey::of_tenant(Code::ProcessorFee, fee.currency), amount_minor: fee.amount_minor },
+        Line { account: cash, amount_minor: -fee.amount_minor },
+    ];
+    Journal::new(JournalKind::ProcessorFee, format!("{processor}:{transaction}"), None, lines)
+}
+
 fn given_back(from: Line, payout: &payout::Model, debts: &mut Debts) -> Vec<Line> {
     let [debt, available] =
         credit_affiliate(payout.affiliate_id, Money::new(payout.gross_minor, payout.currency), debts);

@@ -50,9 +50,22 @@ const MOVES: &[(PayoutStatus, PayoutStatus)] = &[
 
 /// The moves of a batch.
 const BATCH_MOVES: &[(PayoutBatchStatus, PayoutBatchStatus)] = &[
-    (PayoutBatchStatus::Draft, PayoutBatchStatus::Approved),
-    (PayoutBatchStatus::Approved, PayoutBatchStatus::Submitted),
+    (PayoutBatchStatus::Drafting, PayoutBatchStatus::Draft),
+    (PayoutBatchStatus::Draft, PayoutBatchStatus::Approving),
+    (PayoutBatchStatus::Approving, PayoutBatchStatus::Approved),
+    (PayoutBatchStatus::Approved, PayoutBatchStatus::Submitting),
+    (PayoutBatchStatus::Submitting, PayoutBatchStatus::Submitted),
 ];
+
+/// Where a batch is once all its pages are worked off; none for one that waits for somebody.
+pub const fn worked_off(status: PayoutBatchStatus) -> Option<PayoutBatchStatus> {
+    match status {
+        PayoutBatchStatus::Drafting => Some(PayoutBatchStatus::Draft),
+        PayoutBatchStatus::Approving => Some(PayoutBatchStatus::Approved),
+        PayoutBatchStatus::Submitting => Some(PayoutBatchStatus::Submitted),
+        PayoutBatchStatus::Draft | PayoutBatchStatus::Approved | PayoutBatchStatus::Submitted => None,
+    }
+}
 
 /// What stands between a payout and its end: the affiliate gets no other in the currency meanwhile.
 pub const OPEN: &[PayoutStatus] = &[Draft, Approved, Submitted, InTransit, Unknown];
@@ -172,7 +185,7 @@ pub struct NewBatch {
     pub currency: Currency,
     /// None means everybody who has something.
     pub affiliate_ids: Option<Vec<AffiliateId>>,
-    /// The least balance that is paid, inclusive; none means any.
+    /// The least balance that is paid, inclusive; none means each affiliate's threshold.
     pub minimum: Option<Money>,
     pub note: Option<String>,
 }
@@ -196,9 +209,9 @@ impl NewBatch {
         Ok(self)
     }
 
-    /// The least balance that is paid: nothing is no payment.
-    pub fn minimum_minor(&self) -> i64 {
-        self.minimum.map_or(1, |minimum| minimum.amount_minor.max(1))
+    /// The least balance that is paid, where it is said: nothing is no payment.
+    pub fn minimum_minor(&self) -> Option<i64> {
+        self.minimum.map(|minimum| minimum.amount_minor.max(1))
     }
 }
 
@@ -292,6 +305,8 @@ pub(in crate::domain) mod testing {
             reference: None,
             reason: None,
             destination_id: None,
+            file_id: None,
+            bank_reference: None,
             retry_of: None,
             version: 1,
             created_at: Instant::default(),
@@ -399,6 +414,12 @@ mod tests {
             created_at: Instant::default(),
             approved_at: None,
             submitted_at: None,
+            by_terms: false,
+            schedule: None,
+            due_on: None,
+            earned_before: None,
+            done_to: None,
+            submitter: None,
         };
         assert_eq!(may_approve(&batch, "user:a", false), Ok(()));
         assert_eq!(may_approve(&batch, "user:b", true), Ok(()));
