@@ -410,6 +410,9 @@ text_enums! {
         Submitting = "SUBMITTING",
         /// Its payouts are under way, each with a state of its own.
         Submitted = "SUBMITTED",
+        /// Given up; its payouts are being given up, page by page.
+        Cancelling = "CANCELLING",
+        Cancelled = "CANCELLED",
     }
 
     PayoutStatus {

@@ -21,6 +21,12 @@ table! {
         currency: Currency,
         /// What leaves the affiliate's balance.
         gross_minor: i64,
+        /// Of that, what is withheld as tax.
+        #[serde(default)]
+        tax_minor: i64,
+        /// Of that, what the affiliate bears of the cost of the payment. The rest is paid.
+        #[serde(default)]
+        fee_minor: i64,
         method: PayoutMethod,
         status: PayoutStatus,
         /// The payment's name at the bank or processor, once it is paid.

@@ -40,6 +40,11 @@ table! {
         done_to: Option<Uuid>,
         /// Who submitted it, in `kind:id` form.
         submitter: Option<String>,
+        /// Who gave it up, in `kind:id` form.
+        #[serde(default)]
+        canceller: Option<String>,
+        #[serde(default)]
+        cancelled_at: Option<Instant>,
     }
     id PayoutBatchId;
 }

@@ -22,6 +22,10 @@ table! {
         threshold_minor: Option<i64>,
         /// In the form of `domain::payout_terms`; none as the tenant's, or never by itself.
         schedule: Option<String>,
+        /// Of each payout, in millionths, what is withheld as tax; none as the tenant's, or nothing.
+        withholding_ppm: Option<i64>,
+        /// What an affiliate bears of the cost of each payment; none as the tenant's, or nothing.
+        fee_minor: Option<i64>,
         /// Since when the schedule is this one: days before are not due by it.
         scheduled_at: Option<Instant>,
         /// Who set it last, in `kind:id` form.

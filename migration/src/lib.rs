@@ -36,6 +36,7 @@ mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
 mod m20261126_7_processors;
 mod m20261126_81_payout_files;
+mod m20261126_82_payout_deductions;
 mod m20261126_8_payout_schedules;
 mod m20261126_9_fx_rates;
 pub mod protect;
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_8_payout_schedules::Migration),
             Box::new(m20261126_81_payout_files::Migration),
             Box::new(m20261126_7_processors::Migration),
+            Box::new(m20261126_82_payout_deductions::Migration),
         ]
     }
 }

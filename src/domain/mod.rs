@@ -33,6 +33,7 @@ pub mod link;
 pub mod log;
 pub mod page;
 pub mod payout;
+pub mod payout_deductions;
 pub mod payout_destination;
 pub mod payout_notice;
 pub mod payout_terms;

@@ -55,6 +55,10 @@ const BATCH_MOVES: &[(PayoutBatchStatus, PayoutBatchStatus)] = &[
     (PayoutBatchStatus::Approving, PayoutBatchStatus::Approved),
     (PayoutBatchStatus::Approved, PayoutBatchStatus::Submitting),
     (PayoutBatchStatus::Submitting, PayoutBatchStatus::Submitted),
+    // Before money moves; afterwards each payout has an end of its own.
+    (PayoutBatchStatus::Draft, PayoutBatchStatus::Cancelling),
+    (PayoutBatchStatus::Approved, PayoutBatchStatus::Cancelling),
+    (PayoutBatchStatus::Cancelling, PayoutBatchStatus::Cancelled),
 ];
 
 /// Where a batch is once all its pages are worked off; none for one that waits for somebody.
@@ -63,7 +67,11 @@ pub const fn worked_off(status: PayoutBatchStatus) -> Option<PayoutBatchStatus> 
         PayoutBatchStatus::Drafting => Some(PayoutBatchStatus::Draft),
         PayoutBatchStatus::Approving => Some(PayoutBatchStatus::Approved),
         PayoutBatchStatus::Submitting => Some(PayoutBatchStatus::Submitted),
-        PayoutBatchStatus::Draft | PayoutBatchStatus::Approved | PayoutBatchStatus::Submitted => None,
+        PayoutBatchStatus::Cancelling => Some(PayoutBatchStatus::Cancelled),
+        PayoutBatchStatus::Draft
+        | PayoutBatchStatus::Approved
+        | PayoutBatchStatus::Submitted
+        | PayoutBatchStatus::Cancelled => None,
     }
 }
 
@@ -300,6 +308,8 @@ pub(in crate::domain) mod testing {
             affiliate_id: AffiliateId::from_uuid(Uuid::from_u128(1)),
             currency: "USD".parse().expect("known"),
             gross_minor,
+            tax_minor: 0,
+            fee_minor: 0,
             method: PayoutMethod::Manual,
             status: Draft,
             reference: None,
@@ -420,6 +430,8 @@ mod tests {
             earned_before: None,
             done_to: None,
             submitter: None,
+            canceller: None,
+            cancelled_at: None,
         };
         assert_eq!(may_approve(&batch, "user:a", false), Ok(()));
         assert_eq!(may_approve(&batch, "user:b", true), Ok(()));
@@ -430,8 +442,13 @@ mod tests {
         /// Whatever is tried in whatever order: clearing holds what is under way, cash is short of what is paid, and the
         /// affiliate has the rest, its debt first.
         #[test]
-        fn every_walk_keeps_the_accounts(walk in prop::collection::vec(0..PayoutStatus::ALL.len(), 0..40), owed in 0i64..200) {
-            let mut row = payout(100);
+        fn every_walk_keeps_the_accounts(
+            walk in prop::collection::vec(0..PayoutStatus::ALL.len(), 0..40),
+            owed in 0i64..200,
+            taken in (0i64..50, 0i64..50),
+        ) {
+            let mut row = payout::Model { tax_minor: taken.0, fee_minor: taken.1, ..payout(100) };
+            let net = 100 - taken.0 - taken.1;
             let mut debts = Debts::from([((row.affiliate_id, row.currency), owed)]);
             // Debit positive; what is not the affiliate's is the expense's.
             let mut accounts = BTreeMap::from([(Code::AffiliateAvailable, -100), (Code::AffiliateReceivable, owed)]);
@@ -449,12 +466,13 @@ mod tests {
                 }
                 row = after;
                 let balance = |code| accounts.get(&code).copied().unwrap_or_default();
-                let expected = if in_clearing(row.status) { -100 } else { 0 };
+                let expected = if in_clearing(row.status) { -net } else { 0 };
                 prop_assert_eq!(balance(Code::PayoutClearing), expected, "{}", row.status);
-                prop_assert_eq!(balance(Code::Cash), if row.status == Paid { -100 } else { 0 }, "{}", row.status);
+                prop_assert_eq!(balance(Code::Cash), if row.status == Paid { -net } else { 0 }, "{}", row.status);
                 prop_assert!(balance(Code::AffiliateAvailable) <= 0 && balance(Code::AffiliateReceivable) >= 0);
                 let theirs = balance(Code::AffiliateAvailable) + balance(Code::AffiliateReceivable);
-                let gone = balance(Code::PayoutClearing) + balance(Code::Cash);
+                let taken = balance(Code::WithholdingPayable) + balance(Code::ProcessorFee);
+                let gone = balance(Code::PayoutClearing) + balance(Code::Cash) + taken;
                 prop_assert_eq!(theirs + gone, owed - 100);
             }
         }

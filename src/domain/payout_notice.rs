@@ -13,6 +13,7 @@ use tributary_entity::{
 use super::{
     bank::notice::{Notice, NoticeStatus},
     payout::Step,
+    payout_deductions::net_minor,
     text,
 };
 
@@ -28,7 +29,7 @@ pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
     use PayoutStatus::{Cancelled, Failed, InTransit, Paid, Returned, Submitted, Unknown};
     let refused = Effect::Nothing(PayoutNoticeOutcome::Refused);
     let repeated = Effect::Nothing(PayoutNoticeOutcome::Repeated);
-    if line.amount_minor.is_some_and(|amount| amount != payout.gross_minor)
+    if line.amount_minor.is_some_and(|amount| amount != net_minor(payout))
         || line.currency.as_deref().is_some_and(|code| code != payout.currency.code())
     {
         return refused;

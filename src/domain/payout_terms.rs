@@ -167,19 +167,26 @@ pub struct NewTerms {
     pub currency: Currency,
     pub threshold: Option<Money>,
     pub schedule: Option<Schedule>,
+    /// Millionths of each payout that are withheld as tax.
+    pub withholding_ppm: Option<i64>,
+    /// What an affiliate bears of the cost of each payment.
+    pub fee: Option<Money>,
 }
 
 impl NewTerms {
-    /// Checks the threshold and the schedule.
+    /// Checks the amounts and the schedule.
     ///
     /// # Errors
-    /// `CURRENCY_MISMATCH` or `OUT_OF_RANGE` for the threshold; `OUT_OF_RANGE` for the schedule's day.
+    /// `CURRENCY_MISMATCH` or `OUT_OF_RANGE` for the threshold; `CURRENCY_MISMATCH` for the fee; `OUT_OF_RANGE` for the
+    /// schedule's day.
     pub fn check(self) -> Result<Self, Problem> {
-        if let Some(threshold) = self.threshold {
-            if threshold.currency != self.currency {
+        for (amount, field) in [(self.threshold, "threshold"), (self.fee, "fee")] {
+            if amount.is_some_and(|amount| amount.currency != self.currency) {
                 let message = format!("the terms are in {}", self.currency);
-                return Err(Problem::new(ProblemCode::CurrencyMismatch, &["threshold", "currency"], message));
+                return Err(Problem::new(ProblemCode::CurrencyMismatch, &[field, "currency"], message));
             }
+        }
+        if let Some(threshold) = self.threshold {
             if threshold.amount_minor < 1 {
                 return Err(Problem::new(ProblemCode::OutOfRange, &["threshold", "amount"], "more than nothing"));
             }

@@ -488,6 +488,10 @@ pub(super) enum PayoutBatchStatus {
     Submitting,
     /// Under way; each payout has its own state.
     Submitted,
+    /// Given up; its payouts are being given up, one after another.
+    Cancelling,
+    /// Given up before it was submitted. No money has moved.
+    Cancelled,
 }
 
 /// Where a payout stands.

@@ -9,13 +9,14 @@ use super::{
     context::{Needs, RequestData},
     error::IntoGraphql,
     ids,
-    scalars::{CurrencyCode, Date, Money, MoneyInput},
+    scalars::{CurrencyCode, Date, Decimal, Money, MoneyInput},
 };
 use crate::{
     auth::Permission,
     domain::{
         payout_terms::{NewTerms, Schedule},
         problem::{Problem, ProblemCode},
+        rule,
     },
     services,
 };
@@ -120,6 +121,16 @@ impl PayoutTerms {
         schedule(self.0.schedule.as_deref())
     }
 
+    /// Percent of each payout that is withheld as tax; null as the tenant's, or nothing.
+    async fn withholding_percent(&self) -> Option<Decimal> {
+        Some(Decimal(rule::format_percent(self.0.withholding_ppm?)))
+    }
+
+    /// What the affiliate bears of the cost of each payment; null as the tenant's, or nothing.
+    async fn fee(&self) -> Option<Money> {
+        Some(money::Money::new(self.0.fee_minor?, self.0.currency).into())
+    }
+
     /// When they were first set.
     async fn created_at(&self) -> Instant {
         self.0.created_at
@@ -138,6 +149,10 @@ pub(super) struct EffectivePayoutTerms {
     threshold: Money,
     /// When.
     schedule: PayoutSchedule,
+    /// Percent of each payout that is withheld as tax.
+    withholding_percent: Decimal,
+    /// What it bears of the cost of each payment.
+    fee: Money,
     /// The next day after today on which a batch is drafted, in the tenant's time zone; null for NEVER.
     next_day: Option<Date>,
 }
@@ -195,6 +210,8 @@ impl PayoutTermsQuery {
         Ok(found.map(|terms| EffectivePayoutTerms {
             threshold: terms.threshold.into(),
             schedule: terms.schedule.into(),
+            withholding_percent: Decimal(rule::format_percent(terms.deductions.withholding_ppm)),
+            fee: money::Money::new(terms.deductions.fee_minor, terms.threshold.currency).into(),
             next_day: terms.next_day.map(Date),
         }))
     }
@@ -213,6 +230,11 @@ pub(super) struct SetPayoutTermsInput {
     threshold: Option<MoneyInput>,
     /// When. Absent, as the tenant's; for the tenant itself, never by itself.
     schedule: Option<PayoutScheduleInput>,
+    /// Percent of each payout that is withheld as tax: 0 to 100, at most 4 digits after the point. Absent, as the tenant's; for
+    /// the tenant itself, nothing.
+    withholding_percent: Option<Decimal>,
+    /// What an affiliate bears of the cost of each payment. Absent, as the tenant's; for the tenant itself, nothing.
+    fee: Option<MoneyInput>,
 }
 
 impl SetPayoutTermsInput {
@@ -222,6 +244,11 @@ impl SetPayoutTermsInput {
             currency: self.currency.currency(&[])?,
             threshold: self.threshold.map(|threshold| threshold.money(&["threshold"])).transpose()?,
             schedule: self.schedule.map(PayoutScheduleInput::parse).transpose()?,
+            withholding_ppm: self
+                .withholding_percent
+                .map(|percent| rule::parse_percent(&["withholdingPercent"], &percent.0))
+                .transpose()?,
+            fee: self.fee.map(|fee| fee.money(&["fee"])).transpose()?,
         })
     }
 }
@@ -239,7 +266,8 @@ pub(super) struct PayoutTermsMutation;
 
 #[Object]
 impl PayoutTermsMutation {
-    /// Sets when, and from which balance on, an affiliate or everybody is paid in a currency.
+    /// Sets when, from which balance on, and after which deductions an affiliate or everybody is paid in a currency. Payouts
+    /// that are drafted already stay as they are.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn set_payout_terms(
         &self,

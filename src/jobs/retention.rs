@@ -1,5 +1,5 @@
-//! Forgets what need not be kept: idempotency keys, refused postbacks and refused calls of processors past their time, keys of address hashes past the
-//! fraud window, clicks older than the settings want.
+//! Forgets what need not be kept: idempotency keys, refused postbacks and refused calls of processors past their time, keys
+//! of address hashes past the fraud window, clicks older than the settings want.
 
 use chrono::{Days, TimeDelta};
 

@@ -16,6 +16,7 @@ use crate::{
         cap::zone,
         event::NewEvent,
         page::{Page, PageRequest},
+        payout_deductions::Deductions,
         payout_terms::{NewTerms, Schedule},
     },
     store::{
@@ -59,6 +60,8 @@ pub async fn set(
         affiliate_id: input.affiliate_id,
         currency: input.currency,
         threshold_minor: input.threshold.map(|threshold| threshold.amount_minor),
+        withholding_ppm: input.withholding_ppm,
+        fee_minor: input.fee.map(|fee| fee.amount_minor),
         scheduled_at: schedule.is_some().then(|| kept.unwrap_or(now)),
         schedule,
         author: viewer.actor.to_string(),
@@ -100,6 +103,7 @@ fn schedule(terms: Option<&payout_terms::Model>) -> Result<Option<Schedule>, Sto
 pub struct Effective {
     pub threshold: Money,
     pub schedule: Schedule,
+    pub deductions: Deductions,
     /// The next day that is due after today, in the tenant's time zone.
     pub next_day: Option<NaiveDate>,
 }
@@ -126,6 +130,7 @@ pub async fn effective(
     Ok(Some(Effective {
         threshold: Money::new(threshold, currency),
         schedule: chosen,
+        deductions: Deductions::of_terms(own.as_ref(), default.as_ref()),
         next_day: chosen.next_day(services.now(), zone),
     }))
 }

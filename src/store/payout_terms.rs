@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect, Select, Value};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, QueryFilter, QuerySelect, Select, Value};
 use tributary_entity::{
     Instant,
     ids::{AffiliateId, PayoutTermsId},
@@ -59,6 +59,21 @@ pub async fn lock(
 /// As the database answers.
 pub async fn by_id(tx: &Tx, id: PayoutTermsId) -> Result<Option<payout_terms::Model>, StoreError> {
     Ok(tx.by_id::<payout_terms::Entity>(id).one(tx.connection()).await?)
+}
+
+/// The tenant's terms in a currency, and those of these affiliates.
+///
+/// # Errors
+/// As the database answers.
+pub async fn of_affiliates(
+    tx: &Tx,
+    currency: Currency,
+    affiliate_ids: &[AffiliateId],
+) -> Result<Vec<payout_terms::Model>, StoreError> {
+    let theirs = any_of(Column::AffiliateId, affiliate_ids.iter().copied());
+    let whose = Condition::any().add(Column::AffiliateId.is_null()).add(theirs);
+    let select = tx.find::<payout_terms::Entity>().filter(Column::Currency.eq(currency)).filter(whose);
+    Ok(select.all(tx.connection()).await?)
 }
 
 fn filtered(tx: &Tx, affiliate_ids: Option<&[AffiliateId]>) -> Select<payout_terms::Entity> {

@@ -136,7 +136,7 @@ pub async fn by_references(
     Ok(select.all(tx.connection()).await?)
 }
 
-/// What is under way at a processor, by currency: the sums of the payouts.
+/// What is under way at a processor, by currency: the sums of what the payouts pay.
 ///
 /// # Errors
 /// As the database answers.
@@ -145,7 +145,7 @@ pub async fn under_way(
     method: PayoutMethod,
     statuses: &[PayoutStatus],
 ) -> Result<Vec<(Currency, i64)>, StoreError> {
-    let sum = dialect::sum("payout.gross_minor");
+    let sum = dialect::sum("payout.gross_minor - payout.tax_minor - payout.fee_minor");
     let states: Vec<String> = statuses.iter().map(|status| format!("'{status}'")).collect();
     let sql = format!(
         "SELECT payout.currency AS currency, {sum} AS amount FROM payout WHERE payout.tenant_id = $1 \

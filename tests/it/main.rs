@@ -38,6 +38,7 @@ mod metrics;
 mod multipart;
 mod nodes;
 mod outages;
+mod payout_deductions;
 mod payout_destinations;
 mod payout_feed;
 mod payout_files;

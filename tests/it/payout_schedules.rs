@@ -209,6 +209,39 @@ on_both! {
         assert_eq!(paid(net), [(ada.affiliate.clone(), "10.00".to_owned())]);
     }
 
+    async fn batch_that_is_given_up_pays_nobody_and_another_can(app) {
+        let owner = app.owner();
+        let ada = quick(&owner).await;
+        earn(app, &owner, &ada, "100.00").await;
+        let selection = "replayed payoutBatch { id status canceller cancelledAt payouts(first: 10) { edges { node { status \
+            reason } } } }";
+        for is_approved in [false, true] {
+            let batch = draft(&owner).await;
+            let id = json!({ "id": batch["id"], "idempotencyKey": batch["id"] });
+            if is_approved {
+                owner.done("approvePayoutBatch", json!({ "id": batch["id"] }), "").await;
+            }
+            let cancelled = owner.done("cancelPayoutBatch", id.clone(), selection).await;
+            assert_eq!(cancelled["payoutBatch"], json!({
+                "id": batch["id"], "status": "CANCELLED", "canceller": "operator",
+                "cancelledAt": cancelled["payoutBatch"]["cancelledAt"],
+                "payouts": { "edges": [{ "node": { "status": "CANCELLED", "reason": "its batch was cancelled" } }] },
+            }));
+            assert_eq!(owner.done("cancelPayoutBatch", id, selection).await["replayed"], true);
+            for name in ["approvePayoutBatch", "submitPayoutBatch", "cancelPayoutBatch"] {
+                assert_eq!(owner.refusal(name, json!({ "id": batch["id"] })).await, "INVALID_TRANSITION", "{name}");
+            }
+        }
+        let batch = draft(&owner).await;
+        submit(&owner, &batch).await;
+        assert_eq!(owner.refusal("cancelPayoutBatch", json!({ "id": batch["id"] })).await, "INVALID_TRANSITION");
+        // Of nobody: the first has an open payout.
+        let empty = draft(&owner).await;
+        let cancelled = owner.done("cancelPayoutBatch", json!({ "id": empty["id"] }), selection).await;
+        assert_eq!(cancelled["payoutBatch"]["status"], "CANCELLED");
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM journal WHERE kind LIKE 'PAYOUT%'").await, 1);
+    }
+
     async fn batch_of_many_pages_pays_everybody_once(app) {
         const MANY: usize = 1_100;
         let owner = app.owner();

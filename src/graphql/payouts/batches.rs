@@ -89,6 +89,11 @@ impl PayoutBatch {
         self.0.submitter.as_deref()
     }
 
+    /// Who gave it up; null unless somebody did.
+    async fn canceller(&self) -> Option<&str> {
+        self.0.canceller.as_deref()
+    }
+
     /// When it was drafted.
     async fn created_at(&self) -> Instant {
         self.0.created_at
@@ -102,6 +107,11 @@ impl PayoutBatch {
     /// When it was submitted; null before.
     async fn submitted_at(&self) -> Option<Instant> {
         self.0.submitted_at
+    }
+
+    /// When it was given up; null unless it was.
+    async fn cancelled_at(&self) -> Option<Instant> {
+        self.0.cancelled_at
     }
 
     /// Its payouts, newest first.

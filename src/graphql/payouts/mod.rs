@@ -31,6 +31,7 @@ use crate::{
     domain::{
         page::PageRequest,
         payout::PayoutFilter,
+        payout_deductions::net_minor,
         problem::{Problem, ProblemCode},
     },
     services::{self, payouts::live::PayoutView},
@@ -103,6 +104,21 @@ impl Payout {
     /// What leaves the affiliate's balance.
     async fn gross(&self) -> Money {
         money::Money::new(self.row.gross_minor, self.row.currency).into()
+    }
+
+    /// Of that, what is withheld as tax, by the terms when it was drafted.
+    async fn tax(&self) -> Money {
+        money::Money::new(self.row.tax_minor, self.row.currency).into()
+    }
+
+    /// Of that, what the affiliate bears of the cost of the payment, by the terms when it was drafted.
+    async fn fee(&self) -> Money {
+        money::Money::new(self.row.fee_minor, self.row.currency).into()
+    }
+
+    /// What is paid: the gross amount without tax and fee.
+    async fn net(&self) -> Money {
+        money::Money::new(net_minor(&self.row), self.row.currency).into()
     }
 
     /// Where it goes, as it was set when the payout was drafted; null when nothing was set.

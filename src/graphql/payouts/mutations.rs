@@ -187,6 +187,21 @@ impl PayoutMutation {
         PayoutBatchPayload::answer(result.await)
     }
 
+    /// Gives up a drafted or approved batch with its payouts. No money has moved, and the affiliates can be paid by another.
+    #[graphql(guard = "Needs(Permission::ManagePayouts)")]
+    async fn cancel_payout_batch(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which batch.")] input: PayoutBatchStatusInput,
+    ) -> Result<PayoutBatchPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let result = async {
+            let id = ids::parse(&["id"], &input.id)?;
+            batches::cancel(services, viewer, input.idempotency_key.as_deref(), id).await
+        };
+        PayoutBatchPayload::answer(result.await)
+    }
+
     /// Gives a payout up that is not paid. What left the affiliate's balance comes back, debts netted first.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn cancel_payout(

@@ -63,8 +63,10 @@ async fn trial(ctx: &Context<'_>, filter: Option<PayoutPreviewFilterInput>) -> R
 pub(super) struct PayoutPreview {
     /// How many payouts.
     payouts: i64,
-    /// Their sum.
+    /// What would leave balances.
     gross: Money,
+    /// What would be paid: without taxes and fees.
+    net: Money,
     /// How many affiliates with something available would be passed over, by reason; at most one line for each.
     passed_over: Vec<PassedOverCount>,
 }
@@ -114,14 +116,19 @@ impl PayoutPreviewLine {
         self.money(self.line.threshold_minor)
     }
 
-    /// What it would be paid; null when it would be passed over.
+    /// What would leave its balance; null when it would be passed over.
     async fn gross(&self) -> Option<Money> {
-        self.line.amount.ok().map(|amount| self.money(amount))
+        self.line.amounts.ok().map(|amounts| self.money(amounts.gross_minor))
+    }
+
+    /// What it would be paid: without tax and fee; null when it would be passed over.
+    async fn net(&self) -> Option<Money> {
+        self.line.amounts.ok().map(|amounts| self.money(amounts.net_minor()))
     }
 
     /// Why it would be passed over; null when it would be paid.
     async fn reason(&self) -> Option<PayoutSkipReason> {
-        self.line.amount.err().map(Into::into)
+        self.line.amounts.err().map(Into::into)
     }
 
     /// Where it would be paid; null when nothing is set.
@@ -157,6 +164,7 @@ impl PayoutPreviewQuery {
         Ok(PayoutPreview {
             payouts: summary.payouts,
             gross: money::Money::new(summary.gross_minor, trial.batch.currency).into(),
+            net: money::Money::new(summary.net_minor, trial.batch.currency).into(),
             passed_over: skipped.map(|(reason, count)| PassedOverCount { reason: reason.into(), count }).collect(),
         })
     }

@@ -7,6 +7,7 @@ use crate::{
     auth::Viewer,
     domain::{
         bank::advice::{self, Advice},
+        payout_deductions::net_minor,
         statement::{Period, Statement},
     },
     services::{ServiceError, Services},
@@ -74,18 +75,22 @@ async fn written(tx: &Tx, row: &payout::Model, submitted_at: Instant) -> Result<
         payout.push(("Reference", reference.clone()));
     }
     payout.push(("Submitted", submitted_at.format("%Y-%m-%d %H:%M UTC").to_string()));
-    let own = Money::new(row.gross_minor, row.currency);
     let rest = statement.closing.amount_minor.saturating_sub(row.gross_minor);
     let text = |money: Money| money.to_string();
-    let amounts = vec![
+    let mut amounts = vec![
         ("Balance after the last payout", text(statement.opening)),
         ("Earned since", text(statement.earned)),
         ("Reversed since", text(negated(statement.reversed))),
         ("Adjusted since", text(statement.adjusted)),
         ("Came back of payouts", text(negated(statement.paid))),
         ("Left in the balance", text(negated(Money::new(rest, row.currency)))),
-        ("This payout", text(own)),
     ];
+    let taken = [("Tax withheld", row.tax_minor), ("Fee", row.fee_minor)];
+    if taken.iter().any(|(_, amount_minor)| *amount_minor != 0) {
+        amounts.push(("This payout before deductions", text(Money::new(row.gross_minor, row.currency))));
+        amounts.extend(taken.map(|(name, amount_minor)| (name, text(negated(Money::new(amount_minor, row.currency))))));
+    }
+    amounts.push(("This payout", text(Money::new(net_minor(row), row.currency))));
     Ok(Advice { payer: tenants::get(tx).await?.name, payout, amounts })
 }
 

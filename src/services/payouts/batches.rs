@@ -91,6 +91,8 @@ pub(super) fn new_batch(viewer: &Viewer, id: PayoutBatchId, currency: Currency, 
         earned_before: None,
         done_to: None,
         submitter: None,
+        canceller: None,
+        cancelled_at: None,
     }
 }
 
@@ -142,6 +144,28 @@ pub async fn submit(
     begin(services, tx, batch).await
 }
 
+/// Gives up a batch of which no money has moved, with its payouts.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_TRANSITION` once it is submitted; `IDEMPOTENCY_CONFLICT`.
+pub async fn cancel(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    id: PayoutBatchId,
+) -> Result<Outcome<payout_batch::Model>, ServiceError> {
+    let mut tx = services.begin(viewer).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "cancelPayoutBatch", &id, id.uuid()).await?;
+    if claimed.is_some() {
+        return Ok(Outcome::replayed(existing_batch(&tx, id).await?));
+    }
+    let mut batch = lock(&tx, id).await?;
+    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Cancelling)?;
+    batch.canceller = Some(viewer.actor.to_string());
+    batch.cancelled_at = Some(services.now());
+    begin(services, tx, batch).await
+}
+
 /// Does the first page of a batch's step.
 async fn begin(
     services: &Services,
@@ -149,7 +173,9 @@ async fn begin(
     mut batch: payout_batch::Model,
 ) -> Result<Outcome<payout_batch::Model>, ServiceError> {
     let now = services.now();
-    if pages::work(&mut tx, &mut batch, None, now).await? == 0 {
+    // One that pays nobody can only be given up.
+    let is_given_up = batch.status == PayoutBatchStatus::Cancelling;
+    if pages::work(&mut tx, &mut batch, None, now).await? == 0 && !is_given_up {
         return Err(transition::refused(&["id"], "none of the batch's payouts is left to be paid").into());
     }
     pages::save(&mut tx, &batch, now).await?;
@@ -203,9 +229,9 @@ async fn repetition(
     gross_minor: i64,
 ) -> Result<payout::Model, ServiceError> {
     let route = Routes::read(tx, batch.currency, &[failed.affiliate_id]).await?.of(failed.affiliate_id);
-    let gross_minor = route.payable(Money::new(gross_minor, batch.currency));
-    let gross_minor = gross_minor.ok_or_else(|| transition::refused(&["id"], "too little is available to be paid"))?;
-    let row = pages::new_payout(batch, failed.affiliate_id, gross_minor, route);
+    let amounts = route.payable(Money::new(gross_minor, batch.currency));
+    let amounts = amounts.ok_or_else(|| transition::refused(&["id"], "too little is available to be paid"))?;
+    let row = pages::new_payout(batch, failed.affiliate_id, amounts, route);
     Ok(payout::Model { id, retry_of: Some(failed.id), ..row })
 }
 

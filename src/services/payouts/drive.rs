@@ -30,6 +30,7 @@ use crate::{
     domain::{
         ledger,
         payout::Step,
+        payout_deductions::net_minor,
         payout_destination,
         processor::{self as rules, Order, Report},
         tenancy::TenantScope,
@@ -166,7 +167,7 @@ async fn prepare(
     };
     let order = Order {
         payout_id: payout.id,
-        amount: Money::new(payout.gross_minor, payout.currency),
+        amount: Money::new(net_minor(payout), payout.currency),
         account,
         external_id: transfer.external_id.clone(),
         handed_at: transfer.handed_at,

@@ -25,6 +25,7 @@ use crate::{
         event::NewEvent,
         page::{Page, PageRequest},
         payout::Step,
+        payout_deductions::net_minor,
         payout_destination::{self, Account},
         problem::{Problem, ProblemCode},
         transition,
@@ -273,7 +274,7 @@ async fn transfers(tx: &Tx, rows: &[payout::Model]) -> Result<Vec<Transfer>, Sto
             let account = destination.and_then(payout_destination::account);
             transfers.push(Transfer {
                 payout_id: row.id,
-                amount_minor: row.gross_minor,
+                amount_minor: net_minor(row),
                 holder: destination.map(|destination| destination.holder.clone()).unwrap_or_default(),
                 account: account.unwrap_or_else(|| Account::Manual { instructions: String::new() }),
             });

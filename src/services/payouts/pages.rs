@@ -14,7 +14,6 @@ use tributary_entity::{
     Instant,
     ids::{AccountId, AffiliateId, JournalId, OutboxId, PayoutBatchId, PayoutId},
     kinds::{EventKind, OutboxKind, PayoutBatchStatus, PayoutSkipReason, PayoutStatus},
-    money::Money,
     payout, payout_batch, payout_skip,
 };
 
@@ -29,6 +28,7 @@ use crate::{
         event::NewEvent,
         ledger::{self, AccountKey, Code},
         payout::{self as rules, Step},
+        payout_deductions::Amounts,
         payout_terms::{Candidate, Choice, Schedule},
         problem::Problem,
         tenancy::TenantScope,
@@ -88,6 +88,7 @@ pub(super) async fn work(
     let page = match batch.status {
         PayoutBatchStatus::Drafting => draft(tx, batch, only).await?,
         PayoutBatchStatus::Approving => approve(tx, batch, now).await?,
+        PayoutBatchStatus::Cancelling => cancel(tx, batch, now).await?,
         _ => submit(tx, batch, now).await?,
     };
     if page.is_last {
@@ -180,12 +181,8 @@ fn choose(
     for candidate in candidates {
         let route = routes.of(candidate.affiliate_id);
         // What the processor does not pay stays in the balance.
-        let cut = |amount| {
-            let payable = route.payable(Money::new(amount, batch.currency));
-            payable.ok_or(PayoutSkipReason::BelowMinimum)
-        };
-        match choice.amount(candidate).and_then(cut) {
-            Ok(gross) => rows.push(new_payout(batch, candidate.affiliate_id, gross, route)),
+        match route.amounts(choice, candidate, batch.currency) {
+            Ok(amounts) => rows.push(new_payout(batch, candidate.affiliate_id, amounts, route)),
             Err(reason) => skipped.push((candidate.affiliate_id, reason)),
         }
     }
@@ -231,7 +228,7 @@ async fn skip(
 pub(super) fn new_payout(
     batch: &payout_batch::Model,
     affiliate_id: AffiliateId,
-    gross_minor: i64,
+    amounts: Amounts,
     route: Route,
 ) -> payout::Model {
     payout::Model {
@@ -240,7 +237,9 @@ pub(super) fn new_payout(
         batch_id: batch.id,
         affiliate_id,
         currency: batch.currency,
-        gross_minor,
+        gross_minor: amounts.gross_minor,
+        tax_minor: amounts.tax_minor,
+        fee_minor: amounts.fee_minor,
         method: route.method,
         status: PayoutStatus::Draft,
         reference: None,
@@ -281,6 +280,16 @@ async fn submit(tx: &mut Tx, batch: &payout_batch::Model, now: Instant) -> Resul
     write(tx, actor, &step, taken(&step, covered, now)?, &journals).await?;
     let given_up = Step::cancelled(Some("the available balance no longer covers it"))?;
     write(tx, actor, &given_up, taken(&given_up, uncovered, now)?, &BTreeMap::new()).await?;
+    Ok(page)
+}
+
+/// No money has moved: nothing is posted.
+async fn cancel(tx: &mut Tx, batch: &payout_batch::Model, now: Instant) -> Result<PageDone, ServiceError> {
+    let status = if batch.approver.is_some() { PayoutStatus::Approved } else { PayoutStatus::Draft };
+    let rows = page_in(tx, batch, status).await?;
+    let page = PageDone::of(&rows, PAGE, |row| row.id.uuid());
+    let step = Step::cancelled(Some("its batch was cancelled"))?;
+    write(tx, actor(batch.canceller.as_ref()), &step, taken(&step, rows, now)?, &BTreeMap::new()).await?;
     Ok(page)
 }
 

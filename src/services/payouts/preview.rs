@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use tributary_entity::{ids::AffiliateId, kinds::PayoutSkipReason};
+use tributary_entity::{ids::AffiliateId, kinds::PayoutSkipReason, money::Currency};
 
-use super::pages::PAGE;
+use super::{pages::PAGE, routes::Routes};
 use crate::{
     auth::Viewer,
     domain::{
         cap::zone,
         page::{Page, PageRequest},
         payout::NewBatch,
+        payout_deductions::Amounts,
         payout_terms::{Candidate, Choice, Schedule},
     },
     services::{
@@ -39,7 +40,7 @@ pub struct Trial {
 pub struct Line {
     pub candidate: Candidate,
     pub threshold_minor: i64,
-    pub amount: Result<i64, PayoutSkipReason>,
+    pub amounts: Result<Amounts, PayoutSkipReason>,
 }
 
 /// All lines together.
@@ -47,6 +48,7 @@ pub struct Line {
 pub struct Summary {
     pub payouts: i64,
     pub gross_minor: i64,
+    pub net_minor: i64,
     pub skipped: BTreeMap<PayoutSkipReason, i64>,
 }
 
@@ -111,9 +113,10 @@ pub async fn lines(
         ..trial.span(services, &tx).await?
     };
     let candidates = payout_candidates::list(&tx, span).await?;
+    let routes = routes(&tx, span.currency, &candidates).await?;
     let lines = candidates.into_iter().map(|candidate| Line {
         threshold_minor: choice.threshold_minor(candidate.threshold_minor),
-        amount: choice.amount(&candidate),
+        amounts: routes.of(candidate.affiliate_id).amounts(&choice, &candidate, span.currency),
         candidate,
     });
     Ok(Page::from_fetched(request, lines.collect()))
@@ -139,12 +142,15 @@ pub async fn summary(services: &Services, viewer: &Viewer, trial: &Trial) -> Res
     let mut summary = Summary::default();
     loop {
         let candidates = payout_candidates::list(&tx, span).await?;
+        let routes = routes(&tx, span.currency, &candidates).await?;
         for candidate in &candidates {
-            match choice.amount(candidate) {
-                Ok(amount) => {
+            match routes.of(candidate.affiliate_id).amounts(&choice, candidate, span.currency) {
+                Ok(amounts) => {
                     summary.payouts += 1;
-                    let sum = summary.gross_minor.checked_add(amount);
+                    let sum = summary.gross_minor.checked_add(amounts.gross_minor);
                     summary.gross_minor = sum.ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+                    // Never more than the gross amounts.
+                    summary.net_minor += amounts.net_minor();
                 }
                 Err(reason) => *summary.skipped.entry(reason).or_default() += 1,
             }
@@ -154,4 +160,9 @@ pub async fn summary(services: &Services, viewer: &Viewer, trial: &Trial) -> Res
             _ => return Ok(summary),
         }
     }
+}
+
+async fn routes(tx: &Tx, currency: Currency, candidates: &[Candidate]) -> Result<Routes, StoreError> {
+    let ids: Vec<AffiliateId> = candidates.iter().map(|candidate| candidate.affiliate_id).collect();
+    Routes::read(tx, currency, &ids).await
 }

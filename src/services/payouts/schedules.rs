@@ -79,6 +79,8 @@ async fn draft(
         earned_before: due.earned_before,
         done_to: None,
         submitter: None,
+        canceller: None,
+        cancelled_at: None,
     };
     match payout_batches::insert(&mut tx, batch.clone()).await {
         Err(StoreError::Constraint(Constraint::PayoutDue)) => return Ok(false),

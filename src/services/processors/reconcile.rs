@@ -24,6 +24,7 @@ use crate::{
     domain::{
         event::NewEvent,
         page::{Page, PageRequest},
+        payout_deductions::net_minor,
         payout_destination,
         processor::{self as rules, Order},
         tenancy::TenantScope,
@@ -102,7 +103,7 @@ pub(in crate::services) async fn tell(
         payout_id: payout.map(|payout| payout.id),
         external_id: difference.external_id.map(str::to_owned),
         currency: difference.currency.or(payout.map(|payout| payout.currency)),
-        ours_minor: difference.ours_minor.or(payout.map(|payout| payout.gross_minor)),
+        ours_minor: difference.ours_minor.or(payout.map(net_minor)),
         theirs_minor: difference.theirs_minor,
         detail: difference.detail.clone(),
         found_at: now,
@@ -251,7 +252,7 @@ fn judge<'a>(
         return vec![told(Difference::new(method, ReconciliationKind::TheirsOnly, subject, &detail))];
     };
     let mut found = Vec::new();
-    if (payout.currency, payout.gross_minor) != (line.amount.currency, line.amount.amount_minor) {
+    if (payout.currency, net_minor(payout)) != (line.amount.currency, line.amount.amount_minor) {
         found.push(told(Difference::of(ReconciliationKind::Amount, payout, "the amounts differ")));
     }
     let agree = match line.kind {
@@ -341,7 +342,7 @@ async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeM
         let transfer = transfers.get(&row.id)?;
         Some(Order {
             payout_id: row.id,
-            amount: tributary_entity::money::Money::new(row.gross_minor, row.currency),
+            amount: tributary_entity::money::Money::new(net_minor(row), row.currency),
             account: accounts.get(&row.destination_id?)?.clone(),
             external_id: transfer.external_id.clone(),
             handed_at: transfer.handed_at,

@@ -367,6 +367,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
+        ("Mutation.cancelPayoutBatch", named("pbt")),
         // A wrong one: the right one would end the session of who calls.
         ("Mutation.changePassword", input(json!({ "currentPassword": "not it", "newPassword": "another long one" }))),
         (
