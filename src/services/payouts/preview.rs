@@ -19,7 +19,6 @@ use crate::{
         payout_terms::{default_schedule, default_threshold},
     },
     store::{
-        affiliates,
         error::{Constraint, StoreError},
         payout_candidates::{self, Span},
         scope::Tx,
@@ -73,12 +72,8 @@ impl Trial {
         })
     }
 
-    async fn span<'a>(&'a self, services: &Services, tx: &Tx) -> Result<Span<'a>, ServiceError> {
-        if let Some(ids) = &self.batch.affiliate_ids
-            && affiliates::get_many(tx, ids).await?.len() < ids.len()
-        {
-            return Err(ServiceError::not_found(&["affiliateIds"]));
-        }
+    /// Who is not there has nothing available, as in every filter.
+    async fn span<'a>(&'a self, services: &Services, tx: &Tx) -> Result<Span<'a>, StoreError> {
         let zone = zone(&tenants::get(tx).await?.time_zone);
         let due = self.schedule.and_then(|schedule| schedule.last_due(services.now(), zone));
         Ok(Span {
@@ -96,7 +91,7 @@ impl Trial {
 /// A page of what a batch would do, by affiliate.
 ///
 /// # Errors
-/// `NOT_FOUND` for an affiliate.
+/// As the database answers.
 pub async fn lines(
     services: &Services,
     viewer: &Viewer,
@@ -134,7 +129,7 @@ pub async fn count(services: &Services, viewer: &Viewer, trial: &Trial) -> Resul
 /// All that a batch would pay. Reads everybody's balance, a page at a time.
 ///
 /// # Errors
-/// `NOT_FOUND` for an affiliate; as the database answers.
+/// As the database answers.
 pub async fn summary(services: &Services, viewer: &Viewer, trial: &Trial) -> Result<Summary, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     let choice = trial.choice(&tx).await?;
