@@ -56,8 +56,12 @@ permissions! {
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// What only affiliates do: apply to a campaign in their own name.
     ActAsAffiliate,
 }
@@ -90,10 +94,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageFxRates, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
-    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates,
-    ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ManageDestinations, ManageFxRates, ManageLinks, ManagePayingAccounts, ManagePayouts, ManageProcessors,
+    ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions,
+    ReadConversions, ReadEarnings, ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant,
+    ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -118,6 +122,7 @@ const PAY: PermissionSet = PermissionSet::of(&[
     ReadPayouts,
     ManagePayouts,
     ApprovePayouts,
+    ManagePayingAccounts,
     ManageDestinations,
     ApplyAttribution,
     ManageFxRates,
@@ -131,6 +136,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadUsers,
             ManageUsers,
             ManageApiKeys,
+            ManageProcessors,
             ReviewConversions,
             ReadLedger,
         ])),
@@ -208,6 +214,7 @@ mod tests {
             ManageFxRates,
             ManagePayouts,
             ApprovePayouts,
+            ManageProcessors,
         ] {
             assert!(!of_role(Role::Affiliate).contains(permission), "{permission:?}");
         }

@@ -86,6 +86,16 @@ pub struct Settings {
     pub trusted_documents: Option<PathBuf>,
     /// The address that clients reach this server by, for printed links; by default made from `listen`.
     pub public_url: Option<String>,
+    /// Where Stripe's API is.
+    pub stripe_url: String,
+    /// Where PayPal's API is.
+    pub paypal_url: String,
+    /// Where Wise's API is.
+    pub wise_url: String,
+    /// A PEM file with the public key that Wise signs its calls with; none: they are all refused.
+    pub wise_public_key: Option<PathBuf>,
+    /// How long a call to a processor may take.
+    pub processor_timeout_secs: u64,
     /// What a scraper of `/metrics` has to send as bearer token; none: open in development, not there in production.
     pub metrics_token: Option<String>,
     /// Origins of web pages, besides our own, that may use the API: `https://app.example.com`.
@@ -160,6 +170,11 @@ impl Default for Settings {
             request_timeout_secs: 30,
             trusted_documents: None,
             public_url: None,
+            stripe_url: "https://api.stripe.com".to_owned(),
+            paypal_url: "https://api-m.paypal.com".to_owned(),
+            wise_url: "https://api.wise.com".to_owned(),
+            wise_public_key: None,
+            processor_timeout_secs: 30,
             metrics_token: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -298,6 +313,18 @@ impl Settings {
         }
         if !(1..=600).contains(&self.request_timeout_secs) {
             return invalid("TRIBUTARY_REQUEST_TIMEOUT_SECS", "from a second to ten minutes");
+        }
+        for (name, url) in [
+            ("TRIBUTARY_STRIPE_URL", &self.stripe_url),
+            ("TRIBUTARY_PAYPAL_URL", &self.paypal_url),
+            ("TRIBUTARY_WISE_URL", &self.wise_url),
+        ] {
+            if !identity::may_fetch(url, !self.is_production()) {
+                return invalid(name, "must be https, or on this machine");
+            }
+        }
+        if !(1..=120).contains(&self.processor_timeout_secs) {
+            return invalid("TRIBUTARY_PROCESSOR_TIMEOUT_SECS", "from 1 to 120");
         }
         if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
             return invalid(

@@ -131,8 +131,12 @@ pub(super) enum Permission {
     ManagePayouts,
     /// Approve payout batches.
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }

@@ -31,8 +31,10 @@ pub mod ingest;
 pub mod ledger;
 pub mod links;
 pub mod payout_destinations;
+pub mod payout_terms;
 pub mod payouts;
 pub mod postbacks;
+pub mod processors;
 pub mod redirect;
 pub mod reports;
 pub mod rules;
@@ -51,7 +53,7 @@ pub use error::ServiceError;
 
 use crate::{
     ambient::Clock,
-    auth::{Passwords, Tokens, Viewer},
+    auth::{Passwords, Tokens, Vault, Viewer},
     bus::{EventBatch, EventBus},
     config::Settings,
     domain::{cursor::CursorKey, event::Committed},
@@ -100,6 +102,8 @@ pub struct Services {
     pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,
     pub refusals: postbacks::refusals::Refusals,
+    pub processors: crate::processors::Processors,
+    pub vault: Arc<Vault>,
 }
 
 impl Services {

@@ -44,6 +44,12 @@ pub(super) fn anonymous(sql: &str, values: &[Value]) -> (String, Vec<Value>) {
     (text, bound)
 }
 
+/// Adds a value to those that a statement binds, and answers its place in the text.
+pub(super) fn bind(values: &mut Vec<Value>, value: impl Into<Value>) -> String {
+    values.push(value.into());
+    format!("${}", values.len())
+}
+
 /// How many values one statement may bind.
 pub(super) const fn bind_limit(backend: DbBackend) -> usize {
     match backend {

@@ -43,7 +43,7 @@ pub async fn earn(app: &TestApp, client: &Client, programme: &Programme, amount:
 }
 
 /// Another affiliate of a programme.
-async fn another(client: &Client, programme: &Programme) -> Programme {
+pub async fn another(client: &Client, programme: &Programme) -> Programme {
     let affiliate = new_affiliate(client).await;
     let (enrollment, link) = enroll(client, &programme.campaign, &affiliate).await;
     Programme { affiliate, enrollment, link, ..programme.clone() }

@@ -57,8 +57,14 @@ impl LiveEvent {
             | EventKind::TenantChanged
             | EventKind::FxRatesChanged
             | EventKind::BalanceConverted
+            | EventKind::PayoutBatchChanged
+            | EventKind::PayingAccountChanged
+            | EventKind::PayoutFileChanged
+            | EventKind::PayoutTermsChanged
             | EventKind::AttributionRunChanged
-            | EventKind::ConversionRunChanged => {}
+            | EventKind::ConversionRunChanged
+            | EventKind::ProcessorChanged
+            | EventKind::ReconciliationItemChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -26,7 +26,9 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "fx_conversion",
     "fx_rate",
     "journal",
+    "payout_file",
     "payout_history",
+    "payout_notice",
     "payout_skip",
 ];
 /// Kept by the migration tool, not ours; `row_security` shows that the application cannot touch it.
