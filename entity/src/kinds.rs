@@ -440,6 +440,8 @@ text_enums! {
         TenantChanged = "TENANT_CHANGED",
         /// A payout was drafted or moved to another state.
         PayoutChanged = "PAYOUT_CHANGED",
+        /// A person posted to the ledger: a deposit, or the write-off of a debt.
+        JournalPosted = "JOURNAL_POSTED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
     }

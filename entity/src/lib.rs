@@ -46,6 +46,7 @@ pub mod event;
 pub mod goal;
 pub mod idempotency;
 pub mod journal;
+pub mod ledger_block;
 pub mod link;
 pub mod outbox;
 pub mod payout;

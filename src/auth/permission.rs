@@ -45,6 +45,8 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    /// Post deposits, and write debts off.
+    ManageLedger,
     /// What another attribution would pay, and what runs did.
     ReadAttribution,
     /// Post what another attribution pays.
@@ -87,9 +89,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
-    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
-    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ManageDestinations, ManageLedger, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
+    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks,
+    ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions,
+    ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -109,8 +112,14 @@ const READ: PermissionSet = PermissionSet::of(&[
 const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffiliates, ManageLinks]);
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
 /// No key opens these: what leaves the house, and who gets it, is decided by people.
-const PAY: PermissionSet =
-    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations, ApplyAttribution]);
+const PAY: PermissionSet = PermissionSet::of(&[
+    ReadPayouts,
+    ManagePayouts,
+    ApprovePayouts,
+    ManageDestinations,
+    ManageLedger,
+    ApplyAttribution,
+]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
@@ -192,6 +201,7 @@ mod tests {
             RecordConversions,
             ReviewConversions,
             ReadLedger,
+            ManageLedger,
             ReadAttribution,
             ApplyAttribution,
             ManagePayouts,

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, JournalId, LinkId,
+        PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -95,6 +95,8 @@ event_types! {
     TenantChanged, ReadTenant, TenantId;
     /// A payout was drafted or moved to another state.
     PayoutChanged, ReadPayouts, PayoutId;
+    /// A person posted to the ledger: a deposit, or the write-off of a debt. Affiliates are not told.
+    JournalPosted, ReadLedger, JournalId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
 }
@@ -184,6 +186,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
+        | EventKind::JournalPosted
         | EventKind::TenantChanged => return None,
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))

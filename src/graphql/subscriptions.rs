@@ -42,6 +42,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionChanged,
     EventKind::EarningsReleased,
     EventKind::PayoutChanged,
+    EventKind::JournalPosted,
 ];
 
 /// What happened to a conversion.

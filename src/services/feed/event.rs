@@ -52,6 +52,7 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
+            | EventKind::JournalPosted
             | EventKind::AttributionRunChanged => {}
         }
         Self { row, conversion, payout }

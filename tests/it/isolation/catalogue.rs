@@ -21,6 +21,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "entry",
     "event",
     "journal",
+    "ledger_block",
     "payout_history",
     "payout_skip",
 ];

@@ -93,6 +93,7 @@ impl World {
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
         // Passed over: the first is open.
         owner.done("createPayoutBatch", batch, "").await;
+        app.seal().await;
         Self {
             ids: BTreeMap::from([
                 ("cmp", programme.campaign),
@@ -221,6 +222,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "from": from, "until": until, "campaignIds": [id("cmp")], "affiliateIds": [id("aff")] })),
         ),
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
+        ("Query.ledgerAccount", by_id("acc")),
+        ("Query.ledgerAccounts", page(json!({ "affiliateIds": [id("aff")] }))),
+        ("Query.ledgerCheckpoint", vec![json!({})]),
         ("Query.coupon", by_id("cpn")),
         ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
@@ -257,6 +261,18 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.approveEnrollment", named("enr")),
         ("Mutation.approvePayoutBatch", named("pbt")),
+        (
+            "Mutation.recordDeposit",
+            input(json!({
+                "processor": "MANUAL", "amount": { "amount": "1.00", "currency": "EUR" }, "reference": "$UNIQUE",
+            })),
+        ),
+        (
+            "Mutation.writeOffDebt",
+            input(json!({
+                "affiliateId": id("aff"), "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
