@@ -8,7 +8,7 @@ use tributary::cli::{self, Cli};
 #[tokio::main]
 async fn main() -> ExitCode {
     match cli::run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("tributary: {error}");
             ExitCode::FAILURE

@@ -482,6 +482,8 @@ text_enums! {
         FxRatesChanged = "FX_RATES_CHANGED",
         /// An affiliate's balance was converted into another currency.
         BalanceConverted = "BALANCE_CONVERTED",
+        /// A person posted to the ledger: a deposit, or the write-off of a debt.
+        JournalPosted = "JOURNAL_POSTED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
         /// A run over conversions was asked for, went on, or came to its end.

@@ -35,6 +35,7 @@ mod m20261126_2_postback_details;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
 mod m20261126_9_fx_rates;
+mod m20261126_6_ledger_order;
 pub mod protect;
 
 /// All steps in order.
@@ -63,6 +64,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_1_click_writes::Migration),
             Box::new(m20261126_5_changes::Migration),
             Box::new(m20261126_51_conversion_runs::Migration),
+            Box::new(m20261126_6_ledger_order::Migration),
         ]
     }
 }

@@ -45,6 +45,8 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    /// Post deposits, and write debts off.
+    ManageLedger,
     /// What another attribution would pay, and what runs did.
     ReadAttribution,
     /// Post what another attribution pays.
@@ -90,7 +92,7 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageFxRates, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
+    ManageDestinations, ManageFxRates, ManageLedger, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
     ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates,
     ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks,
     RecordConversions, ReviewConversions,
@@ -119,6 +121,7 @@ const PAY: PermissionSet = PermissionSet::of(&[
     ManagePayouts,
     ApprovePayouts,
     ManageDestinations,
+    ManageLedger,
     ApplyAttribution,
     ManageFxRates,
 ]);
@@ -203,6 +206,7 @@ mod tests {
             RecordConversions,
             ReviewConversions,
             ReadLedger,
+            ManageLedger,
             ReadAttribution,
             ApplyAttribution,
             ManageFxRates,

@@ -14,7 +14,7 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
         AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId, EnrollmentId,
-        FxConversionId, FxRateId, LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
+        FxConversionId, FxRateId, JournalId, LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -106,6 +106,8 @@ event_types! {
     FxRatesChanged, ReadFxRates, FxRateId;
     /// An affiliate's balance was converted into another currency.
     BalanceConverted, ReadEarnings, FxConversionId;
+    /// A person posted to the ledger: a deposit, or the write-off of a debt. Affiliates are not told.
+    JournalPosted, ReadLedger, JournalId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
     /// A run over conversions was asked for, went on, or came to its end. Affiliates are not told.
@@ -203,6 +205,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
         | EventKind::FxRatesChanged
+        | EventKind::JournalPosted
         | EventKind::TenantChanged => return None,
         EventKind::BalanceConverted => EventPayload::FxConversion(Box::new(read::<fx_conversion::Model>(row)?.into())),
         EventKind::AttributionRunChanged => {

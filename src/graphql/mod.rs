@@ -8,6 +8,7 @@
 #[macro_use]
 mod payload;
 
+mod accounts;
 mod affiliates;
 mod api_keys;
 mod attribution;
@@ -44,6 +45,7 @@ mod payout_destinations;
 mod payouts;
 mod persisted;
 mod postbacks;
+mod postings;
 mod reports;
 mod rules;
 mod run;
@@ -75,6 +77,7 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    accounts::AccountQuery,
     statements::StatementQuery,
     payouts::PayoutQuery,
     fx_rates::FxRateQuery,
@@ -107,6 +110,7 @@ pub struct Mutation(
     conversions::ConversionChangeMutation,
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
+    postings::PostingMutation,
     postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
     attribution::AttributionMutation,
@@ -156,6 +160,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
+        .override_output_type_description::<Paged<ledger::LedgerAccount>>("A page of accounts.")
         .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
         .override_output_type_description::<Paged<postbacks::PostbackCall>>("A page of refused calls.")
         .override_output_type_description::<Paged<postbacks::PostbackEndpoint>>("A page of postback endpoints.")

@@ -1,4 +1,4 @@
-//! Work in the background: due outbox work every second, retention every hour, this node's spool while it holds anything;
+//! Work in the background: due outbox work every second, the seal on ledgers, retention every hour, this node's spool while it holds anything;
 //! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one
@@ -8,6 +8,7 @@
 pub mod fx_rates;
 pub mod outbox;
 pub mod retention;
+pub mod seal;
 pub mod visitors;
 
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub fn start(services: Services) -> Jobs {
     loops.spawn(every(RETENTION_EVERY, stop.clone(), services.clone(), "retention", async |services| {
         retention::run(services).await
     }));
+    let seal_every = Duration::from_secs(services.settings.ledger_seal_secs);
+    loops.spawn(every(seal_every, stop.clone(), services.clone(), "seal", async |services| seal::run(services).await));
     loops.spawn(every(ADDRESS_KEYS_EVERY, stop.clone(), services.clone(), "address_keys", async |services| {
         visitors::prepare_keys(services).await
     }));

@@ -26,6 +26,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "fx_conversion",
     "fx_rate",
     "journal",
+    "ledger_block",
     "payout_history",
     "payout_skip",
 ];
