@@ -34,8 +34,8 @@ mod m20261126_1_click_writes;
 mod m20261126_2_postback_details;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
-mod m20261126_9_fx_rates;
 mod m20261126_6_ledger_order;
+mod m20261126_9_fx_rates;
 pub mod protect;
 
 /// All steps in order.

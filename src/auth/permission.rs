@@ -92,10 +92,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageFxRates, ManageLedger, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
-    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates,
-    ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ManageDestinations, ManageFxRates, ManageLedger, ManageLinks, ManagePayouts, ManageTenant, ManageUsers,
+    ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings,
+    ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors,
+    RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[

@@ -1,7 +1,9 @@
 //! The seal on the ledger: whoever owns the database and changes what was posted is found, and what he did is named.
 
 use chrono::TimeDelta;
+use serde_json::json;
 use tributary::{
+    ambient::Clock,
     domain::{
         audit::Difference,
         ledger_chain::{Checkpoint, SealKey},
@@ -13,7 +15,12 @@ use tributary::{
     },
 };
 
-use crate::support::{Backend, Programme, Terms as Pay, TestApp, app::SECRET, on_both_tuned, programme::sale};
+use crate::support::{
+    Backend, Programme, Terms as Pay, TestApp,
+    app::SECRET,
+    on_both_tuned,
+    programme::{id, sale},
+};
 
 /// Five approved sales, of which two are released, all sealed in two blocks; behind them one more that is not.
 async fn sealed(app: &TestApp) {
@@ -57,14 +64,16 @@ fn names(differences: &[Difference], check: &str, subject: &str, what: &str) {
     assert!(differences.iter().any(|one| is_named(&one)), "{check} {subject}: {what} in {differences:#?}");
 }
 
+const TABLES: [&str; 6] = ["entry", "journal", "ledger_block", "account", "fx_conversion", "conversion_change_line"];
+
 /// Does something as the owner of the tables, past the triggers.
 async fn tamper(app: &TestApp, sql: &str) {
     if app.backend == Backend::Postgres {
-        for table in ["entry", "journal", "ledger_block", "account"] {
+        for table in TABLES {
             app.auditor.run(&format!("ALTER TABLE {table} DISABLE TRIGGER ALL")).await.expect("is off");
         }
     } else {
-        for table in ["entry", "journal", "ledger_block", "account"] {
+        for table in TABLES {
             for verb in ["update", "delete"] {
                 app.auditor.run(&format!("DROP TRIGGER IF EXISTS {table}_no_{verb}")).await.expect("is off");
             }
@@ -227,5 +236,53 @@ on_both_tuned! { |tuning| tuning.settings.ledger_seal_secs = 86_400 =>
         assert!(found(app).await.is_empty());
         assert_eq!(rebuild(false).await, []);
         assert_eq!(app.auditor.number(versions).await, before + 2);
+    }
+
+    async fn what_refunds_and_conversions_of_balances_made_is_verified_and_restored(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Pay { hold_seconds: 3_600, ..Pay::default() }).await;
+        let sell = async |order: &str| {
+            let input = sale(&programme.click(&owner).await, order, "49.00");
+            id(&owner.done("recordConversion", input, "conversion { id }").await, "conversion")
+        };
+        let (first, second) = (sell("1").await, sell("2").await);
+        let part = json!({ "id": first, "amount": { "amount": "10.00", "currency": "EUR" } });
+        owner.done("refundConversion", part, "").await;
+        let more = json!({ "id": second, "saleAmount": { "amount": "59.00", "currency": "EUR" } });
+        owner.done("adjustConversion", more, "").await;
+        app.clock.advance(TimeDelta::hours(2));
+        app.release_holds().await;
+        let rate = json!({ "base": "EUR", "quote": "USD", "rate": "1.25", "validOn": app.clock.now().date_naive() });
+        owner.done("setFxRate", rate, "").await;
+        let dollars = json!({ "affiliateId": programme.affiliate, "from": { "amount": "4.00", "currency": "EUR" }, "to": "USD" });
+        owner.done("convertBalance", dollars, "").await;
+        let restored = [
+            ("UPDATE commission SET reversed_minor = reversed_minor + 1 WHERE reversed_minor > 0", "commission"),
+            ("UPDATE conversion SET refunded_minor = 0 WHERE refunded_minor > 0", "conversion"),
+            ("UPDATE conversion SET sale_adjusted_minor = 0 WHERE sale_adjusted_minor > 0", "conversion"),
+            ("UPDATE rollup_hourly SET commission_minor = 0 WHERE commission_minor > 0", "rollup_hourly"),
+        ];
+        for (sql, table) in restored {
+            assert_eq!(found(app).await, []);
+            tamper(app, sql).await;
+            names(&found(app).await, "PROJECTION", table, "");
+            let rebuilt = audit::rebuild(&app.services.db, &home(app), tributary_entity::Instant::default(), false).await;
+            let rows: Vec<(&str, u64)> = rebuilt.expect("is rebuilt").into_iter().filter(|(_, rows)| *rows > 0).collect();
+            assert_eq!(rows, [(table, 1)], "{sql}");
+        }
+        // What was done is not what is in the ledger.
+        assert_eq!(found(app).await, []);
+        app.check_invariants.store(false, std::sync::atomic::Ordering::Relaxed);
+        let broken = [
+            ("UPDATE fx_conversion SET to_minor = to_minor + 1", "EXCHANGED", "affiliate"),
+            ("UPDATE fx_conversion SET from_minor = from_minor + 1", "FX_POSITION", "FX position EUR"),
+            ("DELETE FROM conversion_change_line WHERE amount_minor < 0", "REVERSALS", "journal"),
+            ("UPDATE commission SET adjusted_minor = adjusted_minor + 1 WHERE adjusted_minor > 0", "COMMISSION_ADJUSTED", "commission"),
+            ("DELETE FROM conversion_change_line", "ADJUSTMENTS", "journal"),
+        ];
+        for (sql, check, subject) in broken {
+            tamper(app, sql).await;
+            names(&found(app).await, check, subject, "");
+        }
     }
 }

@@ -12,9 +12,10 @@ use crate::{
     store::{dialect, error::StoreError, scope::Tx},
 };
 
-/// A table of sums that can be made again.
+/// Sums of facts that can be made again: a table of them, or columns beside other facts.
 pub struct Projection {
     table: &'static str,
+    kind: Kind,
     /// Key columns behind `tenant_id`, and whether each is a UUID.
     keys: &'static [(&'static str, bool)],
     counters: &'static [&'static str],
@@ -26,10 +27,39 @@ pub struct Projection {
     expected: fn(DbBackend) -> String,
 }
 
-/// All of them.
+/// What is made again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Whole rows: one that is not there counts as zeros.
+    Rows,
+    /// Columns of rows that are facts otherwise.
+    Columns,
+}
+
+/// All of them, those first of which others are made.
 pub const ALL: &[Projection] = &[
     Projection {
+        table: "commission",
+        kind: Kind::Columns,
+        keys: &[("id", true)],
+        counters: &["reversed_minor"],
+        version: None,
+        // What was refused is nobody's, and nothing is taken back of it.
+        rows: "status <> 'REJECTED'",
+        expected: reversed,
+    },
+    Projection {
+        table: "conversion",
+        kind: Kind::Columns,
+        keys: &[("id", true)],
+        counters: &["sale_adjusted_minor", "refunded_minor", "commission_minor"],
+        version: None,
+        rows: "1 = 1",
+        expected: conversions,
+    },
+    Projection {
         table: "balance",
+        kind: Kind::Rows,
         keys: &[("account_id", true)],
         counters: &["amount_minor"],
         version: Some("version"),
@@ -38,6 +68,7 @@ pub const ALL: &[Projection] = &[
     },
     Projection {
         table: "earning",
+        kind: Kind::Rows,
         keys: &[("affiliate_id", true), ("currency", false)],
         counters: &["unapproved_minor"],
         version: None,
@@ -46,6 +77,7 @@ pub const ALL: &[Projection] = &[
     },
     Projection {
         table: "rollup_hourly",
+        kind: Kind::Rows,
         keys: &[("bucket_at", false), ("campaign_id", true), ("affiliate_id", true), ("currency", false)],
         counters: &["clicks_gross", "clicks_unique", "clicks_invalid", "conversions", "sale_minor", "commission_minor"],
         version: None,
@@ -54,6 +86,7 @@ pub const ALL: &[Projection] = &[
     },
     Projection {
         table: "click_invalid_hourly",
+        kind: Kind::Rows,
         keys: &[("bucket_at", false), ("campaign_id", true), ("affiliate_id", true), ("reason", false)],
         counters: &["clicks"],
         version: None,
@@ -63,6 +96,7 @@ pub const ALL: &[Projection] = &[
     // Caps of clicks count from when they were made, which no row tells to the click.
     Projection {
         table: "cap_usage",
+        kind: Kind::Rows,
         keys: &[("cap_id", true), ("period_start", false)],
         counters: &["used"],
         version: None,
@@ -72,6 +106,7 @@ pub const ALL: &[Projection] = &[
     // Only ever raised: a lower counter would give numbers out again that somebody has seen.
     Projection {
         table: "tenant_counter",
+        kind: Kind::Rows,
         keys: &[],
         counters: &["event_seq", "journal_seq"],
         version: None,
@@ -79,6 +114,40 @@ pub const ALL: &[Projection] = &[
         expected: counters,
     },
 ];
+
+fn reversed(_: DbBackend) -> String {
+    format!(
+        "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) AS reversed_minor FROM commission c \
+         LEFT JOIN (SELECT l.commission_id, {} AS amount FROM conversion_change_line l \
+         JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
+         WHERE l.tenant_id = $1 AND h.kind IN ('REVERSAL', 'UNDO') GROUP BY l.commission_id) x ON x.commission_id = c.id \
+         WHERE c.tenant_id = $1 AND c.status <> 'REJECTED'",
+        dialect::sum("-l.amount_minor")
+    )
+}
+
+fn conversions(_: DbBackend) -> String {
+    let of_changes = |amount: &str, kinds: &str| {
+        format!(
+            "SELECT conversion_id, {} AS amount FROM conversion_change \
+             WHERE tenant_id = $1 AND kind IN ({kinds}) GROUP BY conversion_id",
+            dialect::sum(amount)
+        )
+    };
+    format!(
+        "SELECT v.tenant_id, v.id, COALESCE(a.amount, 0) AS sale_adjusted_minor, \
+         COALESCE(r.amount, 0) AS refunded_minor, COALESCE(c.amount, 0) AS commission_minor FROM conversion v \
+         LEFT JOIN ({}) a ON a.conversion_id = v.id LEFT JOIN ({}) r ON r.conversion_id = v.id \
+         LEFT JOIN (SELECT conversion_id, {} AS amount FROM commission WHERE tenant_id = $1 GROUP BY conversion_id) c \
+         ON c.conversion_id = v.id WHERE v.tenant_id = $1",
+        of_changes("sale_minor", "'ADJUSTMENT'"),
+        of_changes("-sale_minor", "'REVERSAL', 'UNDO'"),
+        dialect::sum(NET)
+    )
+}
+
+/// What a commission is now.
+const NET: &str = "amount_minor + adjusted_minor - reversed_minor";
 
 fn balances(_: DbBackend) -> String {
     let guarded = || Code::ALL.iter().filter(|code| code.is_guarded());
@@ -99,11 +168,11 @@ fn earnings(_: DbBackend) -> String {
     format!(
         "SELECT tenant_id, affiliate_id, currency, {} AS unapproved_minor FROM commission \
          WHERE tenant_id = $1 AND status = 'UNAPPROVED' GROUP BY tenant_id, affiliate_id, currency",
-        dialect::sum("amount_minor + adjusted_minor")
+        dialect::sum(NET)
     )
 }
 
-/// Clicks that are not kept any more stay counted as they are.
+/// Clicks that are not kept any more stay counted as they are. What waits for its click counts when that has come.
 fn rollups(backend: DbBackend) -> String {
     let sums = ["clicks_gross", "clicks_unique", "clicks_invalid", "conversions", "sale_minor", "commission_minor"]
         .map(|column| format!("{} AS {column}", dialect::sum(column)))
@@ -120,10 +189,11 @@ fn rollups(backend: DbBackend) -> String {
          clicks_gross, clicks_unique, clicks_invalid, 0, 0, 0 FROM rollup_hourly \
          WHERE tenant_id = $1 AND bucket_at < $2 \
          UNION ALL SELECT v.tenant_id, {hour_of_conversion}, v.campaign_id, v.affiliate_id, v.sale_currency, \
-         0, 0, 0, 1, v.sale_minor, 0 FROM conversion v \
-         WHERE v.tenant_id = $1 AND v.status <> 'REJECTED' AND v.campaign_id IS NOT NULL AND v.affiliate_id IS NOT NULL \
+         0, 0, 0, CASE WHEN v.status = 'REVERSED' THEN 0 ELSE 1 END, \
+         v.sale_minor + v.sale_adjusted_minor - v.refunded_minor, 0 FROM conversion v \
+         WHERE v.tenant_id = $1 AND v.status <> 'REJECTED' AND v.held_until IS NULL AND v.campaign_id IS NOT NULL AND v.affiliate_id IS NOT NULL \
          UNION ALL SELECT v.tenant_id, {hour_of_conversion}, v.campaign_id, c.affiliate_id, c.currency, \
-         0, 0, 0, 0, 0, c.amount_minor + c.adjusted_minor FROM commission c \
+         0, 0, 0, 0, 0, c.amount_minor + c.adjusted_minor - c.reversed_minor FROM commission c \
          JOIN conversion v ON v.tenant_id = c.tenant_id AND v.id = c.conversion_id \
          WHERE c.tenant_id = $1 AND v.status <> 'REJECTED' AND v.campaign_id IS NOT NULL AND v.affiliate_id IS NOT NULL\
          ) facts GROUP BY tenant_id, bucket_at, campaign_id, affiliate_id, currency",
@@ -235,6 +305,16 @@ impl Projection {
     /// # Errors
     /// As the database answers; `Conflict` when somebody changed it meanwhile.
     pub async fn restore(&self, tx: &mut Tx, clicks_from: Instant) -> Result<u64, StoreError> {
+        let sql = match self.kind {
+            Kind::Rows => self.upsert(tx.backend()),
+            Kind::Columns => self.update(tx.backend()),
+        };
+        let values = Self::values(tx, &sql, clicks_from);
+        let statement = tx.statement(sql, values);
+        Ok(tx.connection().execute_raw(statement).await?.rows_affected())
+    }
+
+    fn upsert(&self, backend: DbBackend) -> String {
         let key: Vec<&str> = std::iter::once("tenant_id").chain(self.keys.iter().map(|(key, _)| *key)).collect();
         let mut columns: Vec<&str> = key.iter().chain(self.counters).copied().collect();
         let mut values: Vec<String> = key.iter().map(|key| (*key).to_owned()).collect();
@@ -248,16 +328,25 @@ impl Projection {
             set.push(format!("{version} = {}.{version} + 1", self.table));
         }
         let key = key.join(", ");
-        let sql = format!(
+        format!(
             "INSERT INTO {} ({}) SELECT {} FROM ({}) differing WHERE 1 = 1 ON CONFLICT ({key}) DO UPDATE SET {}",
             self.table,
             columns.join(", "),
             values.join(", "),
-            self.differing(tx.backend()),
+            self.differing(backend),
             set.join(", ")
-        );
-        let values = Self::values(tx, &sql, clicks_from);
-        let statement = tx.statement(sql, values);
-        Ok(tx.connection().execute_raw(statement).await?.rows_affected())
+        )
+    }
+
+    fn update(&self, backend: DbBackend) -> String {
+        let Self { table, keys, counters, .. } = self;
+        let set: Vec<String> = counters.iter().map(|counter| format!("{counter} = differing.x_{counter}")).collect();
+        let on: Vec<String> = keys.iter().map(|(key, _)| format!("{table}.{key} = differing.{key}")).collect();
+        format!(
+            "UPDATE {table} SET {} FROM ({}) differing WHERE {table}.tenant_id = $1 AND {}",
+            set.join(", "),
+            self.differing(backend),
+            on.join(" AND ")
+        )
     }
 }
