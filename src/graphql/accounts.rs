@@ -58,6 +58,9 @@ impl LedgerAccountFilterInput {
     }
 }
 
+/// A page of an account's entries; they are not counted.
+pub(super) type Entries = Connection<String, AccountEntryNode>;
+
 /// An account with its history.
 #[derive(Description)]
 pub(super) struct LedgerAccountHistory(account::Model);
@@ -89,7 +92,7 @@ impl LedgerAccountHistory {
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Stop before this cursor.")] before: Option<String>,
-    ) -> Result<Connection<String, AccountEntryNode>> {
+    ) -> Result<Entries> {
         let (services, viewer) = ctx.caller()?;
         let request = connection::request("AccountEntry", Order::CreatedDesc, first, after, last, before)?;
         let period = (from, until);

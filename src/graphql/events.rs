@@ -148,7 +148,7 @@ pub(super) struct Event {
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
     /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions, exchange rates and the tenant, and where the log keeps it in another
+    /// sessions, exchange rates, journals and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.

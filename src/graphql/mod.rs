@@ -161,6 +161,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
         .override_output_type_description::<Paged<ledger::LedgerAccount>>("A page of accounts.")
+        .override_output_type_description::<accounts::Entries>("A page of an account's entries.")
         .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
         .override_output_type_description::<Paged<postbacks::PostbackCall>>("A page of refused calls.")
         .override_output_type_description::<Paged<postbacks::PostbackEndpoint>>("A page of postback endpoints.")

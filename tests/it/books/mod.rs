@@ -79,6 +79,15 @@ impl<'a> Stage<'a> {
         (payload["userErrors"] == json!([])).then_some(payload)
     }
 
+    async fn review(&self, ids: &[String], is_approved: bool) -> bool {
+        let done = if is_approved {
+            self.attempt("approveConversions", json!({ "ids": ids }), "").await
+        } else {
+            self.attempt("rejectConversions", json!({ "ids": ids, "reason": "FRAUD" }), "").await
+        };
+        done.is_some()
+    }
+
     /// The refund's id.
     async fn refund(&self, conversion: &str, amount: Option<i64>) -> Option<String> {
         let amount = amount.map(|amount| money(amount, EURO));
@@ -240,13 +249,11 @@ async fn act_on_one(stage: &Stage<'_>, model: &mut Model, made: &mut Made, step:
             let Some(deal) = choose(model, index, |deal| deal.place == Place::Waiting && deal.is_live()) else {
                 return;
             };
-            let ids = json!({ "ids": [made.conversions[deal]] });
-            if matches!(step, Step::Approve(_)) {
-                stage.owner.done("approveConversions", ids, "").await;
-                model.approve(deal);
-            } else {
-                stage.owner.done("rejectConversions", ids, "").await;
-                model.reject(deal);
+            let ids = [made.conversions[deal].clone()];
+            assert!(stage.review(&ids, matches!(step, Step::Approve(_))).await);
+            match step {
+                Step::Approve(_) => model.approve(deal),
+                _ => model.reject(deal),
             }
         }
         Step::Refund(index, part) => {
@@ -375,21 +382,20 @@ async fn worker(stage: &Stage<'_>, known: &Known, mut rng: StdRng) {
         let who = rng.random_range(0..PEOPLE);
         let amount = rng.random_range(1..4_000);
         let steps = match rng.random_range(0..24) {
-            0..6 => {
+            0..5 => {
                 let sales: Vec<Value> =
-                    (0..25).map(|_| stage.sale(rng.random_range(0..PEOPLE), rng.random_range(1..5_000))).collect();
+                    (0..12).map(|_| stage.sale(rng.random_range(0..PEOPLE), rng.random_range(1..5_000))).collect();
                 let input = json!({ "items": sales });
                 let sold = stage.owner.mutate("recordConversions", input, "items { conversion { id } }").await;
                 let ids = sold["items"].as_array().expect("items").iter();
                 let ids = ids.map(|item| item["conversion"]["id"].as_str().expect("recorded").to_owned());
                 known.conversions.lock().await.extend(ids);
-                25
+                12
             }
-            6..11 => {
-                let ids = some(&known.conversions, &mut rng, 30).await;
-                let name = if rng.random_bool(0.8) { "approveConversions" } else { "rejectConversions" };
+            5..11 => {
+                let ids = some(&known.conversions, &mut rng, 15).await;
                 if !ids.is_empty() {
-                    stage.attempt(name, json!({ "ids": ids }), "").await;
+                    stage.review(&ids, rng.random_bool(0.8)).await;
                 }
                 ids.len()
             }
@@ -408,7 +414,7 @@ async fn worker(stage: &Stage<'_>, known: &Known, mut rng: StdRng) {
                 3
             }
             13 | 14 => {
-                for payout in some(&known.payouts, &mut rng, 1).await {
+                for payout in some(&known.payouts, &mut rng, 4).await {
                     let names = ["markPayoutPaid", "markPayoutFailed", "markPayoutReturned"];
                     stage.mark(names[rng.random_range(0..3)], &payout).await;
                 }
@@ -417,21 +423,21 @@ async fn worker(stage: &Stage<'_>, known: &Known, mut rng: StdRng) {
             15 => stage.deposit(amount).await.into(),
             16..19 => {
                 let amount = rng.random_bool(0.6).then_some(amount);
-                let conversions = some(&known.conversions, &mut rng, 3).await;
+                let conversions = some(&known.conversions, &mut rng, 6).await;
                 for conversion in &conversions {
                     known.refunds.lock().await.extend(stage.refund(conversion, amount).await);
                 }
                 conversions.len()
             }
             19 => {
-                let refunds = some(&known.refunds, &mut rng, 3).await;
+                let refunds = some(&known.refunds, &mut rng, 4).await;
                 for refund in &refunds {
                     stage.undo(refund).await;
                 }
                 refunds.len()
             }
             20 => {
-                let conversions = some(&known.conversions, &mut rng, 2).await;
+                let conversions = some(&known.conversions, &mut rng, 6).await;
                 for conversion in &conversions {
                     stage.adjust(conversion, amount).await;
                 }
@@ -442,7 +448,7 @@ async fn worker(stage: &Stage<'_>, known: &Known, mut rng: StdRng) {
                 1
             }
             _ => {
-                stage.write_off(who, amount).await;
+                stage.write_off(who, amount / 20 + 1).await;
                 1
             }
         };
@@ -463,9 +469,14 @@ on_both_tuned! { |tuning| tuning.settings.ledger_seal_secs = 1 =>
         app.release_holds().await;
         app.seal().await;
         assert!(app.auditor.number("SELECT COUNT(*) FROM journal").await > 1_000);
-        for kind in ["REVERSAL", "ADJUSTMENT", "FX_CONVERSION", "WRITE_OFF", "PAYOUT_SETTLED", "PAYOUT_RETURNED"] {
-            let posted = app.auditor.number(&format!("SELECT COUNT(*) FROM journal WHERE kind = '{kind}'")).await;
+        let count = async |kind: &str| app.auditor.number(&format!("SELECT COUNT(*) FROM journal WHERE kind = '{kind}'")).await;
+        for kind in ["WRITE_OFF", "PAYOUT_RETURNED", "PAYOUT_FAILED", "PAYOUT_SETTLED", "DEPOSIT"] {
+            println!("{} of {kind}", count(kind).await);
+        }
+        for kind in ["REVERSAL", "ADJUSTMENT", "FX_CONVERSION", "PAYOUT_INITIATED", "HOLD_RELEASED"] {
+            let posted = count(kind).await;
             println!("{posted} of {kind}");
+            assert!(posted > 0, "{kind}");
         }
     }
 }
