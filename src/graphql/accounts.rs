@@ -58,6 +58,15 @@ impl LedgerAccountFilterInput {
     }
 }
 
+/// Which entries of an account. All conditions must hold.
+#[derive(Clone, Default, InputObject)]
+pub(super) struct LedgerEntryFilterInput {
+    /// Posted from this instant on.
+    from: Option<Instant>,
+    /// Posted before this instant.
+    until: Option<Instant>,
+}
+
 /// A page of an account's entries; they are not counted.
 pub(super) type Entries = Connection<String, AccountEntryNode>;
 
@@ -86,8 +95,7 @@ impl LedgerAccountHistory {
     async fn entries(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "Posted from this instant on.")] from: Option<Instant>,
-        #[graphql(desc = "Posted before this instant.")] until: Option<Instant>,
+        #[graphql(desc = "Which entries.")] filter: Option<LedgerEntryFilterInput>,
         #[graphql(desc = "How many from the start, 1 to 100.")] first: Option<i32>,
         #[graphql(desc = "Go on behind this cursor.")] after: Option<String>,
         #[graphql(desc = "How many from the end, 1 to 100.")] last: Option<i32>,
@@ -95,6 +103,7 @@ impl LedgerAccountHistory {
     ) -> Result<Entries> {
         let (services, viewer) = ctx.caller()?;
         let request = connection::request("AccountEntry", Order::CreatedDesc, first, after, last, before)?;
+        let LedgerEntryFilterInput { from, until } = filter.unwrap_or_default();
         let period = (from, until);
         let page = services::accounts::entries(services, viewer, self.0.id, period, &request).await.or_graphql()?;
         let code = services::accounts::code(&self.0).or_graphql()?;

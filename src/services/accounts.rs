@@ -77,8 +77,8 @@ pub async fn entries(
     if let (Some(from), Some(until)) = (from, until) {
         Period { from, until }.check()?;
     }
-    let from = from.map(|at| instant::checked(&["from"], at)).transpose()?;
-    let until = until.map(|at| instant::checked(&["until"], at)).transpose()?;
+    let from = from.map(|at| instant::checked(&["filter", "from"], at)).transpose()?;
+    let until = until.map(|at| instant::checked(&["filter", "until"], at)).transpose()?;
     let tx = services.snapshot(viewer).await?;
     Ok(accounts::entries(&tx, id, (from, until), request).await?)
 }

@@ -13,7 +13,7 @@ use crate::{
 
 const HISTORY: &str = "query($id: ID!, $first: Int, $after: String, $last: Int, $from: DateTime, $until: DateTime, $at: DateTime) { \
     ledgerAccount(id: $id) { account { code } balance(at: $at) { amount } \
-    entries(first: $first, after: $after, last: $last, from: $from, until: $until) { pageInfo { hasNextPage endCursor } \
+    entries(first: $first, after: $after, last: $last, filter: { from: $from, until: $until }) { pageInfo { hasNextPage endCursor } \
     edges { node { number amount { amount } balanceAfter { amount } journal { kind } } } } } }";
 
 /// The id of an affiliate's account, or of a tenant's.
