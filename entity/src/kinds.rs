@@ -508,6 +508,8 @@ text_enums! {
         PayoutFileChanged = "PAYOUT_FILE_CHANGED",
         /// When, or from how much on, an affiliate or everybody is paid was set.
         PayoutTermsChanged = "PAYOUT_TERMS_CHANGED",
+        /// A person posted to the ledger: a deposit, or the write-off of a debt.
+        JournalPosted = "JOURNAL_POSTED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
         /// A run over conversions was asked for, went on, or came to its end.

@@ -52,6 +52,7 @@ pub mod fx_rate;
 pub mod goal;
 pub mod idempotency;
 pub mod journal;
+pub mod ledger_block;
 pub mod link;
 pub mod outbox;
 pub mod paying_account;

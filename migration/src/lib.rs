@@ -34,6 +34,7 @@ mod m20261126_1_click_writes;
 mod m20261126_2_postback_details;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
+mod m20261126_6_ledger_order;
 mod m20261126_7_processors;
 mod m20261126_81_payout_files;
 mod m20261126_82_payout_deductions;
@@ -71,6 +72,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_81_payout_files::Migration),
             Box::new(m20261126_7_processors::Migration),
             Box::new(m20261126_82_payout_deductions::Migration),
+            Box::new(m20261126_6_ledger_order::Migration),
         ]
     }
 }

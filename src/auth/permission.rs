@@ -45,6 +45,8 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    /// Post deposits, and write debts off.
+    ManageLedger,
     /// What another attribution would pay, and what runs did.
     ReadAttribution,
     /// Post what another attribution pays.
@@ -94,10 +96,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageFxRates, ManageLinks, ManagePayingAccounts, ManagePayouts, ManageProcessors,
-    ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions,
-    ReadConversions, ReadEarnings, ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant,
-    ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ManageDestinations, ManageFxRates, ManageLedger, ManageLinks, ManagePayingAccounts, ManagePayouts,
+    ManageProcessors, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks,
+    ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports,
+    ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -124,6 +126,7 @@ const PAY: PermissionSet = PermissionSet::of(&[
     ApprovePayouts,
     ManagePayingAccounts,
     ManageDestinations,
+    ManageLedger,
     ApplyAttribution,
     ManageFxRates,
 ]);
@@ -209,6 +212,7 @@ mod tests {
             RecordConversions,
             ReviewConversions,
             ReadLedger,
+            ManageLedger,
             ReadAttribution,
             ApplyAttribution,
             ManageFxRates,

@@ -104,6 +104,11 @@ pub struct Settings {
     /// Networks of proxies whose `X-Forwarded-For` is believed: `10.0.0.0/8`.
     #[serde(deserialize_with = "list::deserialize")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Public keys of earlier secrets, whose seals on ledgers still count: 64 hexadecimal digits each.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub ledger_keys: Vec<LedgerKey>,
+    /// How long what is posted to ledgers stays unsealed, in seconds.
+    pub ledger_seal_secs: u64,
     /// A country database in MaxMind's format; none: countries are not known.
     pub geoip_database: Option<PathBuf>,
     /// Where the ECB's reference rates are fetched from, as XML; none: rates are set and imported through the API.
@@ -178,6 +183,8 @@ impl Default for Settings {
             metrics_token: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            ledger_keys: Vec::new(),
+            ledger_seal_secs: 10,
             geoip_database: None,
             fx_feed_url: None,
             address_key_days: 30,
@@ -336,6 +343,9 @@ impl Settings {
         if !self.fx_feed_url.as_ref().is_none_or(may_fetch) {
             return invalid("TRIBUTARY_FX_FEED_URL", "must begin with https://");
         }
+        if !(1..=86_400).contains(&self.ledger_seal_secs) {
+            return invalid("TRIBUTARY_LEDGER_SEAL_SECS", "from a second to a day");
+        }
         if !(1..=400).contains(&self.address_key_days) {
             return invalid("TRIBUTARY_ADDRESS_KEY_DAYS", "from 1 to 400");
         }
@@ -376,6 +386,16 @@ impl Settings {
     /// The embedded database's file.
     pub fn database_file(&self) -> PathBuf {
         self.data_dir.join("tributary.db")
+    }
+}
+
+/// A public key of the seal on ledgers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerKey(pub [u8; 32]);
+
+impl Serialize for LedgerKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::HEXLOWER.encode(&self.0))
     }
 }
 

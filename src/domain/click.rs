@@ -128,10 +128,15 @@ impl NewClick {
     }
 }
 
+/// When the oldest month begins that is kept, with `months` before the current one.
+pub fn kept_from(now: Instant, months: u32) -> Option<Instant> {
+    let month = now.date_naive().with_day(1)?.checked_sub_months(Months::new(months))?;
+    Some(month.and_time(NaiveTime::MIN).and_utc())
+}
+
 /// The first id of the oldest month that is kept, with `months` before the current one.
 pub fn oldest_kept(now: Instant, months: u32) -> Option<ClickId> {
-    let month = now.date_naive().with_day(1)?.checked_sub_months(Months::new(months))?;
-    let millis = month.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    let millis = kept_from(now, months)?.timestamp_millis();
     // A UUIDv7 begins with its time.
     Some(ClickId::from_uuid(Uuid::from_u128(u128::try_from(millis).ok()? << 80)))
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod exchange;
+mod money;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 pub use changes::{Adjustment, adjusted, reversed};
 pub use exchange::fx_converted;
+pub use money::{deposited, processor_fee, written_off};
 
 use super::payout_deductions::net_minor;
 
@@ -410,19 +412,6 @@ pub fn payout_returned(
 ) -> Result<Option<Journal>, Unbalanced> {
     let lines = given_back(Code::Cash, payout, 0, debts);
     Journal::new(JournalKind::PayoutReturned, format!("{}:return:{reference}", payout.id), None, lines)
-}
-
-/// A processor's charge for a payout: Dr 5100, Cr 1000. `transaction` is its name in the processor's books.
-///
-/// # Errors
-/// [`Unbalanced`] when a sum is out of range.
-pub fn processor_fee(processor: PayoutMethod, transaction: &str, fee: Money) -> Result<Option<Journal>, Unbalanced> {
-    let cash = AccountKey::of_processor(Code::Cash, processor, fee.currency);
-    let lines = vec![
-        Line { account: AccountKey::of_tenant(Code::ProcessorFee, fee.currency), amount_minor: fee.amount_minor },
-        Line { account: cash, amount_minor: -fee.amount_minor },
-    ];
-    Journal::new(JournalKind::ProcessorFee, format!("{processor}:{transaction}"), None, lines)
 }
 
 /// What a payout paid, its tax and `fee_minor`, from `code` and where they went, to its affiliate.

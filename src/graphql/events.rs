@@ -14,8 +14,8 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
         AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId, EnrollmentId,
-        FxConversionId, FxRateId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId,
-        PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
+        FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId,
+        PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
@@ -116,6 +116,8 @@ event_types! {
     PayoutFileChanged, ManagePayouts, PayoutFileId;
     /// When, or from how much on, an affiliate or everybody is paid was set.
     PayoutTermsChanged, ReadPayouts, PayoutTermsId;
+    /// A person posted to the ledger: a deposit, or the write-off of a debt. Affiliates are not told.
+    JournalPosted, ReadLedger, JournalId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
     /// A run over conversions was asked for, went on, or came to its end. Affiliates are not told.
@@ -164,8 +166,8 @@ pub(super) struct Event {
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
     /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions, exchange rates, processors, reconciliation items and the tenant, and where the log keeps it in another
-    /// form than this version reads: ask for the object by `subjectId`.
+    /// sessions, exchange rates, journals, processors, reconciliation items and the tenant, and where the log keeps
+    /// it in another form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
     recorded_at: Instant,
@@ -223,6 +225,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::FxRatesChanged
         | EventKind::ProcessorChanged
         | EventKind::ReconciliationItemChanged
+        | EventKind::JournalPosted
         | EventKind::TenantChanged => return None,
         EventKind::BalanceConverted => EventPayload::FxConversion(Box::new(read::<fx_conversion::Model>(row)?.into())),
         EventKind::PayoutBatchChanged => EventPayload::PayoutBatch(Box::new(read::<payout_batch::Model>(row)?.into())),

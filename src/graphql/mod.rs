@@ -8,6 +8,7 @@
 #[macro_use]
 mod payload;
 
+mod accounts;
 mod affiliates;
 mod api_keys;
 mod attribution;
@@ -45,6 +46,7 @@ mod payout_terms;
 mod payouts;
 mod persisted;
 mod postbacks;
+mod postings;
 mod processors;
 mod reports;
 mod rules;
@@ -77,6 +79,7 @@ pub struct Query(
     commissions::CommissionQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    accounts::AccountQuery,
     statements::StatementQuery,
     payouts::PayoutQuery,
     fx_rates::FxRateQuery,
@@ -114,6 +117,7 @@ pub struct Mutation(
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
     payouts::PayoutFileMutation,
+    postings::PostingMutation,
     postbacks::PostbackMutation,
     processors::ProcessorMutation,
     payout_destinations::PayoutDestinationMutation,
@@ -165,6 +169,8 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
+        .override_output_type_description::<Paged<ledger::LedgerAccount>>("A page of accounts.")
+        .override_output_type_description::<accounts::Entries>("A page of an account's entries.")
         .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
         .override_output_type_description::<Paged<payouts::PayoutFile>>("A page of payout files.")
         .override_output_type_description::<Paged<payouts::PayoutNotice>>("A page of lines of banks' answers.")

@@ -117,6 +117,8 @@ pub(super) enum Permission {
     ReadReports,
     /// Read journals, accounts and the trial balance.
     ReadLedger,
+    /// Post deposits, and write debts off.
+    ManageLedger,
     /// See what another attribution would pay, and what attribution runs did.
     ReadAttribution,
     /// Post what another attribution pays.

@@ -1,5 +1,5 @@
-//! Work in the background: due outbox work every second, payout batches that are due every minute, retention every hour,
-//! processors' books of yesterday every day, this node's spool while it holds anything;
+//! Work in the background: due outbox work every second, payout batches that are due every minute, the seal on ledgers,
+//! retention every hour, processors' books of yesterday every day, this node's spool while it holds anything;
 //! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one
@@ -11,6 +11,7 @@ pub mod outbox;
 pub mod payout_schedules;
 pub mod reconcile;
 pub mod retention;
+pub mod seal;
 pub mod visitors;
 
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub fn start(services: Services) -> Jobs {
     loops.spawn(every(PAYOUT_SCHEDULES_EVERY, stop.clone(), services.clone(), "payout_schedules", async |services| {
         payout_schedules::run(services).await
     }));
+    let seal_every = Duration::from_secs(services.settings.ledger_seal_secs);
+    loops.spawn(every(seal_every, stop.clone(), services.clone(), "seal", async |services| seal::run(services).await));
     loops.spawn(every(ADDRESS_KEYS_EVERY, stop.clone(), services.clone(), "address_keys", async |services| {
         visitors::prepare_keys(services).await
     }));

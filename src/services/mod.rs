@@ -5,9 +5,11 @@
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
 pub mod access;
+pub mod accounts;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution;
+pub mod audit;
 pub mod budgets;
 pub mod campaigns;
 pub mod caps;
@@ -29,11 +31,13 @@ pub mod holds;
 pub mod idempotency;
 pub mod ingest;
 pub mod ledger;
+pub mod ledger_blocks;
 pub mod links;
 pub mod payout_destinations;
 pub mod payout_terms;
 pub mod payouts;
 pub mod postbacks;
+pub mod postings;
 pub mod processors;
 pub mod redirect;
 pub mod reports;
@@ -56,7 +60,11 @@ use crate::{
     auth::{Passwords, Tokens, Vault, Viewer},
     bus::{EventBatch, EventBus},
     config::Settings,
-    domain::{cursor::CursorKey, event::Committed},
+    domain::{
+        cursor::CursorKey,
+        event::Committed,
+        ledger_chain::{Hash, SealKey},
+    },
     limits::RateLimits,
     spool::Spool,
     store::{database::Db, error::StoreError, scope::Tx},
@@ -94,6 +102,7 @@ pub struct Services {
     pub tokens: Arc<Tokens>,
     pub passwords: Passwords,
     pub cursors: Arc<CursorKey>,
+    pub seal: Arc<SealKey>,
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
@@ -109,6 +118,11 @@ pub struct Services {
 impl Services {
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// Whose signatures on the ledger count: this installation's, and those of its earlier secrets.
+    pub fn trusted_seals(&self) -> Vec<Hash> {
+        std::iter::once(self.seal.public()).chain(self.settings.ledger_keys.iter().map(|key| key.0)).collect()
     }
 
     /// A transaction that writes in the viewer's scope.

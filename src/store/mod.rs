@@ -4,12 +4,14 @@
 //! reads that happen before the tenant is known are in [`directory`], the months of the click table, which are nobody's, in
 //! [`partitions`]. The store remembers and finds; it decides nothing.
 
+pub mod accounts;
 pub mod address_keys;
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
 pub mod attribution_runs;
 pub mod attributions;
+pub mod audit;
 pub mod balances;
 pub mod campaigns;
 pub mod caps;
@@ -33,6 +35,7 @@ pub mod goals;
 pub mod idempotency;
 pub mod invalid_clicks;
 pub mod ledger;
+pub mod ledger_blocks;
 pub mod links;
 pub mod outbox;
 pub mod page;
@@ -50,6 +53,7 @@ pub mod reconciliation;
 pub mod rollups;
 pub mod rules;
 pub mod scope;
+pub mod sequences;
 pub mod sessions;
 pub mod standings;
 pub mod statements;

@@ -55,6 +55,7 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
+            | EventKind::JournalPosted
             | EventKind::FxRatesChanged
             | EventKind::BalanceConverted
             | EventKind::PayoutBatchChanged

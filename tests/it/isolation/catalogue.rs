@@ -27,6 +27,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "fx_rate",
     "journal",
     "payout_file",
+    "ledger_block",
     "payout_history",
     "payout_notice",
     "payout_skip",

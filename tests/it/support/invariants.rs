@@ -1,9 +1,32 @@
-//! What must hold in the database after every test, checked past the store.
+//! What must hold in the database after every test: what `tributary verify` demands, and what is checked past the store.
 
-use super::database::Auditor;
+use tributary::{
+    domain::ledger_chain::SealKey,
+    services::audit::{self, Terms},
+    store::{
+        database::{Db, Location},
+        directory,
+    },
+};
+
+use super::{app::SECRET, database::Auditor};
+
+/// Audits every tenant as `tributary verify` does; what differs.
+pub async fn audit(location: &Location<'_>) -> Vec<tributary::domain::audit::Difference> {
+    let db = Db::open(location).await.expect("opens");
+    let terms = Terms { trusted: vec![SealKey::new(SECRET).public()], ..Terms::default() };
+    let mut differences = Vec::new();
+    for scope in directory::tenants(&db).await.expect("tenants") {
+        differences.extend(audit::verify(&db, &scope, &terms).await.expect("is audited").differences);
+    }
+    db.close().await.expect("closes");
+    differences
+}
 
 /// Checks the ledger, the projections and the event log.
-pub async fn check(auditor: &Auditor) {
+pub async fn check(auditor: &Auditor, location: &Location<'_>) {
+    let differences = audit(location).await;
+    assert!(differences.is_empty(), "verify finds {differences:#?}");
     let empty = async |what: &str, sql: &str| {
         let rows = auditor.rows(sql).await;
         assert!(rows.is_empty(), "{what}: {} rows of: {sql}", rows.len());

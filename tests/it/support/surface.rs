@@ -127,6 +127,7 @@ impl World {
             SELECT tenant_id, id, method, 0, created_at FROM payout WHERE NOT EXISTS (SELECT 1 FROM payout_transfer \
             WHERE payout_transfer.tenant_id = payout.tenant_id AND payout_transfer.payout_id = payout.id)";
         app.auditor.run(sql).await.expect("known columns");
+        app.seal().await;
         Self {
             ids: BTreeMap::from([
                 ("chg", programme::id(&refund, "conversionChange")),
@@ -311,6 +312,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
         ("Query.conversionRun", by_id("crn")),
         ("Query.conversionRuns", vec![json!({ "first": 20 })]),
+        ("Query.ledgerAccount", by_id("acc")),
+        ("Query.ledgerAccounts", page(json!({ "affiliateIds": [id("aff")] }))),
+        ("Query.ledgerCheckpoint", vec![json!({})]),
         ("Query.coupon", by_id("cpn")),
         ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
@@ -362,6 +366,18 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.approveEnrollment", named("enr")),
         ("Mutation.approvePayoutBatch", named("pbt")),
+        (
+            "Mutation.recordDeposit",
+            input(json!({
+                "processor": "MANUAL", "amount": { "amount": "1.00", "currency": "EUR" }, "reference": "$UNIQUE",
+            })),
+        ),
+        (
+            "Mutation.writeOffDebt",
+            input(json!({
+                "affiliateId": id("aff"), "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
