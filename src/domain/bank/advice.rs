@@ -141,7 +141,11 @@ mod tests {
         let pdf = to_pdf(&advice());
         assert_eq!(pdf, to_pdf(&advice()));
         assert!(pdf.starts_with(b"%PDF-1."));
-        let holds = |part: &[u8]| pdf.windows(part.len()).any(|window| window == part);
+        // What is not ASCII stands in hexadecimal digits.
+        let holds = |text: &[u8]| {
+            let digits = data_encoding::HEXUPPER.encode(text);
+            pdf.windows(digits.len()).any(|window| window == digits.as_bytes())
+        };
         assert!(holds(b"Ivan \xc5ngstr\xf6m"));
         assert!(holds(b"DE89\x853000"));
     }
