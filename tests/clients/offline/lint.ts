@@ -39,6 +39,18 @@ const REVIEWED: readonly (readonly [rule: string, line: string])[] = [
   ['@graphql-eslint/relay-edge-types', 'type PostbackCallEdge {'],
   // A run is work that was asked for, and found by `conversionRun`.
   ['@graphql-eslint/relay-edge-types', 'type ConversionRunEdge {'],
+  // An account is found by its place in the chart, by `ledgerAccount`; an entry is a line of its journal.
+  ['@graphql-eslint/relay-edge-types', 'type LedgerAccountEdge {'],
+  ['@graphql-eslint/relay-edge-types', 'type LedgerAccountEntryEdge {'],
+  // A preview is reckoned when it is asked for, and kept nowhere.
+  ['@graphql-eslint/relay-edge-types', 'type PayoutPreviewLineEdge {'],
+  // Files and what banks say of them are read at their batch, terms at whom they are for.
+  ['@graphql-eslint/relay-edge-types', 'type PayoutFileEdge {'],
+  ['@graphql-eslint/relay-edge-types', 'type PayoutNoticeEdge {'],
+  ['@graphql-eslint/relay-edge-types', 'type PayoutTermsEdge {'],
+  // What processors said, and where their books differ from ours, is for those who pay, by list.
+  ['@graphql-eslint/relay-edge-types', 'type ProcessorCallEdge {'],
+  ['@graphql-eslint/relay-edge-types', 'type ReconciliationItemEdge {'],
   // A change has a place in the log, which its cursor names, and no id.
   ['@graphql-eslint/relay-edge-types', 'type EventEdge {'],
 ];
