@@ -186,10 +186,8 @@ impl NewTerms {
                 return Err(Problem::new(ProblemCode::CurrencyMismatch, &[field, "currency"], message));
             }
         }
-        if let Some(threshold) = self.threshold {
-            if threshold.amount_minor < 1 {
-                return Err(Problem::new(ProblemCode::OutOfRange, &["threshold", "amount"], "more than nothing"));
-            }
+        if self.threshold.is_some_and(|threshold| threshold.amount_minor < 1) {
+            return Err(Problem::new(ProblemCode::OutOfRange, &["threshold", "amount"], "more than nothing"));
         }
         self.schedule.map(Schedule::check).transpose()?;
         Ok(self)

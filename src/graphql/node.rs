@@ -45,6 +45,7 @@ macro_rules! nodes {
     ($($node:ident, $id:ident, $permission:ident, $loader:ident;)*) => {
         /// An object with a global id.
         #[derive(Interface)]
+        #[expect(clippy::large_enum_variant, reason = "one of a call's few objects, moved once; a box for each would cost more")]
         #[graphql(field(name = "id", ty = "ID", desc = "Tells the type by its prefix; `node` finds the object by it."))]
         pub(super) enum Node {
             $($node($node),)*

@@ -229,7 +229,7 @@ mod tests {
             account: Account::Ach {
                 routing_number: routing.to_owned(),
                 account_number: "12-345".to_owned(),
-                is_savings: number % 2 == 0,
+                is_savings: number.is_multiple_of(2),
             },
         }
     }

@@ -317,7 +317,7 @@ impl Lanes {
                 let Ok(others) = Arc::clone(&flights).acquire_many_owned(self.flights - 1).await else { return };
                 flight.merge(others);
             }
-            let (env, scope, busy) = (Arc::clone(&self.env), scope.clone(), busy.clone());
+            let (env, scope, busy) = (Arc::clone(&self.env), scope, busy.clone());
             let work = async move {
                 let began = busy.begin();
                 batch.settle(&env, &scope).await;

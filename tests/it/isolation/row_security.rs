@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// What may be read before the tenant is known, by `store::directory` alone.
-const DIRECTORY: &[&str] = &["api_key", "link", "outbox", "postback_endpoint", "tenant"];
+const DIRECTORY: &[&str] = &["api_key", "link", "outbox", "postback_endpoint", "processor", "tenant"];
 const ROLE: &str = "tributary_app";
 
 /// A connection as the application has them.

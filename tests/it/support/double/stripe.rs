@@ -49,7 +49,7 @@ async fn create(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, body: S
     }
     let form: Pairs = url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
-    if form.get("transfer_group").is_none_or(|group| group != key) || form.get("destination").is_none() {
+    if form.get("transfer_group").is_none_or(|group| group != key) || !form.contains_key("destination") {
         return error(400, "the key and the group differ, or there is no destination");
     }
     let amount: i64 = form["amount"].parse().expect("a number");
