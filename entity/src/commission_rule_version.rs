@@ -23,6 +23,8 @@ table! {
         flat_minor: i64,
         /// Millionths of the sale amount; 0 where the kind has no share.
         rate_ppm: i64,
+        /// JSON of `domain::commission::Plan`: criteria, recurrence, tiers; none where there are none.
+        plan: Option<String>,
         created_at: Instant,
     }
 }

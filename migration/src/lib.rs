@@ -30,6 +30,7 @@ mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
 mod m20261120_8_identity;
 mod m20261120_9_postbacks;
+mod m20261126_3_rules;
 pub mod protect;
 
 /// All steps in order.
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_12_click_partitions::Migration),
             Box::new(m20261120_13_link_directory::Migration),
             Box::new(m20261120_14_payout_destinations::Migration),
+            Box::new(m20261126_3_rules::Migration),
         ]
     }
 }

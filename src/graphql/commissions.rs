@@ -71,7 +71,7 @@ impl Commission {
         money::Money::new(self.row.amount_minor, self.row.currency).into()
     }
 
-    /// What attribution runs added since; negative where they took.
+    /// What attribution runs and tiers added since; negative where they took.
     async fn adjustment(&self) -> Money {
         money::Money::new(self.row.adjusted_minor, self.row.currency).into()
     }

@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId,
+        LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -69,6 +69,8 @@ event_types! {
     ConversionRejected, ReadConversions, ConversionId;
     /// An attribution run credited a conversion anew.
     ConversionReattributed, ReadConversions, ConversionId;
+    /// A tier was reached or lost, and what a conversion earned was rated anew.
+    ConversionRerated, ReadConversions, ConversionId;
     /// A conversion was re-opened, or its click came, and it waits for a decision now.
     ConversionChanged, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
@@ -77,6 +79,8 @@ event_types! {
     CampaignChanged, ReadCampaigns, CampaignId;
     /// An affiliate was created or changed.
     AffiliateChanged, ReadAffiliates, AffiliateId;
+    /// An affiliate group was created or changed. Affiliates are not told.
+    AffiliateGroupChanged, ReadRules, AffiliateGroupId;
     /// An enrollment was created or changed.
     EnrollmentChanged, ReadAffiliates, EnrollmentId;
     /// A link was created or changed.
@@ -130,7 +134,7 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
+    /// The object as it was then; what became payable, for released earnings. Null for affiliate groups, users, keys, postback endpoints,
     /// sessions and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
@@ -159,6 +163,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::ConversionApproved
         | EventKind::ConversionRejected
         | EventKind::ConversionReattributed
+        | EventKind::ConversionRerated
         | EventKind::ConversionChanged => {
             EventPayload::Conversion(Box::new(match &event.conversion {
                 // From the feed, with its relations.
@@ -180,7 +185,8 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
-        EventKind::UserChanged
+        EventKind::AffiliateGroupChanged
+        | EventKind::UserChanged
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded

@@ -31,6 +31,7 @@ const OF_CONVERSIONS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
+    EventKind::ConversionRerated,
     EventKind::ConversionChanged,
 ];
 /// The events that may change what an affiliate has earned.
@@ -39,6 +40,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
+    EventKind::ConversionRerated,
     EventKind::ConversionChanged,
     EventKind::EarningsReleased,
     EventKind::PayoutChanged,
@@ -55,6 +57,8 @@ pub(super) enum ConversionEventType {
     Rejected,
     /// An attribution run credited it anew.
     Reattributed,
+    /// A tier was reached or lost, and what it earned was rated anew.
+    Rerated,
     /// It was re-opened, or the click came that it waited for; its status tells what became of it.
     Changed,
 }
@@ -106,6 +110,7 @@ impl FeedSubscription {
                     EventKind::ConversionApproved => ConversionEventType::Approved,
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
                     EventKind::ConversionReattributed => ConversionEventType::Reattributed,
+                    EventKind::ConversionRerated => ConversionEventType::Rerated,
                     EventKind::ConversionChanged => ConversionEventType::Changed,
                     _ => ConversionEventType::Recorded,
                 },

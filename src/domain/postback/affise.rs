@@ -9,6 +9,7 @@ pub(super) const NAMES: Names = Names {
     order: &["action_id"],
     customer: &["user_id"],
     coupon: &[],
+    product: &[],
     amount: &["sum"],
     labels: &[
         ("custom_field1", "adv1"),

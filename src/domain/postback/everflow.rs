@@ -30,6 +30,7 @@ pub(super) const NAMES: Names = Names {
     order: &["order_id"],
     customer: &[],
     coupon: &["coupon_code"],
+    product: &[],
     amount: &["amount"],
     labels: super::tributary::NAMES.labels,
     standing: None,

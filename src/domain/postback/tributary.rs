@@ -9,6 +9,7 @@ pub(super) const NAMES: Names = Names {
     order: &["order_id", "orderId"],
     customer: &["customer_id", "customerId"],
     coupon: &["coupon_code", "couponCode"],
+    product: &["product_id", "productId", "sku"],
     amount: &["amount"],
     labels: &[
         ("adv1", "adv1"),

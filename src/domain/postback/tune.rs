@@ -11,6 +11,7 @@ pub(super) const NAMES: Names = Names {
     order: &["adv_sub"],
     customer: &[],
     coupon: &[],
+    product: &[],
     amount: &["amount"],
     labels: &[
         ("adv_sub2", "adv2"),

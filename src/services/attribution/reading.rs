@@ -10,25 +10,27 @@ use chrono::TimeDelta;
 use tributary_entity::{
     attribution_decision, attribution_touch, campaign, click, commission, conversion, enrollment,
     ids::{AffiliateId, CampaignId, ClickId, CommissionRuleId, ConversionId},
-    kinds::{AffiliateStatus, CommissionStatus, EnrollmentStatus, RuleSource},
+    kinds::{AffiliateStatus, CommissionStatus, EnrollmentStatus, TierMode},
+    money::Money,
 };
 use uuid::Uuid;
 
 use crate::{
     domain::{
         attribution::{Means, TOUCHES_MAX, Touch},
-        commission as commission_rules,
+        commission::{Book, Explanation, book::Deal, choose::Occasion},
         page::{List, Order, PageRequest, Position},
         reattribution::{self, Known, Trial, Verdict},
         rule::Rule,
     },
     store::{
-        affiliates, attributions, campaigns,
+        affiliate_groups, affiliates, attributions, campaigns,
         clicks::{self, Journey},
         conversions, customers, enrollments,
         error::StoreError,
         rules,
         scope::Tx,
+        tiers,
     },
 };
 
@@ -71,6 +73,8 @@ pub(super) struct Reader {
     versions: HashMap<(CommissionRuleId, i32), Rule>,
     /// Whether each is active.
     affiliates: HashMap<AffiliateId, bool>,
+    /// For those who had no commission: groups, and the tenant's time zone.
+    book: Book,
     /// None where there is none.
     enrollments: HashMap<(CampaignId, AffiliateId), Option<enrollment::Model>>,
 }
@@ -83,6 +87,7 @@ impl Reader {
             rules: HashMap::new(),
             versions: HashMap::new(),
             affiliates: HashMap::new(),
+            book: Book::default(),
             enrollments: HashMap::new(),
         }
     }
@@ -115,22 +120,37 @@ impl Reader {
             history: &found.history,
         };
         let enrollment = |id| self.enrollments.get(&(campaign.id, id)).and_then(Option::as_ref);
-        let rule_of = |id| match commissions.iter().find(|row| row.affiliate_id == id) {
+        let offer_of = |id| match commissions.iter().find(|row| row.affiliate_id == id) {
             // What chose it then is in its explanation, which stays.
             Some(row) => {
                 let rule = self.versions.get(&(row.rule_id, row.rule_version))?;
-                Some((rule, RuleSource::CampaignDefault))
+                let earned: Explanation = serde_json::from_str(&row.explanation).ok()?;
+                Some(earned.offer(rule, past.steps.get(&(conversion.id, id)).copied()))
             }
             None => {
-                let own = enrollment(id).and_then(|enrollment| enrollment.rule_id);
-                commission_rules::choose(self.rules.get(&campaign.id)?, conversion.goal_id?, own)
+                let deal = Deal {
+                    campaign_id: campaign.id,
+                    occurred_at: conversion.occurred_at,
+                    sale: Money::new(conversion.sale_minor, conversion.sale_currency),
+                    customer_id: conversion.customer_id.as_deref(),
+                };
+                let occasion = Occasion {
+                    affiliate_id: id,
+                    goal_id: conversion.goal_id?,
+                    origin: None,
+                    product_id: conversion.product_id.as_deref(),
+                    coupon_code: conversion.coupon_code.as_deref(),
+                    group_id: None,
+                    own_rule: enrollment(id).and_then(|enrollment| enrollment.rule_id),
+                };
+                self.book.offer(self.rules.get(&campaign.id)?, &deal, &occasion)
             }
         };
         let may_earn = |id| {
             self.affiliates.get(&id).copied().unwrap_or(false)
                 && enrollment(id).is_some_and(|enrollment| enrollment.status == EnrollmentStatus::Approved)
         };
-        let verdict = reattribution::judge(&known, self.trial.rules(campaign), rule_of, may_earn);
+        let verdict = reattribution::judge(&known, self.trial.rules(campaign), offer_of, may_earn);
         Some(Judged { decision: decision.clone(), commissions: commissions.to_vec(), conversion, verdict })
     }
 
@@ -216,6 +236,7 @@ impl Reader {
         }
         let missing = pairs.iter().map(|(_, id)| *id).filter(|id| !self.affiliates.contains_key(id));
         let missing: Vec<AffiliateId> = missing.collect::<BTreeSet<_>>().into_iter().collect();
+        self.book.groups.extend(affiliate_groups::of_affiliates(tx, &missing).await?);
         let rows = affiliates::get_all(tx, &missing).await?;
         self.affiliates.extend(rows.into_iter().map(|row| (row.id, row.status == AffiliateStatus::Active)));
         Ok(())
@@ -239,6 +260,8 @@ struct Past {
     /// Of those decisions.
     touches: HashMap<ConversionId, Vec<attribution_touch::Model>>,
     commissions: HashMap<ConversionId, Vec<commission::Model>>,
+    /// The steps of tiers that commissions are rated at.
+    steps: HashMap<(ConversionId, AffiliateId), i64>,
 }
 
 impl Past {
@@ -264,6 +287,10 @@ impl Past {
         for row in commission_rows.into_iter().filter(counts) {
             commissions.entry(row.conversion_id).or_default().push(row);
         }
-        Ok(Self { decisions, touches, commissions })
+        let shares = tiers::shares_of(tx, &ids).await?;
+        // What is cut at the steps is not rated at one.
+        let whole = shares.into_iter().filter(|share| share.mode == TierMode::Whole);
+        let steps = whole.map(|share| ((share.conversion_id, share.affiliate_id), share.step)).collect();
+        Ok(Self { decisions, touches, commissions, steps })
     }
 }

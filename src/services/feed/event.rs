@@ -37,6 +37,7 @@ impl LiveEvent {
             | EventKind::ConversionApproved
             | EventKind::ConversionRejected
             | EventKind::ConversionReattributed
+            | EventKind::ConversionRerated
             | EventKind::ConversionChanged => {
                 conversion = subject(&row).map(|snapshot| ConversionView { snapshot, relations: Arc::default() });
             }
@@ -44,6 +45,7 @@ impl LiveEvent {
             EventKind::EarningsReleased
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
+            | EventKind::AffiliateGroupChanged
             | EventKind::EnrollmentChanged
             | EventKind::LinkChanged
             | EventKind::CouponChanged

@@ -119,8 +119,29 @@ pub async fn check(auditor: &Auditor) {
          HAVING COUNT(*) > 1",
     )
     .await;
+    tiers(&empty).await;
     adjustments(&empty).await;
     payouts(&empty).await;
+}
+
+/// What tiers have counted is what conversions added to it, and those that were taken back added nothing.
+async fn tiers(empty: &impl AsyncFn(&str, &str)) {
+    empty(
+        "counts of tiers that are not what conversions added",
+        "SELECT t.rule_id FROM tier_state t WHERE t.conversions <> (SELECT COUNT(*) FROM tier_share s \
+         WHERE s.tenant_id = t.tenant_id AND s.affiliate_id = t.affiliate_id AND s.rule_id = t.rule_id \
+         AND s.period = t.period AND s.period_start = t.period_start) \
+         OR t.sale_minor <> (SELECT COALESCE(SUM(s.sale_minor), 0) FROM tier_share s \
+         WHERE s.tenant_id = t.tenant_id AND s.affiliate_id = t.affiliate_id AND s.rule_id = t.rule_id \
+         AND s.period = t.period AND s.period_start = t.period_start)",
+    )
+    .await;
+    empty(
+        "conversions that do not count and are counted by a tier",
+        "SELECT s.rule_id FROM tier_share s JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id \
+         WHERE v.status IN ('REJECTED', 'REVERSED')",
+    )
+    .await;
 }
 
 /// What affiliates have is what their commissions are now, and each adjustment is posted once.
@@ -136,8 +157,13 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
     empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
     // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
     // than that which a run adjusted before.
-    let adjusted = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
-        AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)";
+    let by = |table: &str| {
+        format!(
+            "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM {table} x WHERE x.tenant_id = c.tenant_id \
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)"
+        )
+    };
+    let adjusted = format!("({} + {})", by("attribution_adjustment"), by("tier_adjustment"));
     empty(
         "commissions whose adjustments are not what runs did",
         &format!(
@@ -151,7 +177,8 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
         "SELECT j.id FROM journal j WHERE j.kind = 'ADJUSTMENT' AND (SELECT SUM(e.amount_minor) FROM entry e \
          JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
          WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code = 5030) <> \
-         (SELECT SUM(x.amount_minor) FROM attribution_adjustment x \
+         (SELECT SUM(x.amount_minor) FROM (SELECT tenant_id, journal_id, amount_minor FROM attribution_adjustment \
+         UNION ALL SELECT tenant_id, journal_id, amount_minor FROM tier_adjustment) x \
          WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id)",
     )
     .await;

@@ -1,6 +1,7 @@
 //! The conversions of a batch: [traces](traces) looked up, decided in `domain`, [written](write) with everything that follows
 //! from them. Conversions that [waited](waiting) for a click, or are taken up again by a person, go the same way.
 
+mod book;
 mod rows;
 mod traces;
 pub(in crate::services) mod waiting;
@@ -23,6 +24,7 @@ use super::programme::{BatchTotals, Programme};
 use crate::{
     auth::Actor,
     domain::{
+        commission::{Book, book::Deal},
         conversion::{self as rules, Decision, Facts, NewConversion, Promoter, Snapshot},
         problem::{Problem, ProblemCode},
         touches::{self, Named, Scrutiny},
@@ -35,6 +37,7 @@ use crate::{
     },
 };
 
+use book::BatchBook;
 pub(in crate::services) use traces::load_clicks;
 use traces::{Trace, look_up};
 
@@ -89,13 +92,16 @@ pub(in crate::services) async fn settle(
     let campaign_ids: BTreeSet<CampaignId> = leads.iter().flatten().filter_map(|lead| lead.trace.campaign_id).collect();
     let instants = cases.iter().map(|case| case.occurred_at(now)).collect();
     totals.caps.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
+    let counting: Vec<&Lead<'_, '_>> = leads.iter().flatten().collect();
+    let mut book = BatchBook::load(tx, &counting, known, programme, now).await?;
     let needs_tenant = leads.iter().flatten().any(|lead| lead.trace.campaign_id.is_none());
     let tenant = if needs_tenant { Some(tenants::get(tx).await?) } else { None };
     let versions = decision_versions(tx, &cases).await?;
     let mut answers = Vec::with_capacity(cases.len());
+    let mut batch = Batch { taken: &mut taken, totals: &mut *totals, book: &mut book };
     for lead in leads {
         let snapshot = match lead {
-            Ok(lead) => decided(tx, &lead, programme, &mut taken, totals, tenant.as_ref(), now)?,
+            Ok(lead) => decided(tx, &lead, programme, &mut batch, tenant.as_ref(), now)?,
             Err(problem) => Err(problem),
         };
         answers.push(snapshot);
@@ -105,7 +111,7 @@ pub(in crate::services) async fn settle(
     }
     let written: Vec<(&Case<'_>, &Snapshot)> =
         cases.iter().zip(&answers).filter_map(|(case, answer)| Some((case, answer.as_ref().ok()?))).collect();
-    write::write(tx, &written, totals, now).await?;
+    write::write(tx, &written, totals, book, now).await?;
     Ok(answers)
 }
 
@@ -156,7 +162,15 @@ impl<'a, 'case> Lead<'a, 'case> {
     }
 }
 
+impl Lead<'_, '_> {
+    /// Whom its touches lead to.
+    fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
+        self.found.iter().flat_map(|found| &found.touches).map(|touch| touch.affiliate_id)
+    }
+}
+
 /// The natural keys that are already taken, by rows and by earlier cases.
+#[derive(Default)]
 struct Taken {
     orders: HashSet<(CampaignId, GoalId, String)>,
     clicks: HashSet<(GoalId, ClickId)>,
@@ -184,13 +198,57 @@ impl Taken {
     }
 }
 
+/// What the cases of a batch take, one after the other.
+struct Batch<'a> {
+    taken: &'a mut Taken,
+    totals: &'a mut BatchTotals,
+    book: &'a mut BatchBook,
+}
+
+/// What is known of a case whose campaign is known.
+fn facts<'a>(
+    lead: &'a Lead<'_, '_>,
+    programme: &'a Programme,
+    promoters: &'a BTreeMap<AffiliateId, Promoter<'a>>,
+    taken: &Taken,
+    book: &'a Book,
+    campaign_id: CampaignId,
+    now: Instant,
+) -> Result<Facts<'a>, StoreError> {
+    let Lead { case, found, once, .. } = lead;
+    let campaign = programme.campaign(campaign_id)?;
+    let goal = programme.goal(campaign.id, &case.input.goal);
+    let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
+    // What a conversion has taken itself is not taken from it.
+    let (own_order, own_click) = case
+        .before
+        .as_ref()
+        .map_or((false, false), |row| (row.unique_order_id.is_some(), row.unique_click_id.is_some()));
+    Ok(Facts {
+        sale: case.input.sale.unwrap_or(Money::zero(campaign.currency)),
+        occurred_at: case.occurred_at(now),
+        campaign,
+        goal,
+        found: found.as_ref().map_err(|reason| *reason),
+        promoters,
+        rules: programme.rules(campaign.id),
+        book,
+        customer_id: case.input.customer_id.as_deref(),
+        product_id: case.input.product_id.as_deref(),
+        coupon_code: case.input.coupon_code.as_deref(),
+        order_taken: !own_order && order.as_ref().is_some_and(|order| taken.orders.contains(order)),
+        click_taken: !own_click && once.is_some_and(|once| taken.clicks.contains(&once)),
+        scrutiny: case.scrutiny,
+        needs_review: case.input.needs_review,
+    })
+}
+
 /// Decides one case. A problem for one that is taken up again and cannot be credited.
 fn decided(
     tx: &Tx,
     lead: &Lead<'_, '_>,
     programme: &Programme,
-    taken: &mut Taken,
-    totals: &mut BatchTotals,
+    batch: &mut Batch<'_>,
     tenant: Option<&tenant::Model>,
     now: Instant,
 ) -> Result<Result<Snapshot, Problem>, StoreError> {
@@ -201,26 +259,9 @@ fn decided(
     let Lead { case, trace, found, once } = lead;
     let campaign = programme.campaign(campaign_id)?;
     let goal = programme.goal(campaign.id, &case.input.goal);
-    let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
-    let promoters = promoters(lead, programme, campaign.id)?;
-    // What a conversion has taken itself is not taken from it.
-    let (own_order, own_click) = case
-        .before
-        .as_ref()
-        .map_or((false, false), |row| (row.unique_order_id.is_some(), row.unique_click_id.is_some()));
-    let facts = Facts {
-        sale: case.input.sale.unwrap_or(Money::zero(campaign.currency)),
-        occurred_at: case.occurred_at(now),
-        campaign,
-        goal,
-        found: found.as_ref().map_err(|reason| *reason),
-        promoters: &promoters,
-        rules: programme.rules(campaign.id),
-        order_taken: !own_order && order.as_ref().is_some_and(|order| taken.orders.contains(order)),
-        click_taken: !own_click && once.is_some_and(|once| taken.clicks.contains(&once)),
-        scrutiny: case.scrutiny,
-        needs_review: case.input.needs_review,
-    };
+    let promoters = promoters(lead, programme, campaign_id)?;
+    let facts = facts(lead, programme, &promoters, batch.taken, &batch.book.book, campaign_id, now)?;
+    let sale = facts.sale;
     let mut decision = rules::decide(&facts).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut held_until = None;
     if decision.reason == found.as_ref().err().copied() && decision.status == ConversionStatus::Rejected {
@@ -229,7 +270,7 @@ fn decided(
     if held_until.is_some() {
         decision = Decision::awaits_click();
     } else {
-        decision = totals.caps.admit(case.id, &facts, decision)?;
+        decision = batch.totals.caps.admit(case.id, &facts, decision)?;
     }
     if case.scrutiny == Scrutiny::Waived && decision.status == ConversionStatus::Rejected {
         return Ok(Err(still_refused(decision.reason)));
@@ -237,8 +278,16 @@ fn decided(
     // A refused conversion does not use up its order id: the sender may mend what was wrong and send it again.
     let counts = decision.status != ConversionStatus::Rejected && held_until.is_none();
     if counts {
-        taken.orders.extend(order);
-        taken.clicks.extend(*once);
+        let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
+        batch.taken.orders.extend(order);
+        batch.taken.clicks.extend(*once);
+        let deal = Deal {
+            campaign_id,
+            occurred_at: case.occurred_at(now),
+            sale,
+            customer_id: case.input.customer_id.as_deref(),
+        };
+        batch.book.enter(tx, case.id, &deal, &decision.commissions);
     }
     let row = conversion::Model {
         campaign_id: Some(campaign.id),
@@ -246,7 +295,7 @@ fn decided(
         held_until,
         unique_order_id: case.input.order_id.clone().filter(|_| counts),
         unique_click_id: once.filter(|_| counts).map(|(_, click_id)| click_id),
-        ..rows::conversion(tx, case, &decision, facts.sale, campaign.currency, now)
+        ..rows::conversion(tx, case, &decision, sale, campaign.currency, now)
     };
     rows::snapshot(row, trace, &decision, campaign, now).map(Ok)
 }

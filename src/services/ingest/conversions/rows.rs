@@ -50,6 +50,7 @@ pub(super) fn conversion(
         unique_order_id: None,
         unique_click_id: None,
         customer_id: input.customer_id.clone(),
+        product_id: input.product_id.clone(),
         status: decision.status,
         reason: decision.reason,
         sale_minor: sale.amount_minor,
