@@ -3,6 +3,7 @@
 //! `domain.md` of the design is the law these modules spell out; its worked vectors are their tests.
 
 pub mod affiliate;
+pub mod affiliate_group;
 pub mod api_key;
 pub mod apportion;
 pub mod attribution;

@@ -8,6 +8,7 @@
 #[macro_use]
 mod payload;
 
+mod affiliate_groups;
 mod affiliates;
 mod api_keys;
 mod attribution;
@@ -15,6 +16,7 @@ mod campaigns;
 mod caps;
 mod change;
 mod clicks;
+mod commission_preview;
 mod commissions;
 mod connection;
 pub mod context;
@@ -43,6 +45,7 @@ mod nullable;
 mod payout_destinations;
 mod payouts;
 mod persisted;
+mod plans;
 mod postbacks;
 mod reports;
 mod rules;
@@ -66,6 +69,7 @@ pub struct Query(
     viewer::ViewerQuery,
     campaigns::CampaignQuery,
     affiliates::AffiliateQuery,
+    affiliate_groups::AffiliateGroupQuery,
     enrollments::EnrollmentQuery,
     links::LinkQuery,
     coupons::CouponQuery,
@@ -73,6 +77,7 @@ pub struct Query(
     conversions::ConversionQuery,
     conversions::ConversionRunQuery,
     commissions::CommissionQuery,
+    commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
     statements::StatementQuery,
@@ -99,6 +104,7 @@ pub struct Mutation(
     caps::CapMutation,
     rules::RuleMutation,
     affiliates::AffiliateMutation,
+    affiliate_groups::AffiliateGroupMutation,
     enrollments::EnrollmentMutation,
     links::LinkMutation,
     coupons::CouponMutation,

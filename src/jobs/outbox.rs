@@ -5,7 +5,7 @@ use tributary_entity::{Instant, kinds::OutboxKind, outbox as row};
 
 use crate::{
     domain::tenancy::TenantScope,
-    services::{ServiceError, Services, attribution::apply, conversions, holds},
+    services::{ServiceError, Services, attribution::apply, conversions, holds, tiers},
     store::{directory, outbox},
 };
 
@@ -58,6 +58,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::RunConversions => match work.dedup_key.parse() {
             Ok(run) => conversions::advance::advance(services, scope, run, conversions::advance::CHUNK).await?,
             Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
+        },
+        OutboxKind::RerateTier => match work.dedup_key.parse() {
+            Ok(key) => tiers::rerate(services, scope, key).await?,
+            Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no tier is of this name"),
         },
         OutboxKind::ReleaseHolds => {
             let released = holds::release_due(services, scope).await?;

@@ -5,6 +5,8 @@
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
 pub mod access;
+mod adjustments;
+pub mod affiliate_groups;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution;
@@ -12,6 +14,7 @@ pub mod budgets;
 pub mod campaigns;
 pub mod caps;
 pub mod clicks;
+pub mod commission_preview;
 pub mod commissions;
 pub mod conversions;
 pub mod coupons;
@@ -40,6 +43,7 @@ pub mod sessions;
 pub mod spool;
 pub mod statements;
 pub mod tenants;
+pub mod tiers;
 pub mod users;
 pub mod visitors;
 

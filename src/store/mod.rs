@@ -5,6 +5,7 @@
 //! [`partitions`]. The store remembers and finds; it decides nothing.
 
 pub mod address_keys;
+pub mod affiliate_groups;
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
@@ -50,5 +51,6 @@ pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;
+pub mod tiers;
 pub mod touches;
 pub mod users;
