@@ -14,10 +14,10 @@ use tokio::{net::TcpListener, time::sleep};
 
 use crate::{
     ambient::{self, Clock, SystemClock},
-    auth::{ExternalIdentity, Passwords, Tokens},
+    auth::{ExternalIdentity, Passwords, Tokens, Vault},
     bus::{EventBus, memory::MemoryBus, redis::RedisBus},
     config::{ConfigError, Settings},
-    domain::cursor::CursorKey,
+    domain::{cursor::CursorKey, ledger_chain::SealKey},
     graphql::{self, ApiSchema, execution::Api},
     http::{self, Pace, sockets::Sockets},
     jobs,
@@ -27,6 +27,7 @@ use crate::{
         memory::MemoryLimits,
         redis::RedisLimits,
     },
+    processors::{Endpoints, Processors},
     redis_client::RedisClient,
     services::{
         Services,
@@ -76,7 +77,7 @@ pub enum StartError {
     Database(#[from] StoreError),
     #[error("REDIS_URL: {0}")]
     Redis(#[from] redis::RedisError),
-    #[error("no HTTP client for the keys of identity providers: {0}")]
+    #[error("no HTTP client for identity providers and processors: {0}")]
     Http(#[from] reqwest::Error),
     #[error("{0}")]
     Spool(#[from] SpoolError),
@@ -162,6 +163,7 @@ impl App {
             feeds,
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),
+            seal: Arc::new(SealKey::new(&secret)),
             tokens,
             passwords: leaves.passwords,
             clock: leaves.clock,
@@ -169,6 +171,8 @@ impl App {
             documents: shared.documents,
             visitors,
             refusals: Refusals::default(),
+            processors: Processors::new(endpoints(&settings)?)?,
+            vault: Arc::new(Vault::new(&secret)),
             db,
             bus: shared.bus,
             limits: shared.limits,
@@ -259,6 +263,19 @@ impl Shared {
             },
         })
     }
+}
+
+/// Where processors are.
+fn endpoints(settings: &Settings) -> Result<Endpoints, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read_to_string(path).map_err(|error| StartError::File { path: path.clone(), error });
+    Ok(Endpoints {
+        stripe: settings.stripe_url.clone(),
+        paypal: settings.paypal_url.clone(),
+        wise: settings.wise_url.clone(),
+        wise_public_key: settings.wise_public_key.as_ref().map(read).transpose()?,
+        patience: Duration::from_secs(settings.processor_timeout_secs),
+    })
 }
 
 fn trusted_documents(settings: &Settings) -> Result<Option<HashMap<String, Arc<str>>>, StartError> {

@@ -1,6 +1,8 @@
 //! The command line.
 
-use std::{io::IsTerminal, str::FromStr};
+mod audit;
+
+use std::{io::IsTerminal, process::ExitCode, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 use tokio::signal;
@@ -42,6 +44,13 @@ enum Command {
     Tenant(TenantCommand),
     /// Print an access token, and nothing else.
     Token(TokenOptions),
+    /// Audit ledgers: balances, totals, chain and counters against journals and facts. Status 0 without a difference, 1
+    /// with one, 2 when it could not be done.
+    Verify(audit::VerifyOptions),
+    /// Restore balances, totals, use of caps and counters from journals and facts, a tenant at a time.
+    Rebuild(audit::RebuildOptions),
+    /// Seal a tenant's ledger and print its newest checkpoint, to be kept elsewhere.
+    Checkpoint(audit::CheckpointOptions),
 }
 
 #[derive(Subcommand)]
@@ -129,11 +138,11 @@ impl From<ServiceError> for CliError {
     }
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end; its exit status.
 ///
 /// # Errors
 /// [`CliError`].
-pub async fn run(cli: Cli) -> Result<(), CliError> {
+pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let load = || Settings::load().map_err(StartError::from);
     match cli.command {
         Command::Schema => print!("{}", graphql::sdl()),
@@ -159,8 +168,11 @@ pub async fn run(cli: Cli) -> Result<(), CliError> {
             set_tenant_status(load()?, options, TenantStatus::Active).await?;
         }
         Command::Token(options) => print_token(load()?, options).await?,
+        Command::Verify(options) => return Ok(audit::verify(load()?, options).await),
+        Command::Rebuild(options) => return Ok(audit::rebuild(load()?, options).await),
+        Command::Checkpoint(options) => audit::checkpoint(load()?, options).await?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn create_tenant(settings: Settings, options: TenantOptions) -> Result<(), CliError> {

@@ -9,6 +9,7 @@
 //! | [`domain`] | the rules: pure, no I/O |
 //! | [`redis_client`] | commands to Redis |
 //! | [`store`], [`bus`], [`limits`], [`spool`] | the database, the event bus, counters and budgets, clicks on disk |
+//! | [`processors`] | who makes payouts, over HTTP |
 //! | [`auth`] | credentials in, a viewer out |
 //! | [`services`] | use cases, each a transaction; ingest lanes, feeds |
 //! | [`graphql`], [`http`], [`jobs`] | the API, its transports, work in the background |
@@ -30,6 +31,7 @@ pub mod graphql;
 pub mod http;
 pub mod jobs;
 pub mod limits;
+pub mod processors;
 pub mod redis_client;
 pub mod services;
 pub mod spool;

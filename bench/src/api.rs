@@ -24,7 +24,11 @@ impl Api {
         Self { http: reqwest::Client::new(), url: format!("{url}/graphql"), token: token.to_owned() }
     }
 
-    async fn send(&self, query: &str, variables: Value) -> Result<Value, BenchError> {
+    /// Asks, and answers what the field named `result` is.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn send(&self, query: &str, variables: Value) -> Result<Value, BenchError> {
         let body = json!({ "query": query, "variables": variables });
         let response = self.http.post(&self.url).bearer_auth(&self.token).json(&body).send().await?;
         let mut answer: Value = response.json().await?;
@@ -34,7 +38,11 @@ impl Api {
         Ok(answer["data"]["result"].take())
     }
 
-    async fn make(&self, name: &str, object: &str, input: Value) -> Result<String, BenchError> {
+    /// Calls a mutation. Answers the id of its object.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn make(&self, name: &str, object: &str, input: Value) -> Result<String, BenchError> {
         let input_type = match name {
             "activateCampaign" => "CampaignStatusInput".to_owned(),
             _ => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
@@ -216,11 +224,19 @@ impl Api {
     /// # Errors
     /// When the server refuses.
     pub async fn record(&self, click: &str, order: &str) -> Result<(), BenchError> {
+        self.sell(click, order).await.map(drop)
+    }
+
+    /// As [`Api::record`]. Answers the conversion's id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn sell(&self, click: &str, order: &str) -> Result<String, BenchError> {
         let input = json!({
             "idempotencyKey": order, "clickId": click, "goal": "sale", "orderId": order,
             "saleAmount": { "amount": "49.00", "currency": "EUR" },
         });
-        self.make("recordConversion", "conversion", input).await.map(drop)
+        self.make("recordConversion", "conversion", input).await
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Load {
     pub duration: Duration,
     /// Requests a second of all connections together; none asks again as soon as it was answered.
     pub rate: Option<f64>,
+    /// Each connection is one visitor, who brings back the cookie that he was given; else every request is somebody new's.
+    pub returning: bool,
 }
 
 /// The end of a location: the click's id without its prefix.
@@ -66,9 +68,11 @@ impl Seen {
     /// Microseconds of those that were answered in a time.
     ///
     /// # Errors
-    /// None that is known: the histogram's bounds are fixed.
+    /// None that is known: the histogram's bounds are right.
     pub fn latency(&self, from: Instant, until: Instant) -> Result<Histogram<u64>, BenchError> {
-        let mut latency = Histogram::new(3).map_err(|error| BenchError::Failed(error.to_string()))?;
+        // Wide enough for every value: one past the bounds would be recorded as something else.
+        let latency = Histogram::new_with_bounds(1, u64::from(u32::MAX), 3);
+        let mut latency = latency.map_err(|error| BenchError::Failed(error.to_string()))?;
         let during = self.answered.iter().filter(|answered| answered.at >= from && answered.at < until);
         during.for_each(|answered| latency.saturating_record(u64::from(answered.micros)));
         Ok(latency)
@@ -81,20 +85,21 @@ impl Load {
     /// # Errors
     /// When a task panics.
     pub async fn drive(&self) -> Result<Seen, BenchError> {
-        let request = format!(
+        let head = format!(
             "GET {} HTTP/1.1\r\nhost: {}\r\nuser-agent: Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 \
-             Firefox/143.0\r\n\r\n",
+             Firefox/143.0\r\n",
             self.path, self.address,
         );
-        let request: Arc<str> = request.into();
+        let head: Arc<str> = head.into();
         let end = Instant::now() + self.duration;
         let every = self.rate.map(|rate| Duration::from_secs_f64(self.connections as f64 / rate));
         let mut tasks = JoinSet::new();
         for number in 0..self.connections {
-            let (address, request) = (self.address.clone(), Arc::clone(&request));
+            let mut visitor = Visitor::new(Arc::clone(&head), self.returning);
+            let address = self.address.clone();
             // The first ones are spread over the interval.
             let first = Instant::now() + every.unwrap_or_default().mul_f64(number as f64 / self.connections as f64);
-            tasks.spawn(async move { visit(&address, &request, first, every, end).await });
+            tasks.spawn(async move { visit(&address, &mut visitor, first, every, end).await });
         }
         let mut seen = Seen::default();
         while let Some(own) = tasks.join_next().await {
@@ -105,7 +110,7 @@ impl Load {
 }
 
 /// One connection's requests, over a new connection whenever one breaks.
-async fn visit(address: &str, request: &str, first: Instant, every: Option<Duration>, end: Instant) -> Seen {
+async fn visit(address: &str, visitor: &mut Visitor, first: Instant, every: Option<Duration>, end: Instant) -> Seen {
     let mut seen = Seen::default();
     let mut due = first;
     while due < end && Instant::now() < end {
@@ -129,7 +134,7 @@ async fn visit(address: &str, request: &str, first: Instant, every: Option<Durat
             if asked >= end {
                 return seen;
             }
-            match ask(&mut stream, request).await {
+            match visitor.ask(&mut stream).await {
                 Ok(Ok(click)) => {
                     let at = Instant::now();
                     let micros = u32::try_from((at - asked).as_micros()).unwrap_or(u32::MAX);
@@ -151,23 +156,47 @@ async fn visit(address: &str, request: &str, first: Instant, every: Option<Durat
     seen
 }
 
-/// One request: where a 302 leads, or what else was answered.
-async fn ask(stream: &mut TcpStream, request: &str) -> std::io::Result<Result<Click, String>> {
-    let mut buffer = [0; 2_048];
-    stream.write_all(request.as_bytes()).await?;
-    let mut filled = 0;
-    while !buffer[..filled].ends_with(b"\r\n\r\n") {
-        match stream.read(&mut buffer[filled..]).await? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            count => filled += count,
-        }
-        // What has a body is no redirect.
-        if filled >= 12 && !buffer.starts_with(b"HTTP/1.1 302") {
-            return Ok(Err(String::from_utf8_lossy(&buffer[..filled]).into_owned()));
-        }
+/// Who asks over one connection.
+struct Visitor {
+    /// Of every request, without the line that ends it.
+    head: Arc<str>,
+    request: String,
+    keeps_cookies: bool,
+}
+
+impl Visitor {
+    fn new(head: Arc<str>, keeps_cookies: bool) -> Self {
+        Self { request: format!("{head}\r\n"), head, keeps_cookies }
     }
-    let head = std::str::from_utf8(&buffer[..filled]).unwrap_or_default();
-    let location = head.split_once("\r\nlocation: ").and_then(|(_, rest)| rest.split_once("\r\n"));
-    let click = location.and_then(|(location, _)| location.as_bytes().last_chunk());
-    Ok(click.copied().ok_or_else(|| head.to_owned()))
+
+    /// One request: where a 302 leads, or what else was answered.
+    async fn ask(&mut self, stream: &mut TcpStream) -> std::io::Result<Result<Click, String>> {
+        let mut buffer = [0; 2_048];
+        stream.write_all(self.request.as_bytes()).await?;
+        let mut filled = 0;
+        while !buffer[..filled].ends_with(b"\r\n\r\n") {
+            match stream.read(&mut buffer[filled..]).await? {
+                0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+            // What has a body is no redirect.
+            if filled >= 12 && !buffer.starts_with(b"HTTP/1.1 302") {
+                return Ok(Err(String::from_utf8_lossy(&buffer[..filled]).into_owned()));
+            }
+        }
+        let head = std::str::from_utf8(&buffer[..filled]).unwrap_or_default();
+        if self.keeps_cookies
+            && let Some(cookie) = value(head, "set-cookie")
+        {
+            let pair = cookie.split(';').next().unwrap_or_default();
+            self.request = format!("{}cookie: {pair}\r\n\r\n", self.head);
+        }
+        let click = value(head, "location").and_then(|location| location.as_bytes().last_chunk());
+        Ok(click.copied().ok_or_else(|| head.to_owned()))
+    }
+}
+
+/// What a head says under a name.
+fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }

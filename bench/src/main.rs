@@ -12,6 +12,7 @@ mod floor;
 mod idle;
 mod load;
 mod outage;
+mod payouts;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
 mod process;
@@ -42,6 +43,8 @@ enum Command {
     Redirect(redirect::Options),
     /// Redirects while the database is killed and comes back, and a node is: whether any click is lost.
     Outage(outage::Options),
+    /// Payout batches of very many affiliates: time, memory, and that each is paid once.
+    Payouts(payouts::Options),
     /// The bare server itself; started by the others.
     #[command(hide = true)]
     Floor,
@@ -74,6 +77,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Attribution(options) => attribution::run(&options).await?,
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,
+        Command::Payouts(options) => payouts::run(&options).await?,
         Command::Redirect(options) => redirect::run(&options).await?,
         Command::Outage(options) => outage::run(&options).await?,
         Command::Floor => floor::serve().await?,

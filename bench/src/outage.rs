@@ -52,6 +52,7 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         connections: options.connections,
         duration: 2 * pause + away,
         rate: Some(f64::from(options.rate)),
+        returning: false,
     };
     let began = Instant::now();
     let driving = tokio::spawn(async move { load.drive().await });

@@ -1,7 +1,8 @@
 //! Redirects: how many a node answers with the click stored, and how fast, beside a bare 302.
 //!
 //! Throughput is measured in a closed loop; latency in an open one at half of that rate, from the moment at which a click
-//! was due, so that a server that stalls cannot hide it. Every answered click is looked up in the store afterwards.
+//! was due, so that a server that stalls cannot hide it. Every answered click is looked up in the store afterwards. Of a
+//! new visitor nothing is looked up before; one who returns costs a search for his earlier clicks.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -30,7 +31,7 @@ pub struct Options {
     embedded: bool,
 }
 
-/// Measures both servers, and prints them side by side.
+/// Measures both servers, ours with visitors of both kinds, and prints them side by side.
 ///
 /// # Errors
 /// When a server does not start or refuses, or when an answered click is not in the store.
@@ -42,17 +43,21 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     let link = api.link().await?;
     println!("{} connections, {} s each; processor time in us per redirect", options.connections, options.seconds);
     println!(
-        "{:<12}{:>13}{:>8}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
+        "{:<14}{:>13}{:>8}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
         "server", "redirects/s", "ratio", "server", "database", "client", "half of it", "p50 ms", "p99 ms", "p999 ms"
     );
-    let bare = measure(&floor, None, "/c/0000000000", options).await?;
+    let bare = measure(&floor, None, "/c/0000000000", false, options).await?;
     bare.print("bare 302", &bare);
-    let ours = measure(&node, database.process(), &link.path, options).await?;
-    ours.print("tributary", &bare);
-    let answered: HashSet<&[u8]> = ours.answered.iter().map(|answered| &answered.click[..]).collect();
+    let mut answered = Vec::new();
+    for (name, returning) in [("new visitors", false), ("returning", true)] {
+        let ours = measure(&node, database.process(), &link.path, returning, options).await?;
+        ours.print(name, &bare);
+        answered.extend(ours.answered);
+    }
+    let different: HashSet<&[u8]> = answered.iter().map(|answered| &answered.click[..]).collect();
     let stored = api.clicks(&link.id).await?;
-    println!("{} clicks answered, {} of them different, {stored} stored", ours.answered.len(), answered.len());
-    if stored != answered.len() || stored != ours.answered.len() {
+    println!("{} clicks answered, {} of them different, {stored} stored", answered.len(), different.len());
+    if stored != different.len() || stored != answered.len() {
         return Err(BenchError::Failed("what was answered is not what is stored".to_owned()));
     }
     Ok(())
@@ -75,7 +80,7 @@ impl Measured {
         let at = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let [server, database, client] = self.cost;
         println!(
-            "{name:<12}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>9.2}",
+            "{name:<14}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>9.2}",
             self.per_second,
             self.per_second / floor.per_second,
             self.held,
@@ -90,6 +95,7 @@ async fn measure(
     server: &Server,
     database: Option<u32>,
     path: &str,
+    returning: bool,
     options: &Options,
 ) -> Result<Measured, BenchError> {
     let duration = Duration::from_secs(options.seconds);
@@ -100,6 +106,7 @@ async fn measure(
         connections: options.connections,
         duration: seconds,
         rate,
+        returning,
     };
     // What the first clicks set up for all is not theirs.
     let mut answered = whole(&load(Duration::from_secs(2), None)).await?;

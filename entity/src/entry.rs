@@ -17,6 +17,8 @@ table! {
         /// From 0.
         #[sea_orm(primary_key, auto_increment = false)]
         line: i32,
+        /// The number of its journal: 1, 2, 3.. per tenant, in commit order.
+        seq: i64,
         account_id: AccountId,
         /// Debit positive, credit negative; the lines of a journal sum to zero per currency.
         amount_minor: i64,

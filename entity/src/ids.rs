@@ -155,6 +155,20 @@ typed_ids! {
     FxRateId = "fxr";
     /// A balance that was converted into another currency.
     FxConversionId = "fxc";
+    /// When and from how much on somebody is paid.
+    PayoutTermsId = "ptm";
+    /// The tenant's accounts that payouts are paid from.
+    PayingAccountId = "pac";
+    /// Files of payments and of banks' answers.
+    PayoutFileId = "pfl";
+    /// Lines of banks' answers.
+    PayoutNoticeId = "pnt";
+    /// A tenant's account at a processor.
+    ProcessorId = "prc";
+    /// A call that came to a processor's address.
+    ProcessorCallId = "prw";
+    /// A difference between the books.
+    ReconciliationItemId = "rec";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -69,6 +69,10 @@ macro_rules! text_enums {
     )*};
 }
 
+mod paying;
+
+pub use paying::*;
+
 text_enums! {
     /// What a user or key may do, by job. The permissions of each are in `auth::permission`.
     Role {
@@ -411,11 +415,20 @@ text_enums! {
     }
 
     PayoutBatchStatus {
+        /// Its payouts are being drafted, page by page.
+        Drafting = "DRAFTING",
         /// A preview: whom to pay, and how much.
         Draft = "DRAFT",
+        /// Approved; its payouts are being moved on, page by page.
+        Approving = "APPROVING",
         Approved = "APPROVED",
+        /// Its payouts are being initiated, page by page.
+        Submitting = "SUBMITTING",
         /// Its payouts are under way, each with a state of its own.
         Submitted = "SUBMITTED",
+        /// Given up; its payouts are being given up, page by page.
+        Cancelling = "CANCELLING",
+        Cancelled = "CANCELLED",
     }
 
     PayoutStatus {
@@ -451,8 +464,13 @@ text_enums! {
     PayoutSkipReason {
         /// Another payout in this currency is not finished.
         OpenPayout = "OPEN_PAYOUT",
-        /// Named, but the balance is below the batch's minimum.
+        /// The balance is below what is paid at least, or too little for the processor to pay. Told of those that were named, and
+        /// by previews.
         BelowMinimum = "BELOW_MINIMUM",
+        /// It owes something, which what it earns pays off first.
+        InDebt = "IN_DEBT",
+        /// Its terms have another schedule than the batch. Told by previews.
+        OtherSchedule = "OTHER_SCHEDULE",
     }
 
     /// Which precedence level chose the rule.
@@ -503,10 +521,24 @@ text_enums! {
         FxRatesChanged = "FX_RATES_CHANGED",
         /// An affiliate's balance was converted into another currency.
         BalanceConverted = "BALANCE_CONVERTED",
+        /// A payout batch was asked for, or moved to another state.
+        PayoutBatchChanged = "PAYOUT_BATCH_CHANGED",
+        /// An account that payouts are paid from was set.
+        PayingAccountChanged = "PAYING_ACCOUNT_CHANGED",
+        /// A file of payments was handed out, or a bank's answer taken in.
+        PayoutFileChanged = "PAYOUT_FILE_CHANGED",
+        /// When, or from how much on, an affiliate or everybody is paid was set.
+        PayoutTermsChanged = "PAYOUT_TERMS_CHANGED",
+        /// A person posted to the ledger: a deposit, or the write-off of a debt.
+        JournalPosted = "JOURNAL_POSTED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
         /// A run over conversions was asked for, went on, or came to its end.
         ConversionRunChanged = "CONVERSION_RUN_CHANGED",
+        /// A processor was set up, given other credentials, or removed.
+        ProcessorChanged = "PROCESSOR_CHANGED",
+        /// A difference between the books was found, or somebody resolved it.
+        ReconciliationItemChanged = "RECONCILIATION_ITEM_CHANGED",
     }
 
     /// Where an exchange rate is from.
@@ -533,5 +565,9 @@ text_enums! {
         RunConversions = "RUN_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.
         RerateTier = "RERATE_TIER",
+        /// Work off the next page of a payout batch.
+        AdvancePayoutBatch = "ADVANCE_PAYOUT_BATCH",
+        /// Ask the processor to make a payout, or what became of it.
+        DrivePayout = "DRIVE_PAYOUT",
     }
 }

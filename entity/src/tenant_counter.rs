@@ -5,11 +5,13 @@ use sea_orm::entity::prelude::*;
 use crate::ids::TenantId;
 
 table! {
-    /// The event counter, apart from `tenant` because every commit writes it.
+    /// The counters of events and journals, apart from `tenant` because every commit writes it.
     "tenant_counter" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant_id: TenantId,
         /// The `seq` of the tenant's newest event; 0 before the first.
         event_seq: i64,
+        /// The `seq` of the tenant's newest journal; 0 before the first.
+        journal_seq: i64,
     }
 }

@@ -35,6 +35,11 @@ mod m20261126_2_postback_details;
 mod m20261126_3_rules;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
+mod m20261126_6_ledger_order;
+mod m20261126_7_processors;
+mod m20261126_81_payout_files;
+mod m20261126_82_payout_deductions;
+mod m20261126_8_payout_schedules;
 mod m20261126_9_fx_rates;
 pub mod protect;
 
@@ -65,6 +70,11 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_5_changes::Migration),
             Box::new(m20261126_51_conversion_runs::Migration),
             Box::new(m20261126_3_rules::Migration),
+            Box::new(m20261126_8_payout_schedules::Migration),
+            Box::new(m20261126_81_payout_files::Migration),
+            Box::new(m20261126_7_processors::Migration),
+            Box::new(m20261126_82_payout_deductions::Migration),
+            Box::new(m20261126_6_ledger_order::Migration),
         ]
     }
 }

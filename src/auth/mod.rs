@@ -16,14 +16,17 @@ mod key_text;
 pub mod passwords;
 pub mod permission;
 pub mod postbacks;
+pub mod processors;
 pub mod refresh_tokens;
 pub mod tokens;
+pub mod vault;
 pub mod viewer;
 
 pub use external::ExternalIdentity;
 pub use passwords::Passwords;
 pub use permission::{Permission, PermissionSet};
 pub use tokens::Tokens;
+pub use vault::Vault;
 pub use viewer::{Actor, Basis, Viewer};
 
 use crate::store::error::StoreError;

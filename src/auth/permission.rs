@@ -45,6 +45,8 @@ permissions! {
     ReadEarnings,
     ReadReports,
     ReadLedger,
+    /// Post deposits, and write debts off.
+    ManageLedger,
     /// What another attribution would pay, and what runs did.
     ReadAttribution,
     /// Post what another attribution pays.
@@ -56,8 +58,12 @@ permissions! {
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// What only affiliates do: apply to a campaign in their own name.
     ActAsAffiliate,
 }
@@ -90,10 +96,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageFxRates, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates,
-    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates,
-    ReadLedger, ReadLinks, ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks,
-    RecordConversions, ReviewConversions,
+    ManageDestinations, ManageFxRates, ManageLedger, ManageLinks, ManagePayingAccounts, ManagePayouts,
+    ManageProcessors, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks,
+    ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports,
+    ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -118,7 +124,9 @@ const PAY: PermissionSet = PermissionSet::of(&[
     ReadPayouts,
     ManagePayouts,
     ApprovePayouts,
+    ManagePayingAccounts,
     ManageDestinations,
+    ManageLedger,
     ApplyAttribution,
     ManageFxRates,
 ]);
@@ -131,6 +139,7 @@ pub const fn of_role(role: Role) -> PermissionSet {
             ReadUsers,
             ManageUsers,
             ManageApiKeys,
+            ManageProcessors,
             ReviewConversions,
             ReadLedger,
         ])),
@@ -203,11 +212,13 @@ mod tests {
             RecordConversions,
             ReviewConversions,
             ReadLedger,
+            ManageLedger,
             ReadAttribution,
             ApplyAttribution,
             ManageFxRates,
             ManagePayouts,
             ApprovePayouts,
+            ManageProcessors,
         ] {
             assert!(!of_role(Role::Affiliate).contains(permission), "{permission:?}");
         }

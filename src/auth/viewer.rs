@@ -78,6 +78,18 @@ impl Viewer {
         self.permissions.contains(permission)
     }
 
+    /// The program itself at work for a tenant: it asks for no permission, as no field of the API is asked.
+    pub const fn system(scope: TenantScope) -> Self {
+        Self {
+            scope,
+            actor: Actor::System,
+            basis: Basis::Tenant,
+            roles: Vec::new(),
+            permissions: PermissionSet::EMPTY,
+            expires_at: None,
+        }
+    }
+
     /// The same viewer with these roles. None where they do not go with its scope.
     pub fn with_roles(self, roles: &[Role]) -> Option<Self> {
         let scope = scope_of(self.scope.tenant_id(), roles, self.scope.own_affiliate())?;

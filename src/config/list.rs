@@ -5,6 +5,8 @@ use std::{fmt::Display, str::FromStr};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
+use super::LedgerKey;
+
 /// What stands between the commas.
 pub(super) trait Item: Sized {
     type Error: Display;
@@ -25,6 +27,15 @@ impl Item for IpNet {
     /// An address alone is the network of that one.
     fn parse(text: &str) -> Result<Self, Self::Error> {
         std::net::IpAddr::from_str(text).map(Self::from).or_else(|_| text.parse())
+    }
+}
+
+impl Item for LedgerKey {
+    type Error = &'static str;
+
+    fn parse(text: &str) -> Result<Self, Self::Error> {
+        let key = data_encoding::HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
+        key.and_then(|key| key.try_into().ok()).map(Self).ok_or("not 64 hexadecimal digits")
     }
 }
 

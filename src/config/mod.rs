@@ -86,6 +86,16 @@ pub struct Settings {
     pub trusted_documents: Option<PathBuf>,
     /// The address that clients reach this server by, for printed links; by default made from `listen`.
     pub public_url: Option<String>,
+    /// Where Stripe's API is.
+    pub stripe_url: String,
+    /// Where PayPal's API is.
+    pub paypal_url: String,
+    /// Where Wise's API is.
+    pub wise_url: String,
+    /// A PEM file with the public key that Wise signs its calls with; none: they are all refused.
+    pub wise_public_key: Option<PathBuf>,
+    /// How long a call to a processor may take.
+    pub processor_timeout_secs: u64,
     /// What a scraper of `/metrics` has to send as bearer token; none: open in development, not there in production.
     pub metrics_token: Option<String>,
     /// Origins of web pages, besides our own, that may use the API: `https://app.example.com`.
@@ -94,6 +104,11 @@ pub struct Settings {
     /// Networks of proxies whose `X-Forwarded-For` is believed: `10.0.0.0/8`.
     #[serde(deserialize_with = "list::deserialize")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Public keys of earlier secrets, whose seals on ledgers still count: 64 hexadecimal digits each.
+    #[serde(deserialize_with = "list::deserialize")]
+    pub ledger_keys: Vec<LedgerKey>,
+    /// How long what is posted to ledgers stays unsealed, in seconds.
+    pub ledger_seal_secs: u64,
     /// A country database in MaxMind's format; none: countries are not known.
     pub geoip_database: Option<PathBuf>,
     /// Where the ECB's reference rates are fetched from, as XML; none: rates are set and imported through the API.
@@ -160,9 +175,16 @@ impl Default for Settings {
             request_timeout_secs: 30,
             trusted_documents: None,
             public_url: None,
+            stripe_url: "https://api.stripe.com".to_owned(),
+            paypal_url: "https://api-m.paypal.com".to_owned(),
+            wise_url: "https://api.wise.com".to_owned(),
+            wise_public_key: None,
+            processor_timeout_secs: 30,
             metrics_token: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            ledger_keys: Vec::new(),
+            ledger_seal_secs: 10,
             geoip_database: None,
             fx_feed_url: None,
             address_key_days: 30,
@@ -299,6 +321,18 @@ impl Settings {
         if !(1..=600).contains(&self.request_timeout_secs) {
             return invalid("TRIBUTARY_REQUEST_TIMEOUT_SECS", "from a second to ten minutes");
         }
+        for (name, url) in [
+            ("TRIBUTARY_STRIPE_URL", &self.stripe_url),
+            ("TRIBUTARY_PAYPAL_URL", &self.paypal_url),
+            ("TRIBUTARY_WISE_URL", &self.wise_url),
+        ] {
+            if !identity::may_fetch(url, !self.is_production()) {
+                return invalid(name, "must be https, or on this machine");
+            }
+        }
+        if !(1..=120).contains(&self.processor_timeout_secs) {
+            return invalid("TRIBUTARY_PROCESSOR_TIMEOUT_SECS", "from 1 to 120");
+        }
         if !self.allowed_origins.iter().all(|origin| is_origin(origin)) {
             return invalid(
                 "TRIBUTARY_ALLOWED_ORIGINS",
@@ -308,6 +342,9 @@ impl Settings {
         let may_fetch = |url: &String| identity::may_fetch(url, !self.is_production());
         if !self.fx_feed_url.as_ref().is_none_or(may_fetch) {
             return invalid("TRIBUTARY_FX_FEED_URL", "must begin with https://");
+        }
+        if !(1..=86_400).contains(&self.ledger_seal_secs) {
+            return invalid("TRIBUTARY_LEDGER_SEAL_SECS", "from a second to a day");
         }
         if !(1..=400).contains(&self.address_key_days) {
             return invalid("TRIBUTARY_ADDRESS_KEY_DAYS", "from 1 to 400");
@@ -349,6 +386,16 @@ impl Settings {
     /// The embedded database's file.
     pub fn database_file(&self) -> PathBuf {
         self.data_dir.join("tributary.db")
+    }
+}
+
+/// A public key of the seal on ledgers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerKey(pub [u8; 32]);
+
+impl Serialize for LedgerKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::HEXLOWER.encode(&self.0))
     }
 }
 

@@ -117,7 +117,7 @@ pub fn period_start(period: CapPeriod, at: Instant, zone: Tz) -> Instant {
 
 /// The first instant of a day. Where clocks are set forward at midnight, the day begins later; where they are set back
 /// over it, the earlier of the two.
-fn midnight(day: NaiveDate, zone: Tz) -> Instant {
+pub(super) fn midnight(day: NaiveDate, zone: Tz) -> Instant {
     const STEP: TimeDelta = TimeDelta::minutes(15);
     let mut local = day.and_time(chrono::NaiveTime::MIN);
     loop {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{Datelike, Months, NaiveTime};
+use chrono::{Datelike, Months, NaiveTime, TimeDelta};
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
     Instant, affiliate, campaign, enrollment,
     ids::{AffiliateId, CampaignId, ClickId, LinkId},
     kinds::{AffiliateStatus, CampaignStatus, ClickInvalidReason, Device, EnrollmentStatus, LinkStatus},
     link,
+    money::Currency,
 };
 use uuid::Uuid;
 
@@ -49,6 +50,31 @@ impl Visit {
     }
 }
 
+/// What a click takes from its link and the link's campaign: all that is to be known of them once it is decided whether it
+/// counts.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkFacts {
+    pub link_id: LinkId,
+    pub campaign_id: CampaignId,
+    pub affiliate_id: AffiliateId,
+    /// The campaign's.
+    pub currency: Currency,
+    /// For how long a visitor is the same one.
+    pub window: TimeDelta,
+}
+
+impl LinkFacts {
+    pub fn new(link: &link::Model, campaign: &campaign::Model) -> Self {
+        Self {
+            link_id: link.id,
+            campaign_id: link.campaign_id,
+            affiliate_id: link.affiliate_id,
+            currency: campaign.currency,
+            window: TimeDelta::seconds(campaign.attribution_window_secs),
+        }
+    }
+}
+
 /// A click as its sender describes it, checked; or as the redirect saw it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewClick {
@@ -56,6 +82,10 @@ pub struct NewClick {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<ClickId>,
     pub link_id: LinkId,
+    /// By which the redirect has decided about it, so that the link is not read again. Not kept: who reads the click later
+    /// reads the link as well.
+    #[serde(skip)]
+    pub facts: Option<LinkFacts>,
     /// None means now.
     pub occurred_at: Option<Instant>,
     pub visitor_id: Option<String>,
@@ -98,10 +128,15 @@ impl NewClick {
     }
 }
 
+/// When the oldest month begins that is kept, with `months` before the current one.
+pub fn kept_from(now: Instant, months: u32) -> Option<Instant> {
+    let month = now.date_naive().with_day(1)?.checked_sub_months(Months::new(months))?;
+    Some(month.and_time(NaiveTime::MIN).and_utc())
+}
+
 /// The first id of the oldest month that is kept, with `months` before the current one.
 pub fn oldest_kept(now: Instant, months: u32) -> Option<ClickId> {
-    let month = now.date_naive().with_day(1)?.checked_sub_months(Months::new(months))?;
-    let millis = month.and_time(NaiveTime::MIN).and_utc().timestamp_millis();
+    let millis = kept_from(now, months)?.timestamp_millis();
     // A UUIDv7 begins with its time.
     Some(ClickId::from_uuid(Uuid::from_u128(u128::try_from(millis).ok()? << 80)))
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod exchange;
+mod money;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ use uuid::Uuid;
 
 pub use changes::{Adjustment, adjusted, reversed};
 pub use exchange::fx_converted;
+pub use money::{deposited, processor_fee, written_off};
+
+use super::payout_deductions::net_minor;
 
 /// Accounts of the chart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -356,7 +360,7 @@ const fn on_processor(code: Code, payout: &payout::Model, amount_minor: i64) -> 
     Line { account: AccountKey::of_processor(code, payout.method, payout.currency), amount_minor }
 }
 
-/// Payout initiated: Dr 2010, Cr 2020.
+/// Payout initiated: Dr 2010 gross, Cr 2020 net, 2100 the tax that is withheld, 5100 what the affiliate bears of the cost.
 ///
 /// # Errors
 /// [`Unbalanced`] when a sum is out of range.
@@ -364,7 +368,12 @@ pub fn payout_initiated(payout: &payout::Model) -> Result<Option<Journal>, Unbal
     let available = AccountKey::of_affiliate(Code::AffiliateAvailable, payout.affiliate_id, payout.currency);
     let lines = vec![
         Line { account: available, amount_minor: payout.gross_minor },
-        on_processor(Code::PayoutClearing, payout, -payout.gross_minor),
+        on_processor(Code::PayoutClearing, payout, -net_minor(payout)),
+        Line {
+            account: AccountKey::of_tenant(Code::WithholdingPayable, payout.currency),
+            amount_minor: -payout.tax_minor,
+        },
+        Line { account: AccountKey::of_tenant(Code::ProcessorFee, payout.currency), amount_minor: -payout.fee_minor },
     ];
     Journal::new(JournalKind::PayoutInitiated, payout.id.to_string(), None, lines)
 }
@@ -375,23 +384,24 @@ pub fn payout_initiated(payout: &payout::Model) -> Result<Option<Journal>, Unbal
 /// [`Unbalanced`] when a sum is out of range.
 pub fn payout_settled(payout: &payout::Model) -> Result<Option<Journal>, Unbalanced> {
     let lines = vec![
-        on_processor(Code::PayoutClearing, payout, payout.gross_minor),
-        on_processor(Code::Cash, payout, -payout.gross_minor),
+        on_processor(Code::PayoutClearing, payout, net_minor(payout)),
+        on_processor(Code::Cash, payout, -net_minor(payout)),
     ];
     Journal::new(JournalKind::PayoutSettled, format!("{}:settle", payout.id), None, lines)
 }
 
-/// Payout failed, or cancelled after it was initiated: Dr 2020, Cr 1200 up to the debt, the rest 2010.
+/// Payout failed, or cancelled after it was initiated: Dr 2020, and 2100 and 5100 what was taken off; Cr 1200 up to the debt,
+/// the rest 2010.
 ///
 /// # Errors
 /// [`Unbalanced`] when a sum is out of range.
 pub fn payout_failed(payout: &payout::Model, debts: &mut Debts) -> Result<Option<Journal>, Unbalanced> {
-    let from = on_processor(Code::PayoutClearing, payout, payout.gross_minor);
-    let lines = given_back(from, payout, debts);
+    let lines = given_back(Code::PayoutClearing, payout, payout.fee_minor, debts);
     Journal::new(JournalKind::PayoutFailed, format!("{}:fail", payout.id), None, lines)
 }
 
-/// Payout returned after settling: Dr 1000, Cr 1200 up to the debt, the rest 2010. `reference` is the return's.
+/// Payout returned after settling: Dr 1000, and 2100 the tax; Cr 1200 up to the debt, the rest 2010. What the payment cost was
+/// spent. `reference` is the return's.
 ///
 /// # Errors
 /// [`Unbalanced`] when a sum is out of range.
@@ -400,15 +410,23 @@ pub fn payout_returned(
     reference: &str,
     debts: &mut Debts,
 ) -> Result<Option<Journal>, Unbalanced> {
-    let from = on_processor(Code::Cash, payout, payout.gross_minor);
-    let lines = given_back(from, payout, debts);
+    let lines = given_back(Code::Cash, payout, 0, debts);
     Journal::new(JournalKind::PayoutReturned, format!("{}:return:{reference}", payout.id), None, lines)
 }
 
-fn given_back(from: Line, payout: &payout::Model, debts: &mut Debts) -> Vec<Line> {
-    let [debt, available] =
-        credit_affiliate(payout.affiliate_id, Money::new(payout.gross_minor, payout.currency), debts);
-    vec![from, debt, available]
+/// What a payout paid, its tax and `fee_minor`, from `code` and where they went, to its affiliate.
+fn given_back(code: Code, payout: &payout::Model, fee_minor: i64, debts: &mut Debts) -> Vec<Line> {
+    let of_tenant = |code, amount_minor| Line { account: AccountKey::of_tenant(code, payout.currency), amount_minor };
+    let net_minor = net_minor(payout);
+    let amount = Money::new(net_minor + payout.tax_minor + fee_minor, payout.currency);
+    let [debt, available] = credit_affiliate(payout.affiliate_id, amount, debts);
+    vec![
+        on_processor(code, payout, net_minor),
+        of_tenant(Code::WithholdingPayable, payout.tax_minor),
+        of_tenant(Code::ProcessorFee, fee_minor),
+        debt,
+        available,
+    ]
 }
 
 #[cfg(test)]
@@ -468,6 +486,20 @@ mod tests {
         assert_eq!(returned, (":return:R1".to_owned(), vec![(1000, 100), (1200, -100)]));
         let returned = posted(payout_returned(&payout, "R1", &mut Debts::new()));
         assert_eq!(returned.1, [(1000, 100), (2010, -100)]);
+    }
+
+    #[test]
+    fn tax_and_fee_leave_with_the_payout_and_come_back_with_it() {
+        let payout = payout::Model { tax_minor: 15, fee_minor: 5, ..payout(100) };
+        let posted =
+            |journal: Result<Option<Journal>, Unbalanced>| amounts(&journal.expect("balances").expect("lines"));
+        assert_eq!(posted(payout_initiated(&payout)), [(2010, 100), (2020, -80), (2100, -15), (5100, -5)]);
+        assert_eq!(posted(payout_settled(&payout)), [(2020, 80), (1000, -80)]);
+        let mut owing = Debts::from([((affiliate(1), usd(0).currency), 30)]);
+        let failed = posted(payout_failed(&payout, &mut owing));
+        assert_eq!(failed, [(2020, 80), (2100, 15), (5100, 5), (1200, -30), (2010, -70)]);
+        let returned = posted(payout_returned(&payout, "R1", &mut Debts::new()));
+        assert_eq!(returned, [(1000, 80), (2100, 15), (2010, -95)]);
     }
 
     #[test]

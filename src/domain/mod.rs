@@ -2,11 +2,14 @@
 //!
 //! `domain.md` of the design is the law these modules spell out; its worked vectors are their tests.
 
+pub mod account;
 pub mod affiliate;
 pub mod affiliate_group;
 pub mod api_key;
 pub mod apportion;
 pub mod attribution;
+pub mod audit;
+pub mod bank;
 pub mod campaign;
 pub mod cap;
 pub mod change;
@@ -29,13 +32,19 @@ pub mod goal;
 pub mod idempotency;
 pub mod instant;
 pub mod ledger;
+pub mod ledger_chain;
 pub mod link;
 pub mod log;
 pub mod page;
 pub mod payout;
+pub mod payout_deductions;
 pub mod payout_destination;
+pub mod payout_notice;
+pub mod payout_terms;
 pub mod postback;
+pub mod posting;
 pub mod problem;
+pub mod processor;
 pub mod reattribution;
 pub mod redirect;
 pub mod report;

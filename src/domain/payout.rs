@@ -50,9 +50,30 @@ const MOVES: &[(PayoutStatus, PayoutStatus)] = &[
 
 /// The moves of a batch.
 const BATCH_MOVES: &[(PayoutBatchStatus, PayoutBatchStatus)] = &[
-    (PayoutBatchStatus::Draft, PayoutBatchStatus::Approved),
-    (PayoutBatchStatus::Approved, PayoutBatchStatus::Submitted),
+    (PayoutBatchStatus::Drafting, PayoutBatchStatus::Draft),
+    (PayoutBatchStatus::Draft, PayoutBatchStatus::Approving),
+    (PayoutBatchStatus::Approving, PayoutBatchStatus::Approved),
+    (PayoutBatchStatus::Approved, PayoutBatchStatus::Submitting),
+    (PayoutBatchStatus::Submitting, PayoutBatchStatus::Submitted),
+    // Before money moves; afterwards each payout has an end of its own.
+    (PayoutBatchStatus::Draft, PayoutBatchStatus::Cancelling),
+    (PayoutBatchStatus::Approved, PayoutBatchStatus::Cancelling),
+    (PayoutBatchStatus::Cancelling, PayoutBatchStatus::Cancelled),
 ];
+
+/// Where a batch is once all its pages are worked off; none for one that waits for somebody.
+pub const fn worked_off(status: PayoutBatchStatus) -> Option<PayoutBatchStatus> {
+    match status {
+        PayoutBatchStatus::Drafting => Some(PayoutBatchStatus::Draft),
+        PayoutBatchStatus::Approving => Some(PayoutBatchStatus::Approved),
+        PayoutBatchStatus::Submitting => Some(PayoutBatchStatus::Submitted),
+        PayoutBatchStatus::Cancelling => Some(PayoutBatchStatus::Cancelled),
+        PayoutBatchStatus::Draft
+        | PayoutBatchStatus::Approved
+        | PayoutBatchStatus::Submitted
+        | PayoutBatchStatus::Cancelled => None,
+    }
+}
 
 /// What stands between a payout and its end: the affiliate gets no other in the currency meanwhile.
 pub const OPEN: &[PayoutStatus] = &[Draft, Approved, Submitted, InTransit, Unknown];
@@ -172,7 +193,7 @@ pub struct NewBatch {
     pub currency: Currency,
     /// None means everybody who has something.
     pub affiliate_ids: Option<Vec<AffiliateId>>,
-    /// The least balance that is paid, inclusive; none means any.
+    /// The least balance that is paid, inclusive; none means each affiliate's threshold.
     pub minimum: Option<Money>,
     pub note: Option<String>,
 }
@@ -196,9 +217,9 @@ impl NewBatch {
         Ok(self)
     }
 
-    /// The least balance that is paid: nothing is no payment.
-    pub fn minimum_minor(&self) -> i64 {
-        self.minimum.map_or(1, |minimum| minimum.amount_minor.max(1))
+    /// The least balance that is paid, where it is said: nothing is no payment.
+    pub fn minimum_minor(&self) -> Option<i64> {
+        self.minimum.map(|minimum| minimum.amount_minor.max(1))
     }
 }
 
@@ -287,11 +308,15 @@ pub(in crate::domain) mod testing {
             affiliate_id: AffiliateId::from_uuid(Uuid::from_u128(1)),
             currency: "USD".parse().expect("known"),
             gross_minor,
+            tax_minor: 0,
+            fee_minor: 0,
             method: PayoutMethod::Manual,
             status: Draft,
             reference: None,
             reason: None,
             destination_id: None,
+            file_id: None,
+            bank_reference: None,
             retry_of: None,
             version: 1,
             created_at: Instant::default(),
@@ -399,6 +424,14 @@ mod tests {
             created_at: Instant::default(),
             approved_at: None,
             submitted_at: None,
+            by_terms: false,
+            schedule: None,
+            due_on: None,
+            earned_before: None,
+            done_to: None,
+            submitter: None,
+            canceller: None,
+            cancelled_at: None,
         };
         assert_eq!(may_approve(&batch, "user:a", false), Ok(()));
         assert_eq!(may_approve(&batch, "user:b", true), Ok(()));
@@ -409,8 +442,13 @@ mod tests {
         /// Whatever is tried in whatever order: clearing holds what is under way, cash is short of what is paid, and the
         /// affiliate has the rest, its debt first.
         #[test]
-        fn every_walk_keeps_the_accounts(walk in prop::collection::vec(0..PayoutStatus::ALL.len(), 0..40), owed in 0i64..200) {
-            let mut row = payout(100);
+        fn every_walk_keeps_the_accounts(
+            walk in prop::collection::vec(0..PayoutStatus::ALL.len(), 0..40),
+            owed in 0i64..200,
+            taken in (0i64..50, 0i64..50),
+        ) {
+            let mut row = payout::Model { tax_minor: taken.0, fee_minor: taken.1, ..payout(100) };
+            let net = 100 - taken.0 - taken.1;
             let mut debts = Debts::from([((row.affiliate_id, row.currency), owed)]);
             // Debit positive; what is not the affiliate's is the expense's.
             let mut accounts = BTreeMap::from([(Code::AffiliateAvailable, -100), (Code::AffiliateReceivable, owed)]);
@@ -428,12 +466,13 @@ mod tests {
                 }
                 row = after;
                 let balance = |code| accounts.get(&code).copied().unwrap_or_default();
-                let expected = if in_clearing(row.status) { -100 } else { 0 };
+                let expected = if in_clearing(row.status) { -net } else { 0 };
                 prop_assert_eq!(balance(Code::PayoutClearing), expected, "{}", row.status);
-                prop_assert_eq!(balance(Code::Cash), if row.status == Paid { -100 } else { 0 }, "{}", row.status);
+                prop_assert_eq!(balance(Code::Cash), if row.status == Paid { -net } else { 0 }, "{}", row.status);
                 prop_assert!(balance(Code::AffiliateAvailable) <= 0 && balance(Code::AffiliateReceivable) >= 0);
                 let theirs = balance(Code::AffiliateAvailable) + balance(Code::AffiliateReceivable);
-                let gone = balance(Code::PayoutClearing) + balance(Code::Cash);
+                let taken = balance(Code::WithholdingPayable) + balance(Code::ProcessorFee);
+                let gone = balance(Code::PayoutClearing) + balance(Code::Cash) + taken;
                 prop_assert_eq!(theirs + gone, owed - 100);
             }
         }

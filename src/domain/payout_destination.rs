@@ -166,12 +166,12 @@ fn needs(currency: Currency, needed: &str) -> Result<(), Problem> {
     Err(Problem::new(ProblemCode::CurrencyMismatch, &["currency"], message))
 }
 
-fn or_invalid(valid: bool, field: &[&str], why: &str) -> Result<(), Problem> {
+pub(super) fn or_invalid(valid: bool, field: &[&str], why: &str) -> Result<(), Problem> {
     if valid { Ok(()) } else { Err(Problem::new(ProblemCode::InvalidAccount, field, why)) }
 }
 
 /// ISO 13616: the country's length and structure, and the check digits; in electronic form.
-fn sepa_iban(text: &str) -> Result<String, Problem> {
+pub(super) fn sepa_iban(text: &str) -> Result<String, Problem> {
     let field = &["sepa", "iban"];
     let compact: String = text.chars().filter(|char| !char.is_whitespace()).collect::<String>().to_ascii_uppercase();
     let iban: iban::Iban = compact.parse().map_err(|error: iban::ParseIbanError| {
@@ -187,7 +187,7 @@ fn sepa_iban(text: &str) -> Result<String, Problem> {
 }
 
 /// ISO 9362: four letters of the institution, two of the country, two of the place, perhaps three of the branch.
-fn checked_bic(text: &str) -> Result<String, Problem> {
+pub(super) fn checked_bic(text: &str) -> Result<String, Problem> {
     let field = &["sepa", "bic"];
     let bic = text.trim().to_ascii_uppercase();
     let valid = matches!(bic.len(), 8 | 11)
@@ -199,7 +199,7 @@ fn checked_bic(text: &str) -> Result<String, Problem> {
 }
 
 /// American Bankers Association: nine digits whose weighted sum (3, 7, 1) is a multiple of ten.
-fn aba(text: &str) -> Result<String, Problem> {
+pub(super) fn aba(text: &str) -> Result<String, Problem> {
     let field = &["ach", "routingNumber"];
     let number = text.trim();
     let digits = number.len() == 9 && number.bytes().all(|byte| byte.is_ascii_digit());

@@ -45,6 +45,8 @@ pub enum ProblemCode {
     InvalidTransition,
     /// Another person than the one who asks has to do it.
     SecondPersonNeeded,
+    /// The tenant does not pay by this method.
+    MethodNotAvailable,
     /// The idempotency key was used before with another input.
     IdempotencyConflict,
     /// Tenant, address or password is wrong; deliberately not told which.

@@ -2,14 +2,14 @@
 
 use tributary_entity::{
     affiliate, campaign, enrollment,
-    ids::{AffiliateId, CampaignId, ClickId, LinkId},
+    ids::ClickId,
     kinds::{ClickInvalidReason, Device},
     link,
 };
 
 use super::{
     campaign as settings,
-    click::{self, Visit},
+    click::{self, LinkFacts, Visit},
     click_query::ClickQuery,
     destination::{self, Template, Values},
 };
@@ -17,9 +17,7 @@ use super::{
 /// All that the redirect of a link needs to know.
 #[derive(Clone, Debug)]
 pub struct Route {
-    pub link_id: LinkId,
-    pub campaign_id: CampaignId,
-    pub affiliate_id: AffiliateId,
+    pub facts: LinkFacts,
     /// None for one that cannot be read.
     destination: Option<Template>,
     fallback: Option<Template>,
@@ -63,9 +61,7 @@ impl Route {
     ) -> Self {
         let destination = link.destination_url.as_ref().unwrap_or(&campaign.destination_url);
         Self {
-            link_id: link.id,
-            campaign_id: campaign.id,
-            affiliate_id: affiliate.id,
+            facts: LinkFacts::new(link, campaign),
             destination: Template::compile(destination),
             fallback: campaign.fallback_url.as_deref().and_then(Template::compile),
             deep_link_hosts: settings::deep_link_hosts(campaign).unwrap_or_default(),
@@ -101,9 +97,9 @@ impl Route {
     pub fn way(&self, click_id: ClickId, query: &ClickQuery, visit: &Visit, is_taken: bool) -> Way {
         let values = Values {
             click_id,
-            campaign_id: self.campaign_id,
-            affiliate_id: self.affiliate_id,
-            link_id: self.link_id,
+            campaign_id: self.facts.campaign_id,
+            affiliate_id: self.facts.affiliate_id,
+            link_id: self.facts.link_id,
             source: query.source.as_deref(),
             labels: &query.labels,
             country: visit.country.as_deref(),
@@ -132,13 +128,20 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+    use tributary_entity::ids::{AffiliateId, CampaignId, LinkId};
+
     use super::*;
 
     fn route() -> Route {
         Route {
-            link_id: LinkId::default(),
-            campaign_id: CampaignId::default(),
-            affiliate_id: AffiliateId::default(),
+            facts: LinkFacts {
+                link_id: LinkId::default(),
+                campaign_id: CampaignId::default(),
+                affiliate_id: AffiliateId::default(),
+                currency: "EUR".parse().expect("a currency"),
+                window: TimeDelta::days(30),
+            },
             destination: Template::compile("https://shop.example/?c={click_id}"),
             fallback: Template::compile("https://other.example/?c={click_id}"),
             deep_link_hosts: vec!["shop.example".to_owned()],

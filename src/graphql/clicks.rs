@@ -229,6 +229,7 @@ impl RecordClickInput {
         let new = NewClick {
             id: None,
             link_id: ids::parse(&["linkId"], &self.link_id)?,
+            facts: None,
             occurred_at: self.occurred_at,
             visitor_id: self.visitor_id,
             is_new_visitor: false,

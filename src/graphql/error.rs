@@ -50,6 +50,8 @@ pub(super) enum UserErrorCode {
     InvalidTransition,
     /// The author of a payout batch cannot approve it: another person has to.
     SecondPersonNeeded,
+    /// The tenant has not set up the processor that the account is at.
+    MethodNotAvailable,
     /// The idempotency key was used before with another input.
     IdempotencyConflict,
     /// Tenant, address or password is wrong.

@@ -14,10 +14,11 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
         AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId,
-        EnrollmentId, FxConversionId, FxRateId, LinkId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
+        EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId,
+        PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
-    link, money, payout,
+    link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
 };
 use uuid::Uuid;
 
@@ -33,7 +34,8 @@ use super::{
     fx_conversions::FxConversion,
     links::Link,
     live::source::{self, Topic},
-    payouts::Payout,
+    payout_terms::PayoutTerms,
+    payouts::{PayingAccount, Payout, PayoutBatch, PayoutFile},
     scalars::{Cursor, Money},
 };
 use crate::{
@@ -110,10 +112,24 @@ event_types! {
     FxRatesChanged, ReadFxRates, FxRateId;
     /// An affiliate's balance was converted into another currency.
     BalanceConverted, ReadEarnings, FxConversionId;
+    /// A payout batch was asked for, or moved to another state. Affiliates are not told.
+    PayoutBatchChanged, ManagePayouts, PayoutBatchId;
+    /// An account that payouts are paid from was set. Affiliates are not told.
+    PayingAccountChanged, ManagePayouts, PayingAccountId;
+    /// A file of payments was handed out, each time it is, or a bank's answer taken in. Affiliates are not told.
+    PayoutFileChanged, ManagePayouts, PayoutFileId;
+    /// When, or from how much on, an affiliate or everybody is paid was set.
+    PayoutTermsChanged, ReadPayouts, PayoutTermsId;
+    /// A person posted to the ledger: a deposit, or the write-off of a debt. Affiliates are not told.
+    JournalPosted, ReadLedger, JournalId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
     /// A run over conversions was asked for, went on, or came to its end. Affiliates are not told.
     ConversionRunChanged, ReadConversions, ConversionRunId;
+    /// A processor was set up, given other credentials, or removed. Affiliates are not told.
+    ProcessorChanged, ManageProcessors, ProcessorId;
+    /// A difference between the books was found or resolved. Affiliates are not told.
+    ReconciliationItemChanged, ManagePayouts, ReconciliationItemId;
 }
 
 /// What the log keeps of a change.
@@ -126,6 +142,10 @@ pub(super) enum EventPayload {
     Link(Link),
     Coupon(Coupon),
     Payout(Box<Payout>),
+    PayoutBatch(Box<PayoutBatch>),
+    PayoutTerms(PayoutTerms),
+    PayoutFile(PayoutFile),
+    PayingAccount(PayingAccount),
     ReleasedEarnings(ReleasedEarnings),
     AttributionRun(Box<AttributionRun>),
     FxConversion(Box<FxConversion>),
@@ -149,8 +169,9 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for affiliate groups, users, keys, postback
-    /// endpoints, sessions, exchange rates and the tenant, and where the log keeps it in another form than this version reads: ask for the object by `subjectId`.
+    /// The object as it was then; what became payable, for released earnings. Null for affiliate groups, users, keys,
+    /// postback endpoints, sessions, exchange rates, journals, processors, reconciliation items and the tenant, and where the log keeps
+    /// it in another form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
     recorded_at: Instant,
@@ -208,8 +229,15 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded
         | EventKind::FxRatesChanged
+        | EventKind::ProcessorChanged
+        | EventKind::ReconciliationItemChanged
+        | EventKind::JournalPosted
         | EventKind::TenantChanged => return None,
         EventKind::BalanceConverted => EventPayload::FxConversion(Box::new(read::<fx_conversion::Model>(row)?.into())),
+        EventKind::PayoutBatchChanged => EventPayload::PayoutBatch(Box::new(read::<payout_batch::Model>(row)?.into())),
+        EventKind::PayingAccountChanged => EventPayload::PayingAccount(read::<paying_account::Model>(row)?.into()),
+        EventKind::PayoutFileChanged => EventPayload::PayoutFile(read::<payout_file::Model>(row)?.into()),
+        EventKind::PayoutTermsChanged => EventPayload::PayoutTerms(read::<payout_terms::Model>(row)?.into()),
         EventKind::AttributionRunChanged => {
             EventPayload::AttributionRun(Box::new(read::<attribution_run::Model>(row)?.into()))
         }

@@ -500,12 +500,22 @@ pub(super) enum ConversionRunStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::PayoutBatchStatus")]
 pub(super) enum PayoutBatchStatus {
+    /// Its payouts are being drafted; a large batch takes a while.
+    Drafting,
     /// A preview: whom to pay, and how much. No money has moved.
     Draft,
+    /// Approved; its payouts are being moved on.
+    Approving,
     /// Approved, not yet submitted. No money has moved.
     Approved,
+    /// Its payouts are being initiated, one after another.
+    Submitting,
     /// Under way; each payout has its own state.
     Submitted,
+    /// Given up; its payouts are being given up, one after another.
+    Cancelling,
+    /// Given up before it was submitted. No money has moved.
+    Cancelled,
 }
 
 /// Where a payout stands.
@@ -565,8 +575,13 @@ pub(super) enum UsAccountType {
 pub(super) enum PayoutSkipReason {
     /// Another payout in this currency is not finished.
     OpenPayout,
-    /// Named, but its available balance is below the batch's minimum.
+    /// Its available balance is below what it is paid at least, or too little for its processor to pay. Batches tell it only
+    /// of those that were named.
     BelowMinimum,
+    /// It owes something, which what it earns pays off first.
+    InDebt,
+    /// It is paid by another schedule. Only previews tell it.
+    OtherSchedule,
 }
 
 /// Where an exchange rate is from. Of one day, a person's goes before a table's before the ECB's.

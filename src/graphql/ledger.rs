@@ -107,7 +107,7 @@ pub(super) enum LedgerSide {
 
 /// A ledger account: one code, one owner, one currency.
 #[derive(Description)]
-pub(super) struct LedgerAccount(account::Model);
+pub(super) struct LedgerAccount(pub account::Model);
 
 #[Object(use_type_description)]
 impl LedgerAccount {
@@ -243,11 +243,15 @@ impl LedgerQuery {
         Ok(connection::connect(&request, page, count, |row| connection::created(row.head.id.uuid()), Journal))
     }
 
-    /// The trial balance: every debit and credit ever posted, by account code and currency.
+    /// The trial balance: every debit and credit posted up to an instant, by account code and currency.
     #[graphql(guard = "Needs(Permission::ReadLedger)")]
-    async fn trial_balance(&self, ctx: &Context<'_>) -> Result<TrialBalance> {
+    async fn trial_balance(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The instant, inclusive; now if absent.")] at: Option<Instant>,
+    ) -> Result<TrialBalance> {
         let (services, viewer) = ctx.caller()?;
-        let rows = services::ledger::trial_balance(services, viewer).await.or_graphql()?;
+        let rows = services::ledger::trial_balance(services, viewer, at).await.or_graphql()?;
         let mut totals: BTreeMap<money::Currency, (i64, i64)> = BTreeMap::new();
         for row in &rows {
             let (debit, credit) = totals.entry(row.currency).or_default();

@@ -19,7 +19,7 @@ use tributary_entity::{
         ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
         PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
-    link, payout, payout_batch, payout_destination, postback_endpoint,
+    link, payout, payout_batch, payout_destination, payout_transfer, postback_endpoint,
 };
 
 use crate::{
@@ -148,6 +148,9 @@ loaders! {
     };
     payout, PayoutById: PayoutId => payout::Model = async |services, viewer, ids| {
         by_key(services::payouts::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    payout_transfer, TransferOfPayout: PayoutId => payout_transfer::Model = async |services, viewer, ids| {
+        by_key(services::payouts::transfers(services, viewer, ids).await, |row| row.payout_id)
     };
     payout_batch, PayoutBatchById: PayoutBatchId => payout_batch::Model = async |services, viewer, ids| {
         by_key(services::payouts::batches::get_many(services, viewer, ids).await, |row| row.id)

@@ -8,6 +8,7 @@
 #[macro_use]
 mod payload;
 
+mod accounts;
 mod affiliate_groups;
 mod affiliates;
 mod api_keys;
@@ -43,10 +44,13 @@ mod loaders;
 mod node;
 mod nullable;
 mod payout_destinations;
+mod payout_terms;
 mod payouts;
 mod persisted;
 mod plans;
 mod postbacks;
+mod postings;
+mod processors;
 mod reports;
 mod rules;
 mod run;
@@ -80,17 +84,22 @@ pub struct Query(
     commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
+    accounts::AccountQuery,
     statements::StatementQuery,
     payouts::PayoutQuery,
     fx_rates::FxRateQuery,
     fx_conversions::FxConversionQuery,
+    payouts::PayoutPreviewQuery,
+    payouts::PayoutFileQuery,
     payout_destinations::PayoutDestinationQuery,
+    payout_terms::PayoutTermsQuery,
     reports::ReportQuery,
     attribution::AttributionQuery,
     events::EventQuery,
     users::UserQuery,
     api_keys::ApiKeyQuery,
     postbacks::PostbackQuery,
+    processors::ProcessorQuery,
 );
 
 /// Change something. Every input takes an `idempotencyKey`.
@@ -113,8 +122,12 @@ pub struct Mutation(
     conversions::ConversionChangeMutation,
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
+    payouts::PayoutFileMutation,
+    postings::PostingMutation,
     postbacks::PostbackMutation,
+    processors::ProcessorMutation,
     payout_destinations::PayoutDestinationMutation,
+    payout_terms::PayoutTermsMutation,
     attribution::AttributionMutation,
     fx_rates::FxRateMutation,
     fx_conversions::FxConversionMutation,
@@ -162,9 +175,17 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<ledger::Journal>>("A page of journals.")
         .override_output_type_description::<Paged<links::Link>>("A page of links.")
         .override_output_type_description::<Paged<payouts::Payout>>("A page of payouts.")
+        .override_output_type_description::<Paged<ledger::LedgerAccount>>("A page of accounts.")
+        .override_output_type_description::<accounts::Entries>("A page of an account's entries.")
         .override_output_type_description::<Paged<payouts::PayoutBatch>>("A page of payout batches.")
+        .override_output_type_description::<Paged<payouts::PayoutFile>>("A page of payout files.")
+        .override_output_type_description::<Paged<payouts::PayoutNotice>>("A page of lines of banks' answers.")
+        .override_output_type_description::<Paged<payouts::PayoutPreviewLine>>("A page of what a batch would do.")
+        .override_output_type_description::<Paged<payout_terms::PayoutTerms>>("A page of payout terms.")
         .override_output_type_description::<Paged<postbacks::PostbackCall>>("A page of refused calls.")
         .override_output_type_description::<Paged<postbacks::PostbackEndpoint>>("A page of postback endpoints.")
+        .override_output_type_description::<Paged<processors::ProcessorCall>>("A page of calls of processors.")
+        .override_output_type_description::<Paged<processors::ReconciliationItem>>("A page of differences.")
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }

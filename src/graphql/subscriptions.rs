@@ -51,6 +51,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::EarningsReleased,
     EventKind::BalanceConverted,
     EventKind::PayoutChanged,
+    EventKind::JournalPosted,
 ];
 
 /// What happened to a conversion.

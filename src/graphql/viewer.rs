@@ -117,6 +117,8 @@ pub(super) enum Permission {
     ReadReports,
     /// Read journals, accounts and the trial balance.
     ReadLedger,
+    /// Post deposits, and write debts off.
+    ManageLedger,
     /// See what another attribution would pay, and what attribution runs did.
     ReadAttribution,
     /// Post what another attribution pays.
@@ -131,8 +133,12 @@ pub(super) enum Permission {
     ManagePayouts,
     /// Approve payout batches.
     ApprovePayouts,
+    /// Set the accounts that payouts are paid from.
+    ManagePayingAccounts,
     /// Say where affiliates are paid.
     ManageDestinations,
+    /// Say through whose accounts is paid, and with which credentials.
+    ManageProcessors,
     /// Apply to campaigns as the affiliate that one is.
     ActAsAffiliate,
 }

@@ -6,6 +6,7 @@
 //! | `click` | tracking links: visitors are sent on |
 //! | `accept`, `parameters`, `body` | what a request wants, asks and carries |
 //! | `postback`, `pixel`, `snippet` | conversions from other servers and from pages |
+//! | `processor` | what processors tell of payouts |
 //! | `ws` | GraphQL over WebSocket |
 //! | `stream`, `sse`, `multipart` | answers in parts over HTTP |
 //! | `tenure`, `sockets` | connections that stay: what happens to them over time, how many there are, how they end |
@@ -27,6 +28,7 @@ mod origin;
 mod parameters;
 mod pixel;
 mod postback;
+mod processor;
 mod request_id;
 mod snippet;
 pub mod sockets;
@@ -147,6 +149,7 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .layer(CompressionLayer::new().gzip(true).compress_when(whole))
         .layer(cors)
         .merge(postback::router())
+        .merge(processor::router())
         .layer(middleware::from_fn_with_state(edge.clone(), headers::layer))
         .layer(middleware::from_fn(errors::catch_panics))
         // Who fails says so itself.

@@ -1,4 +1,5 @@
-//! Work in the background: due outbox work every second, retention every hour, this node's spool while it holds anything;
+//! Work in the background: due outbox work every second, payout batches that are due every minute, the seal on ledgers,
+//! retention every hour, processors' books of yesterday every day, this node's spool while it holds anything;
 //! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one
@@ -7,7 +8,10 @@
 
 pub mod fx_rates;
 pub mod outbox;
+pub mod payout_schedules;
+pub mod reconcile;
 pub mod retention;
+pub mod seal;
 pub mod visitors;
 
 use std::time::Duration;
@@ -24,9 +28,12 @@ const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 /// How soon a spool is looked at again; an empty one costs nothing.
 const SPOOL_EVERY: Duration = Duration::from_millis(250);
 const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+const RECONCILE_EVERY: Duration = Duration::from_secs(900);
 const ADDRESS_KEYS_EVERY: Duration = Duration::from_secs(600);
 /// The ECB publishes once on each working day; who asks each hour has it soon, whenever that is.
 const FX_FEED_EVERY: Duration = Duration::from_secs(3_600);
+/// Days begin in every time zone; nobody waits for the minute.
+const PAYOUT_SCHEDULES_EVERY: Duration = Duration::from_secs(60);
 const COUNTRIES_EVERY: Duration = Duration::from_secs(60);
 
 /// The running jobs of a node.
@@ -50,12 +57,23 @@ pub fn start(services: Services) -> Jobs {
     loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "outbox", async |services| {
         outbox::run_due(services).await
     }));
+    loops.spawn(every(OUTBOX_EVERY, stop.clone(), services.clone(), "processors", async |services| {
+        outbox::call_processors(services).await
+    }));
+    loops.spawn(every(RECONCILE_EVERY, stop.clone(), services.clone(), "reconcile", async |services| {
+        reconcile::run(services).await
+    }));
     loops.spawn(every(SPOOL_EVERY, stop.clone(), services.clone(), "spool", async |services| {
         spool::replay(services).await
     }));
     loops.spawn(every(RETENTION_EVERY, stop.clone(), services.clone(), "retention", async |services| {
         retention::run(services).await
     }));
+    loops.spawn(every(PAYOUT_SCHEDULES_EVERY, stop.clone(), services.clone(), "payout_schedules", async |services| {
+        payout_schedules::run(services).await
+    }));
+    let seal_every = Duration::from_secs(services.settings.ledger_seal_secs);
+    loops.spawn(every(seal_every, stop.clone(), services.clone(), "seal", async |services| seal::run(services).await));
     loops.spawn(every(ADDRESS_KEYS_EVERY, stop.clone(), services.clone(), "address_keys", async |services| {
         visitors::prepare_keys(services).await
     }));

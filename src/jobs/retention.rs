@@ -1,10 +1,10 @@
-//! Forgets what need not be kept: idempotency keys and refused postbacks past their time, keys of address hashes past the
-//! fraud window, clicks older than the settings want.
+//! Forgets what need not be kept: idempotency keys, refused postbacks and refused calls of processors past their time, keys
+//! of address hashes past the fraud window, clicks older than the settings want.
 
 use chrono::{Days, TimeDelta};
 
 use crate::{
-    services::{ServiceError, Services, clicks, idempotency, postbacks::refusals},
+    services::{ServiceError, Services, clicks, idempotency, postbacks::refusals, processors::receive},
     store::directory,
 };
 
@@ -22,6 +22,7 @@ pub async fn run(services: &Services) -> Result<u64, ServiceError> {
     for scope in &tenants {
         deleted += idempotency::expire(services, scope, keys_before).await?;
         deleted += refusals::expire(services, scope, calls_before).await?;
+        deleted += receive::expire(services, scope, calls_before).await?;
         deleted += services.visitors.destroy_keys(scope, window).await?;
     }
     Ok(deleted + clicks::retain(services, &tenants).await?)

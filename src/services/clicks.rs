@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
-use tributary_entity::{click, ids::ClickId, kinds::ClickInvalidReason};
+use tributary_entity::{Instant, click, ids::ClickId, kinds::ClickInvalidReason};
 
 use super::{
     Outcome, ServiceError, Services,
@@ -157,6 +157,12 @@ pub async fn track(services: &Services, scope: &TenantScope, mut click: NewClick
 const PARTITIONS_AHEAD: u32 = 3;
 /// Clicks that SQLite deletes in one transaction: others write in between.
 const DELETED_AT_ONCE: u32 = 1_000;
+
+/// From which instant all clicks are still there; the beginning of time where none is forgotten.
+pub fn kept_from(services: &Services) -> Instant {
+    let months = services.settings.click_retention_months;
+    rules::kept_from(services.now(), months).filter(|_| months > 0).unwrap_or_default()
+}
 
 /// Makes room for the clicks of the coming months, and forgets those that the settings let go. Answers how many months
 /// were made and dropped; on SQLite, how many clicks were deleted.

@@ -14,6 +14,7 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
+        instant,
         ledger::{AccountKey, Available, Code, CodeTotal, Debts, Journal, JournalFilter, Side},
         page::{Page, PageRequest},
     },
@@ -31,15 +32,24 @@ use crate::{
 /// `Constraint::JournalBusinessKey` when one was posted before; `Constraint::CounterRange` when a guarded balance would
 /// fall below zero. Nothing is posted then.
 pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<Vec<JournalId>, StoreError> {
+    let named: Vec<(JournalId, &Journal)> =
+        journals.iter().map(|journal| (JournalId::from_uuid(ambient::new_uuid()), journal)).collect();
+    post_named(tx, &named, now).await?;
+    Ok(named.into_iter().map(|(id, _)| id).collect())
+}
+
+/// As [`post`], of journals that have their ids.
+///
+/// # Errors
+/// As [`post`].
+pub async fn post_named(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instant) -> Result<(), StoreError> {
     if journals.is_empty() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let lines = || journals.iter().flat_map(Journal::lines);
+    let lines = || journals.iter().flat_map(|(_, journal)| journal.lines());
     let accounts: BTreeSet<AccountKey> = lines().map(|line| line.account).collect();
     ledger::ensure_accounts(tx, &accounts, now).await?;
-    let numbered: Vec<(JournalId, &Journal)> =
-        journals.iter().map(|journal| (JournalId::from_uuid(ambient::new_uuid()), journal)).collect();
-    ledger::append(tx, &numbered, now).await?;
+    ledger::append(tx, journals, now).await?;
 
     let tenant_id = tx.scope().tenant_id();
     let mut deltas: BTreeMap<AccountId, i64> = BTreeMap::new();
@@ -51,8 +61,7 @@ pub async fn post(tx: &mut Tx, journals: &[Journal], now: Instant) -> Result<Vec
         let sum = deltas.entry(line.account.id(tenant_id)).or_default();
         *sum = sum.checked_add(grown).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     }
-    balances::add(tx, &deltas).await?;
-    Ok(numbered.into_iter().map(|(id, _)| id).collect())
+    balances::add(tx, &deltas).await
 }
 
 /// What these affiliates owe, locked with what they have available: whoever credits one after the other would wait for who
@@ -148,11 +157,16 @@ pub async fn count(services: &Services, viewer: &Viewer, filter: &JournalFilter)
     Ok(ledger::count(&tx, filter).await?)
 }
 
-/// The trial balance: sums of all entries by account code and currency, at one moment.
+/// The trial balance: sums of all entries posted up to an instant, or so far, by account code and currency.
 ///
 /// # Errors
-/// As the database answers.
-pub async fn trial_balance(services: &Services, viewer: &Viewer) -> Result<Vec<CodeTotal>, ServiceError> {
+/// `OUT_OF_RANGE` for an instant that cannot be kept.
+pub async fn trial_balance(
+    services: &Services,
+    viewer: &Viewer,
+    at: Option<Instant>,
+) -> Result<Vec<CodeTotal>, ServiceError> {
+    let at = at.map(|at| instant::checked(&["at"], at)).transpose()?;
     let tx = services.snapshot(viewer).await?;
-    Ok(ledger::totals(&tx).await?)
+    Ok(ledger::totals(&tx, at).await?)
 }

@@ -5,11 +5,13 @@
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
 pub mod access;
+pub mod accounts;
 mod adjustments;
 pub mod affiliate_groups;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution;
+pub mod audit;
 pub mod budgets;
 pub mod campaigns;
 pub mod caps;
@@ -32,10 +34,14 @@ pub mod holds;
 pub mod idempotency;
 pub mod ingest;
 pub mod ledger;
+pub mod ledger_blocks;
 pub mod links;
 pub mod payout_destinations;
+pub mod payout_terms;
 pub mod payouts;
 pub mod postbacks;
+pub mod postings;
+pub mod processors;
 pub mod redirect;
 pub mod reports;
 pub mod rules;
@@ -55,10 +61,14 @@ pub use error::ServiceError;
 
 use crate::{
     ambient::Clock,
-    auth::{Passwords, Tokens, Viewer},
+    auth::{Passwords, Tokens, Vault, Viewer},
     bus::{EventBatch, EventBus},
     config::Settings,
-    domain::{cursor::CursorKey, event::Committed},
+    domain::{
+        cursor::CursorKey,
+        event::Committed,
+        ledger_chain::{Hash, SealKey},
+    },
     limits::RateLimits,
     spool::Spool,
     store::{database::Db, error::StoreError, scope::Tx},
@@ -96,6 +106,7 @@ pub struct Services {
     pub tokens: Arc<Tokens>,
     pub passwords: Passwords,
     pub cursors: Arc<CursorKey>,
+    pub seal: Arc<SealKey>,
     pub feeds: feed::Feeds,
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
@@ -104,11 +115,18 @@ pub struct Services {
     pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,
     pub refusals: postbacks::refusals::Refusals,
+    pub processors: crate::processors::Processors,
+    pub vault: Arc<Vault>,
 }
 
 impl Services {
     pub fn now(&self) -> Instant {
         self.clock.now()
+    }
+
+    /// Whose signatures on the ledger count: this installation's, and those of its earlier secrets.
+    pub fn trusted_seals(&self) -> Vec<Hash> {
+        std::iter::once(self.seal.public()).chain(self.settings.ledger_keys.iter().map(|key| key.0)).collect()
     }
 
     /// A transaction that writes in the viewer's scope.

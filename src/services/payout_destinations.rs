@@ -2,6 +2,8 @@
 
 use tributary_entity::{
     ids::{AffiliateId, PayoutDestinationId},
+    kinds::PayoutMethod,
+    money::Currency,
     payout_destination,
 };
 
@@ -9,14 +11,18 @@ use super::{Outcome, ServiceError, Services, idempotency};
 use crate::{
     ambient,
     auth::Viewer,
-    domain::{payout_destination::NewDestination, problem::Problem},
-    store::{affiliates, error::Constraint, payout_destinations, scope::Tx},
+    domain::{
+        payout_destination::NewDestination,
+        problem::{Problem, ProblemCode},
+    },
+    processors::{is_processor, unit},
+    store::{affiliates, error::Constraint, payout_destinations, processors, scope::Tx},
 };
 
 /// Sets where an affiliate is paid in a currency, in place of what was set before. Payouts that are drafted keep theirs.
 ///
 /// # Errors
-/// The input's problems; `REQUIRED` when staff name no affiliate; `NOT_FOUND` for it; `IDEMPOTENCY_CONFLICT`;
+/// The input's problems; `METHOD_NOT_AVAILABLE` for a processor that is not set up; `REQUIRED` when staff name no affiliate; `NOT_FOUND` for it; `IDEMPOTENCY_CONFLICT`;
 /// `ALREADY_EXISTS` when another one was set at the same time.
 pub async fn set(
     services: &Services,
@@ -34,6 +40,7 @@ pub async fn set(
     let affiliate_id = input.affiliate_id.or(viewer.scope.own_affiliate());
     let affiliate_id = affiliate_id.ok_or_else(|| Problem::required(&["affiliateId"]))?;
     affiliates::get(&tx, affiliate_id).await?.ok_or_else(|| ServiceError::not_found(&["affiliateId"]))?;
+    payable(&tx, input.account.method(), input.currency).await?;
     let now = services.now();
     if let Some(before) = payout_destinations::lock_live(&tx, affiliate_id, input.currency).await? {
         payout_destinations::end(&mut tx, before.id, now).await?;
@@ -59,6 +66,22 @@ pub async fn set(
     ))?;
     services.commit(tx).await?;
     Ok(Outcome::done(row))
+}
+
+/// Whether the tenant can pay a currency by a method.
+async fn payable(tx: &Tx, method: PayoutMethod, currency: Currency) -> Result<(), ServiceError> {
+    if !is_processor(method) {
+        return Ok(());
+    }
+    if processors::live_of(tx, method).await?.is_none() {
+        let message = format!("payouts by {method} are not set up");
+        return Err(Problem::new(ProblemCode::MethodNotAvailable, &["account"], message).into());
+    }
+    if unit(method, currency).is_none() {
+        let message = format!("{method} does not pay {currency}");
+        return Err(Problem::new(ProblemCode::CurrencyMismatch, &["currency"], message).into());
+    }
+    Ok(())
 }
 
 /// Removes a destination: the affiliate has none in the currency then.

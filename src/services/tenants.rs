@@ -137,6 +137,14 @@ pub async fn get_by_slug(
     Ok(directory::tenant_by_slug(&services.db, slug).await?)
 }
 
+/// All tenants, for the command line.
+///
+/// # Errors
+/// As the database answers.
+pub async fn all(services: &Services) -> Result<Vec<TenantScope>, ServiceError> {
+    Ok(directory::tenants(&services.db).await?)
+}
+
 /// The viewer's own tenant.
 ///
 /// # Errors

@@ -144,6 +144,11 @@ impl Db {
         Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
     }
 
+    /// Whether only one transaction at a time can write, however many begin.
+    pub fn has_one_writer(&self) -> bool {
+        self.backend == DbBackend::Sqlite
+    }
+
     /// Begins a transaction that writes, for one tenant.
     ///
     /// # Errors
@@ -168,6 +173,37 @@ impl Db {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
         Tx::open(begin_on(&self.read, options).await?, *scope, self.backend).await
+    }
+
+    /// As [`Db::snapshot`], for who reads whole tables: no statement of it is ended for its length.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn audit(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
+        let tx = self.snapshot(scope).await?;
+        self.take_time(tx).await
+    }
+
+    /// As [`Db::begin`], for who writes what follows from whole tables: what others change meanwhile is not overwritten
+    /// but a `Conflict`.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn begin_rebuild(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
+        let options = TransactionOptions {
+            isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let tx = Tx::open(begin_on(&self.write, options).await?, *scope, self.backend).await?;
+        self.take_time(tx).await
+    }
+
+    async fn take_time(&self, tx: Tx) -> Result<Tx, StoreError> {
+        if self.backend == DbBackend::Postgres {
+            tx.connection().execute_unprepared("SET LOCAL statement_timeout = 0").await?;
+        }
+        Ok(tx)
     }
 
     /// A transaction that belongs to no tenant, for [`super::directory`].

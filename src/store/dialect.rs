@@ -44,6 +44,12 @@ pub(super) fn anonymous(sql: &str, values: &[Value]) -> (String, Vec<Value>) {
     (text, bound)
 }
 
+/// Adds a value to those that a statement binds, and answers its place in the text.
+pub(super) fn bind(values: &mut Vec<Value>, value: impl Into<Value>) -> String {
+    values.push(value.into());
+    format!("${}", values.len())
+}
+
 /// How many values one statement may bind.
 pub(super) const fn bind_limit(backend: DbBackend) -> usize {
     match backend {
@@ -55,6 +61,23 @@ pub(super) const fn bind_limit(backend: DbBackend) -> usize {
 /// `SUM` of a bigint column as bigint; PostgreSQL would answer NUMERIC.
 pub(super) fn sum(column: &str) -> String {
     format!("CAST(COALESCE(SUM({column}), 0) AS bigint)")
+}
+
+/// A UUID column as a text: with dashes on PostgreSQL, hexadecimal on SQLite, where it is a blob.
+pub(super) fn id_text(backend: DbBackend, column: &str) -> String {
+    match backend {
+        DbBackend::Sqlite => format!("lower(hex({column}))"),
+        _ => format!("CAST({column} AS text)"),
+    }
+}
+
+/// The start of the hour, UTC, of an instant's column: as `domain::report::hour`, for who counts whole tables.
+pub(super) fn hour(backend: DbBackend, column: &str) -> String {
+    match backend {
+        // As the driver writes instants.
+        DbBackend::Sqlite => format!("substr({column}, 1, 13) || ':00:00+00:00'"),
+        _ => format!("date_trunc('hour', {column}, 'UTC')"),
+    }
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use sea_orm::{
 use tributary_entity::{
     Instant, api_key,
     ids::{AffiliateId, CampaignId, TenantId},
-    kinds::LinkStatus,
-    link, outbox, postback_endpoint, tenant,
+    kinds::{LinkStatus, OutboxKind},
+    link, outbox, postback_endpoint, processor, tenant,
 };
 
 use super::{database::Db, error::StoreError};
@@ -115,6 +115,19 @@ pub async fn postback_endpoint_by_hash(
     Ok(tenant.map(|tenant| (TenantScope::tenant(endpoint.tenant_id), endpoint, tenant)))
 }
 
+/// The account at a processor with a token's hash, unless it has ended.
+///
+/// # Errors
+/// As the database answers.
+#[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
+pub async fn processor_by_hash(db: &Db, hash: &[u8]) -> Result<Option<(TenantScope, processor::Model)>, StoreError> {
+    let tx = open(db).await?;
+    let select = processor::Entity::find().filter(processor::Column::TokenHash.eq(hash));
+    let row = select.filter(processor::Column::EndedAt.is_null()).one(&tx).await?;
+    tx.commit().await?;
+    Ok(row.map(|row| (TenantScope::tenant(row.tenant_id), row)))
+}
+
 /// All tenants, for jobs that visit each.
 ///
 /// # Errors
@@ -128,15 +141,23 @@ pub async fn tenants(db: &Db) -> Result<Vec<TenantScope>, StoreError> {
     Ok(ids.into_iter().map(TenantScope::tenant).collect())
 }
 
-/// Work that is due and not leased, with the scope it belongs to. The claim itself is made in that scope.
+/// Work of these kinds that is due and not leased, with the scope it belongs to. The claim itself is made in that scope.
 ///
 /// # Errors
 /// As the database answers.
 #[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
-pub async fn due_work(db: &Db, now: Instant, limit: u64) -> Result<Vec<(TenantScope, outbox::Model)>, StoreError> {
+pub async fn due_work(
+    db: &Db,
+    kinds: &[OutboxKind],
+    now: Instant,
+    limit: u64,
+) -> Result<Vec<(TenantScope, outbox::Model)>, StoreError> {
     let tx = open(db).await?;
     let free = outbox::Column::LeasedUntil.is_null().or(outbox::Column::LeasedUntil.lt(now));
-    let select = outbox::Entity::find().filter(outbox::Column::DueAt.lte(now)).filter(free);
+    let select = outbox::Entity::find()
+        .filter(outbox::Column::Kind.is_in(kinds.iter().copied()))
+        .filter(outbox::Column::DueAt.lte(now))
+        .filter(free);
     let rows = select.order_by_asc(outbox::Column::DueAt).limit(limit).all(&tx).await?;
     tx.commit().await?;
     Ok(rows.into_iter().map(|row| (TenantScope::tenant(row.tenant_id), row)).collect())

@@ -23,10 +23,20 @@ pub enum Constraint {
     PayoutOpen,
     /// The campaign or enrollment has an active cap of this metric and period.
     CapSame,
+    /// The schedule's batch for the day is there.
+    PayoutDue,
+    /// Another account is in use for the method.
+    PayingAccount,
+    /// The bank's file was taken in before.
+    PayoutFile,
+    /// The affiliate, or the tenant, has terms in the currency.
+    PayoutTerms,
     /// The payout was repeated before.
     PayoutRetry,
     /// The affiliate has another destination in the currency.
     PayoutDestination,
+    /// The tenant has another account at the processor.
+    ProcessorLive,
     /// A counter would leave its range: a balance below zero, a sum past the end of `bigint`.
     CounterRange,
 }
@@ -79,6 +89,20 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "payout_destination_live_key",
         "payout_destination.tenant_id, payout_destination.affiliate_id, payout_destination.currency",
     ),
+    (
+        Constraint::PayoutDue,
+        "payout_batch_due_key",
+        "payout_batch.tenant_id, payout_batch.currency, payout_batch.schedule, payout_batch.due_on",
+    ),
+    (Constraint::PayingAccount, "paying_account_live_key", "paying_account.tenant_id, paying_account.method"),
+    (Constraint::PayoutFile, "payout_file_digest_key", "payout_file.tenant_id, payout_file.digest"),
+    (Constraint::PayoutTerms, "payout_terms_default_key", "payout_terms.tenant_id, payout_terms.currency"),
+    (
+        Constraint::PayoutTerms,
+        "payout_terms_affiliate_key",
+        "payout_terms.tenant_id, payout_terms.affiliate_id, payout_terms.currency",
+    ),
+    (Constraint::ProcessorLive, "processor_live_key", "processor.tenant_id, processor.method"),
     (Constraint::PayoutRetry, "payout_retry_key", "payout.tenant_id, payout.retry_of"),
 ];
 

@@ -1,38 +1,24 @@
 //! The event log: appended at commit with gap-free numbers, read by number.
 
-use sea_orm::{ColumnTrait, Condition, ConnectionTrait, Order, QueryFilter, QueryOrder, QuerySelect, Select};
-use tributary_entity::{event, tenant_counter};
+use sea_orm::{ColumnTrait, Condition, Order, QueryFilter, QueryOrder, QuerySelect, Select};
+use tributary_entity::event;
 
 use super::{
     error::StoreError,
     scope::{Tx, any_of},
+    sequences,
 };
 use crate::domain::{
     event::{Interest, NewEvent, further_text},
     log::Stretch,
 };
 
-/// Numbers events and writes them. The last thing a transaction does: the counter row stays locked until the commit, so
-/// that the order of numbers is the order of commits and nobody ever sees a gap.
-pub(super) async fn append(tx: &mut Tx, events: Vec<NewEvent>) -> Result<Vec<event::Model>, StoreError> {
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
-    let count = i64::try_from(events.len()).map_err(|_| StoreError::inconsistent("event", "too many"))?;
+/// Writes events under the numbers behind `before`, which are theirs until the commit.
+pub(super) async fn append(tx: &mut Tx, events: Vec<NewEvent>, before: i64) -> Result<Vec<event::Model>, StoreError> {
     let tenant_id = tx.scope().tenant_id();
-    let statement = tx.statement(
-        "UPDATE tenant_counter SET event_seq = event_seq + $1 WHERE tenant_id = $2 RETURNING event_seq",
-        vec![count.into(), tenant_id.into()],
-    );
-    let row = tx
-        .connection()
-        .query_one_raw(statement)
-        .await?
-        .ok_or_else(|| StoreError::inconsistent("tenant_counter", "no counter for the tenant"))?;
-    let last: i64 = row.try_get("", "event_seq")?;
     let rows: Vec<event::Model> = events
         .into_iter()
-        .zip(last - count + 1..)
+        .zip(before + 1..)
         .map(|(event, seq)| event::Model {
             tenant_id,
             seq,
@@ -54,10 +40,7 @@ pub(super) async fn append(tx: &mut Tx, events: Vec<NewEvent>) -> Result<Vec<eve
 /// # Errors
 /// As the database answers.
 pub async fn tip(tx: &Tx) -> Result<i64, StoreError> {
-    let counter = tx.find::<tenant_counter::Entity>().one(tx.connection()).await?;
-    counter
-        .map(|counter| counter.event_seq)
-        .ok_or_else(|| StoreError::inconsistent("tenant_counter", "no counter for the tenant"))
+    Ok(sequences::now(tx).await?.event_seq)
 }
 
 /// Up to `limit` events after `seq`, in order. Of the tenant, whatever the ring: filtering by ring is the feed's.

@@ -52,7 +52,7 @@ pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Inst
     Ok(())
 }
 
-/// Appends journals with their entries. The accounts exist.
+/// Appends journals; their entries get their numbers and are written when the transaction commits. The accounts exist.
 ///
 /// # Errors
 /// `Constraint::JournalBusinessKey` when one was posted before.
@@ -69,21 +69,25 @@ pub async fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instan
             posted_at: now,
         })
         .collect();
-    let entries = journals
-        .iter()
-        .flat_map(|(id, journal)| {
-            (0..).zip(journal.lines()).map(|(line, posted)| entry::Model {
-                tenant_id,
-                journal_id: *id,
-                line,
-                account_id: posted.account.id(tenant_id),
-                amount_minor: posted.amount_minor,
-                currency: posted.account.currency,
-            })
-        })
-        .collect();
     tx.insert_all::<journal::Entity>(heads).await?;
-    tx.insert_all::<entry::Entity>(entries).await
+    for (id, journal) in journals {
+        tx.enter((0..).zip(journal.lines()).map(|(line, posted)| entry::Model {
+            tenant_id,
+            journal_id: *id,
+            line,
+            seq: 0,
+            account_id: posted.account.id(tenant_id),
+            amount_minor: posted.amount_minor,
+            currency: posted.account.currency,
+        }));
+    }
+    Ok(())
+}
+
+/// Writes entries, numbered from 1 inside the transaction, behind the tenant's journals so far.
+pub(super) async fn append_entries(tx: &mut Tx, entries: Vec<entry::Model>, before: i64) -> Result<(), StoreError> {
+    let numbered = entries.into_iter().map(|entry| entry::Model { seq: before + entry.seq, ..entry });
+    tx.insert_all::<entry::Entity>(numbered.collect()).await
 }
 
 fn filtered(tx: &Tx, filter: &JournalFilter) -> Select<journal::Entity> {
@@ -150,20 +154,26 @@ pub async fn accounts_of_affiliate(tx: &Tx, id: AffiliateId) -> Result<Vec<accou
     Ok(select.limit(2_000).all(tx.connection()).await?)
 }
 
-/// Sums of all entries by code and currency.
+/// Sums by code and currency of all entries, or of those posted up to an instant.
 ///
 /// # Errors
 /// As the database answers; `Inconsistent` for a code that is not in the chart.
-pub async fn totals(tx: &Tx) -> Result<Vec<CodeTotal>, StoreError> {
+pub async fn totals(tx: &Tx, at: Option<Instant>) -> Result<Vec<CodeTotal>, StoreError> {
     let debit = dialect::sum("CASE WHEN entry.amount_minor > 0 THEN entry.amount_minor ELSE 0 END");
     let credit = dialect::sum("CASE WHEN entry.amount_minor < 0 THEN -entry.amount_minor ELSE 0 END");
+    let mut values = vec![tx.scope().tenant_id().into()];
+    let (mut journals, mut until) = ("", "");
+    if let Some(at) = at {
+        journals = "JOIN journal ON journal.tenant_id = entry.tenant_id AND journal.id = entry.journal_id ";
+        until = " AND journal.posted_at <= $2";
+        values.push(at.into());
+    }
     let sql = format!(
         "SELECT account.code AS code, account.currency AS currency, {debit} AS debit, {credit} AS credit \
          FROM entry JOIN account ON account.tenant_id = entry.tenant_id AND account.id = entry.account_id \
-         WHERE entry.tenant_id = $1 GROUP BY account.code, account.currency ORDER BY account.code, account.currency"
+         {journals}WHERE entry.tenant_id = $1{until} GROUP BY account.code, account.currency ORDER BY account.code, account.currency"
     );
-    let statement = tx.statement(sql, vec![tx.scope().tenant_id().into()]);
-    let rows = tx.connection().query_all_raw(statement).await?;
+    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     rows.iter()
         .map(|row| {
             let number: i32 = row.try_get("", "code")?;

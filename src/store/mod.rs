@@ -4,6 +4,7 @@
 //! reads that happen before the tenant is known are in [`directory`], the months of the click table, which are nobody's, in
 //! [`partitions`]. The store remembers and finds; it decides nothing.
 
+pub mod accounts;
 pub mod address_keys;
 pub mod affiliate_groups;
 pub mod affiliates;
@@ -11,6 +12,7 @@ pub mod api_keys;
 mod arrays;
 pub mod attribution_runs;
 pub mod attributions;
+pub mod audit;
 pub mod balances;
 pub mod campaigns;
 pub mod caps;
@@ -34,17 +36,25 @@ pub mod goals;
 pub mod idempotency;
 pub mod invalid_clicks;
 pub mod ledger;
+pub mod ledger_blocks;
 pub mod links;
 pub mod outbox;
 pub mod page;
 pub mod partitions;
 pub mod payout_batches;
+pub mod payout_candidates;
 pub mod payout_destinations;
+pub mod payout_files;
+pub mod payout_terms;
+pub mod payout_transfers;
 pub mod payouts;
 pub mod postbacks;
+pub mod processors;
+pub mod reconciliation;
 pub mod rollups;
 pub mod rules;
 pub mod scope;
+pub mod sequences;
 pub mod sessions;
 pub mod standings;
 pub mod statements;

@@ -1,7 +1,12 @@
 //! Payout batches, and whom they passed over.
 
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect};
-use tributary_entity::{ids::PayoutBatchId, kinds::PayoutBatchStatus, money::Money, payout_batch, payout_skip};
+use tributary_entity::{
+    ids::PayoutBatchId,
+    kinds::PayoutBatchStatus,
+    money::{Currency, Money},
+    payout_batch, payout_skip,
+};
 
 use super::{
     dialect,
@@ -62,8 +67,26 @@ pub async fn count(tx: &Tx, statuses: Option<&[PayoutBatchStatus]>) -> Result<i6
     page::count(tx, filtered(tx, statuses)).await
 }
 
+/// Whether a schedule's batch of a day is there.
+///
 /// # Errors
 /// As the database answers.
+pub async fn is_drafted(
+    tx: &Tx,
+    currency: Currency,
+    schedule: &str,
+    due_on: chrono::NaiveDate,
+) -> Result<bool, StoreError> {
+    let select = tx
+        .find::<payout_batch::Entity>()
+        .filter(payout_batch::Column::Currency.eq(currency))
+        .filter(payout_batch::Column::Schedule.eq(schedule))
+        .filter(payout_batch::Column::DueOn.eq(due_on));
+    Ok(select.one(tx.connection()).await?.is_some())
+}
+
+/// # Errors
+/// `Constraint::PayoutDue` when the schedule's batch of the day is there.
 pub async fn insert(tx: &mut Tx, row: payout_batch::Model) -> Result<(), StoreError> {
     tx.insert::<payout_batch::Entity>(row).await
 }

@@ -6,6 +6,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr
 use tributary_entity::{
     Instant,
     ids::{AffiliateId, PayoutDestinationId},
+    kinds::PayoutMethod,
     money::Currency,
     payout_destination::{self, Column},
 };
@@ -35,7 +36,7 @@ pub async fn of_affiliates(tx: &Tx, ids: &[AffiliateId]) -> Result<Vec<payout_de
     Ok(select.order_by_asc(Column::Currency).all(tx.connection()).await?)
 }
 
-/// Which of these affiliates is paid where in a currency.
+/// Which of these affiliates is paid where in a currency, and how.
 ///
 /// # Errors
 /// As the database answers.
@@ -43,18 +44,18 @@ pub async fn live(
     tx: &Tx,
     currency: Currency,
     ids: &[AffiliateId],
-) -> Result<BTreeMap<AffiliateId, PayoutDestinationId>, StoreError> {
-    let rows: Vec<(AffiliateId, PayoutDestinationId)> = tx
+) -> Result<BTreeMap<AffiliateId, (PayoutDestinationId, PayoutMethod)>, StoreError> {
+    let rows: Vec<(AffiliateId, PayoutDestinationId, PayoutMethod)> = tx
         .find::<payout_destination::Entity>()
         .select_only()
-        .columns([Column::AffiliateId, Column::Id])
+        .columns([Column::AffiliateId, Column::Id, Column::Method])
         .filter(any_of(Column::AffiliateId, ids.iter().copied()))
         .filter(Column::Currency.eq(currency))
         .filter(Column::EndedAt.is_null())
         .into_tuple()
         .all(tx.connection())
         .await?;
-    Ok(rows.into_iter().collect())
+    Ok(rows.into_iter().map(|(affiliate_id, id, method)| (affiliate_id, (id, method))).collect())
 }
 
 /// The one in use of an affiliate in a currency, locked until the transaction ends.

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use sea_orm::{
-    ColumnTrait, Condition, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select, Value, sea_query::Expr,
-};
+use sea_orm::{ColumnTrait, Condition, QueryFilter, QueryOrder, QuerySelect, Select, sea_query::Expr};
 use tributary_entity::{
+    Instant,
     ids::{AffiliateId, PayoutBatchId, PayoutId},
     kinds::PayoutStatus,
     money::Currency,
@@ -19,7 +18,6 @@ use super::{
     scope::{Tx, any_of},
 };
 use crate::domain::{
-    ledger::Code,
     page::{Page, PageRequest},
     payout::{OPEN, PayoutFilter},
 };
@@ -61,7 +59,7 @@ pub async fn lock(tx: &Tx, id: PayoutId) -> Result<Option<payout::Model>, StoreE
     Ok(dialect::lock(tx, select).one(tx.connection()).await?)
 }
 
-/// The payouts of a batch that are in a state, locked in id order.
+/// The next payouts of a batch that are in a state, locked in id order.
 ///
 /// # Errors
 /// As the database answers.
@@ -69,12 +67,17 @@ pub async fn lock_of_batch(
     tx: &Tx,
     batch_id: PayoutBatchId,
     status: PayoutStatus,
+    after: Option<PayoutId>,
+    limit: u64,
 ) -> Result<Vec<payout::Model>, StoreError> {
-    let select = tx
+    let mut select = tx
         .find::<payout::Entity>()
         .filter(payout::Column::BatchId.eq(batch_id))
-        .filter(payout::Column::Status.eq(status))
-        .order_by_asc(payout::Column::Id);
+        .filter(payout::Column::Status.eq(status));
+    if let Some(after) = after {
+        select = select.filter(payout::Column::Id.gt(after));
+    }
+    let select = select.order_by_asc(payout::Column::Id).limit(limit);
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 
@@ -99,41 +102,23 @@ pub async fn history(tx: &Tx, id: PayoutId) -> Result<Vec<payout_history::Model>
     Ok(select.order_by_asc(payout_history::Column::Version).limit(100).all(tx.connection()).await?)
 }
 
-/// What affiliates have available in a currency, `minimum` or more: the next `limit` of them by id.
+/// When an affiliate's last payout in a currency was submitted before an instant.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn payable(
+pub async fn submitted_before(
     tx: &Tx,
+    affiliate_id: AffiliateId,
     currency: Currency,
-    minimum: i64,
-    only: Option<&[AffiliateId]>,
-    after: Option<AffiliateId>,
-    limit: u64,
-) -> Result<Vec<(AffiliateId, i64)>, StoreError> {
-    let mut values: Vec<Value> =
-        vec![tx.scope().tenant_id().into(), Code::AffiliateAvailable.number().into(), currency.into(), minimum.into()];
-    let mut narrowed = String::new();
-    if let Some(only) = only {
-        let named: Vec<String> = only.iter().map(|id| bind(&mut values, *id)).collect();
-        narrowed += &format!(" AND account.affiliate_id IN ({})", named.join(", "));
-    }
-    if let Some(after) = after {
-        narrowed += &format!(" AND account.affiliate_id > {}", bind(&mut values, after));
-    }
-    let sql = format!(
-        "SELECT account.affiliate_id AS affiliate_id, balance.amount_minor AS amount FROM account \
-         JOIN balance ON balance.tenant_id = account.tenant_id AND balance.account_id = account.id \
-         WHERE account.tenant_id = $1 AND account.code = $2 AND account.currency = $3 AND balance.amount_minor >= $4 \
-         AND account.affiliate_id IS NOT NULL{narrowed} ORDER BY account.affiliate_id LIMIT {limit}"
-    );
-    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "affiliate_id")?, row.try_get("", "amount")?))).collect()
-}
-
-fn bind(values: &mut Vec<Value>, value: impl Into<Value>) -> String {
-    values.push(value.into());
-    format!("${}", values.len())
+    before: Instant,
+) -> Result<Option<Instant>, StoreError> {
+    let select = tx
+        .visible::<payout::Entity>()
+        .filter(payout::Column::AffiliateId.eq(affiliate_id))
+        .filter(payout::Column::Currency.eq(currency))
+        .filter(payout::Column::SubmittedAt.lt(before))
+        .order_by_desc(payout::Column::SubmittedAt);
+    Ok(select.one(tx.connection()).await?.and_then(|row| row.submitted_at))
 }
 
 /// The open payouts of these affiliates in a currency.

@@ -11,11 +11,12 @@ use sea_orm::{
     sea_query::{InsertStatement, OnConflict},
 };
 use tributary_entity::{
+    entry,
     ids::{AffiliateId, CampaignId},
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{arrays, dialect, error::StoreError, events};
+use super::{arrays, dialect, error::StoreError, events, ledger, sequences};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
@@ -28,6 +29,10 @@ pub struct Tx {
     backend: DbBackend,
     /// Events of this transaction, numbered and written at commit: the counter row that numbers them is held shortest.
     pending: Vec<NewEvent>,
+    /// Entries of this transaction's journals, which are numbered from 1 in it; written at commit, as events are.
+    entries: Vec<entry::Model>,
+    /// How many journals those are of.
+    journals: i64,
     /// Whose hourly totals this transaction changes.
     counted: BTreeSet<(CampaignId, AffiliateId)>,
 }
@@ -47,7 +52,8 @@ impl Tx {
                 ))
                 .await?;
         }
-        Ok(Self { inner, scope, backend, pending: Vec::new(), counted: BTreeSet::new() })
+        let (pending, entries) = (Vec::new(), Vec::new());
+        Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new() })
     }
 
     /// Whose rows this transaction sees.
@@ -251,19 +257,29 @@ impl Tx {
         self.pending.push(event);
     }
 
+    /// Adds a journal's entries to those that the commit will number, in order. Its row is there.
+    pub(super) fn enter(&mut self, entries: impl Iterator<Item = entry::Model>) {
+        self.journals += 1;
+        let seq = self.journals;
+        self.entries.extend(entries.map(|entry| entry::Model { seq, ..entry }));
+    }
+
     /// Notes whose hourly totals change with this transaction.
     pub(super) fn count(&mut self, owners: impl Iterator<Item = (CampaignId, AffiliateId)>) {
         self.counted.extend(owners);
     }
 
-    /// Numbers and writes the recorded events and commits.
+    /// Numbers and writes the recorded events and the entries of posted journals, and commits.
     ///
     /// # Errors
     /// As the database answers; nothing of the transaction is kept then (or, when the connection broke at the very
     /// commit, its outcome is unknown, which idempotency keys resolve).
     pub async fn commit(mut self) -> Result<Committed, StoreError> {
-        let pending = std::mem::take(&mut self.pending);
-        let events = events::append(&mut self, pending).await?;
+        let (pending, entries) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.entries));
+        let journals = self.journals;
+        let before = sequences::advance(&mut self, pending.len(), journals).await?;
+        let events = events::append(&mut self, pending, before.event_seq).await?;
+        ledger::append_entries(&mut self, entries, before.journal_seq).await?;
         self.inner.commit().await?;
         Ok(Committed { events, counted: self.counted })
     }

@@ -14,12 +14,12 @@ pub async fn get(tx: &Tx) -> Result<tenant::Model, StoreError> {
     row.ok_or_else(|| StoreError::inconsistent("tenant", "a scope without its tenant"))
 }
 
-/// Writes a new tenant with its event counter at 0.
+/// Writes a new tenant with its counters at 0.
 ///
 /// # Errors
 /// `Constraint::TenantSlug` when the slug is taken.
 pub async fn insert(tx: &mut Tx, row: tenant::Model) -> Result<(), StoreError> {
-    let counter = tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0 };
+    let counter = tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0, journal_seq: 0 };
     tx.insert::<tenant::Entity>(row).await?;
     tx.insert::<tenant_counter::Entity>(counter).await
 }

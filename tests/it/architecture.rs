@@ -17,13 +17,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     // `ambient` for the ids of rows that the store makes itself: a new tenant, a missing account.
     ("store", &["ambient", "domain"]),
+    // Calls the outside, and knows neither the database nor what becomes of a payout.
+    ("processors", &["domain"]),
     ("redis_client", &[]),
     ("bus", &["domain", "redis_client"]),
     ("limits", &["redis_client"]),
     ("spool", &[]),
     // `config` for the identity providers, which are as the settings describe them.
     ("auth", &["ambient", "config", "domain", "store"]),
-    ("services", &["ambient", "config", "domain", "store", "redis_client", "bus", "limits", "spool", "auth"]),
+    (
+        "services",
+        &["ambient", "config", "domain", "store", "processors", "redis_client", "bus", "limits", "spool", "auth"],
+    ),
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
     // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
@@ -39,6 +44,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "telemetry",
             "domain",
             "store",
+            "processors",
             "redis_client",
             "bus",
             "limits",

@@ -2,14 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::process::Command;
+use tributary::domain::ledger_chain::Checkpoint;
 
 use crate::support::{
-    Backend, Client,
+    Backend, Client, Programme, Terms,
     app::PASSWORD,
     database,
     node::{self, Data, Node},
+    programme::sale,
     world::World,
 };
 
@@ -249,4 +251,72 @@ async fn database_that_cannot_be_used_is_named() {
     }
     std::fs::write(folder.path().join("tributary.db"), "this is no database").expect("written");
     say(&mut data.command(), &["serve"]).await.assert_refused(&["not a database"]);
+}
+
+/// What the ledger's commands say, and how they end: 0 where all is well, 1 where something differs, 2 where that cannot be
+/// told.
+async fn ledger_is_verified_rebuilt_and_sealed(backend: Backend) {
+    let world = World::new(backend).await;
+    let node = Node::start(&world.data).await;
+    let owner = world.owner(&node);
+    let programme = Programme::build(&owner, &Terms::default()).await;
+    let click = programme.click(&owner).await;
+    owner.done("recordConversion", sale(&click, "1", "49.00"), "").await;
+    node.stop().await;
+    let run = async |arguments: &[&str]| say(&mut world.data.command(), arguments).await;
+    let checkpoint = run(&["checkpoint", "--tenant", "home"]).await;
+    assert_eq!(checkpoint.code, Some(0), "{}", checkpoint.err);
+    let kept: Checkpoint = serde_json::from_str(&checkpoint.out).expect("a checkpoint");
+    assert!(kept.is_signed());
+    assert_eq!((kept.block, kept.journals), (1, 1));
+    let file = world.data.folder.join("checkpoint.json");
+    std::fs::write(&file, &checkpoint.out).expect("written");
+    let file = file.to_str().expect("a name");
+    let well = run(&["verify", "--tenant", "home", "--checkpoint", file]).await;
+    assert_eq!((well.code, well.err.as_str()), (Some(0), ""), "{}", well.out);
+    assert!(
+        well.out.contains(" home: 1 journals, 2 entries, 1 blocks up to journal 1: no difference\n"),
+        "{}",
+        well.out
+    );
+    assert!(well.out.contains("  5000 EUR debit 490 credit 0\n"), "{}", well.out);
+    world.auditor.run("UPDATE balance SET amount_minor = 491 WHERE amount_minor = 490").await.expect("is changed");
+    let ill = run(&["verify"]).await;
+    assert_eq!(ill.code, Some(1), "{}", ill.err);
+    assert!(ill.out.contains("! PROJECTION balance ") && ill.out.contains("amount_minor 491"), "{}", ill.out);
+    let json = run(&["verify", "--json"]).await;
+    let report: Value = serde_json::from_str(&json.out).expect("JSON");
+    assert_eq!((json.code, &report["differences"][0]["check"]), (Some(1), &json!("PROJECTION")), "{report}");
+    for (arguments, code, word) in [
+        (&["rebuild", "--check"][..], 1, "balance 1"),
+        (&["rebuild", "--tenant", "home"], 0, "balance 1"),
+        (&["rebuild"], 0, "nothing differs"),
+        (&["rebuild", "--check"], 0, "nothing differs"),
+        (&["verify"], 0, "no difference"),
+    ] {
+        let said = run(arguments).await;
+        assert_eq!(said.code, Some(code), "{arguments:?}: {}{}", said.out, said.err);
+        assert!(said.out.contains(word), "{arguments:?}: {}", said.out);
+    }
+    for arguments in [
+        &["verify", "--tenant", "nobody"][..],
+        &["rebuild", "--tenant", "nobody"],
+        &["verify", "--tenant", "home", "--checkpoint", "/no/such/file"],
+        &["verify", "--checkpoint", file],
+    ] {
+        let said = run(arguments).await;
+        assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}: {}", said.err);
+    }
+    run(&["checkpoint", "--tenant", "nobody"]).await.assert_refused(&["`nobody`"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn ledger_is_verified_rebuilt_and_sealed_sqlite() {
+    ledger_is_verified_rebuilt_and_sealed(Backend::Sqlite).await;
+}
+
+#[tokio::test]
+async fn ledger_is_verified_rebuilt_and_sealed_postgres() {
+    ledger_is_verified_rebuilt_and_sealed(Backend::Postgres).await;
 }

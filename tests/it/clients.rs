@@ -110,6 +110,10 @@ on_both! {
         run("live/gql_client.py", app).await;
     }
 
+    async fn files_for_banks_are_what_banks_take(app) {
+        run("live/bank_files.py", app).await;
+    }
+
     async fn schemathesis_finds_no_fault(app) {
         run("live/schemathesis_fuzz.py", app).await;
     }

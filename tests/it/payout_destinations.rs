@@ -5,7 +5,7 @@ use tributary_entity::kinds::Role;
 
 use crate::{
     payouts::{draft, earn, quick},
-    support::{Client, on_both, programme::id},
+    support::{Client, double::Kind, on_both, programme::id},
 };
 
 const SHORT: &str = "payoutDestination { id method currency holder mask endedAt }";
@@ -54,6 +54,8 @@ on_both! {
             "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ada Ltd",
             "account": { "paypal": { "email": "ada@shop.example" } },
         });
+        assert_eq!(owner.refusal("setPayoutDestination", other.clone()).await, "METHOD_NOT_AVAILABLE");
+        owner.done("setProcessor", Kind::Paypal.credentials(), "").await;
         owner.done("setPayoutDestination", other, SHORT).await;
         assert_eq!(masks(&owner, &programme.affiliate).await, ["a…@shop.example"]);
         let query = "query($id: ID!) { payoutDestination(id: $id) { endedAt } }";
@@ -117,7 +119,7 @@ on_both! {
         let batch = draft(&owner).await;
         let other = json!({
             "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ada Ltd",
-            "account": { "paypal": { "email": "thief@shop.example" } },
+            "account": { "manual": { "instructions": "to somebody else" } },
         });
         owner.done("setPayoutDestination", other, SHORT).await;
         let expected = json!({ "mask": "DE89…3000", "account": { "iban": "DE89370400440532013000", "email": null } });

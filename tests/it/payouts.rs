@@ -43,7 +43,7 @@ pub async fn earn(app: &TestApp, client: &Client, programme: &Programme, amount:
 }
 
 /// Another affiliate of a programme.
-async fn another(client: &Client, programme: &Programme) -> Programme {
+pub async fn another(client: &Client, programme: &Programme) -> Programme {
     let affiliate = new_affiliate(client).await;
     let (enrollment, link) = enroll(client, &programme.campaign, &affiliate).await;
     Programme { affiliate, enrollment, link, ..programme.clone() }
@@ -93,7 +93,7 @@ async fn balances(client: &Client, affiliate: &str) -> [String; 2] {
 }
 
 /// Posts what a reversal will: between an affiliate's account and the expense, debit positive.
-async fn post(app: &TestApp, affiliate: &str, code: Code, amount_minor: i64) {
+pub async fn post(app: &TestApp, affiliate: &str, code: Code, amount_minor: i64) {
     let affiliate: AffiliateId = affiliate.parse().expect("an id");
     let currency: Currency = "EUR".parse().expect("known");
     let lines = vec![

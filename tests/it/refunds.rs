@@ -194,6 +194,24 @@ on_both! {
         assert_eq!(earnings(&owner, &programme.affiliate).await, [2 * 1_470, 1_170, 0, 0]);
     }
 
+    async fn refund_of_a_sale_that_waits_for_its_rate_is_counted_once(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &thirty()).await;
+        let click = programme.click(&owner).await;
+        let mut input = sale(&click, &click, "49.00");
+        merge(&mut input, json!({ "saleAmount": { "amount": "49.00", "currency": "USD" } }));
+        let held = id(&owner.done("recordConversion", input, "conversion { id }").await, "conversion");
+        let part = json!({ "id": held, "amount": { "amount": "9.00", "currency": "USD" } });
+        owner.done("refundConversion", part, "").await;
+        let rate = json!({ "base": "EUR", "quote": "USD", "rate": "1.25", "validOn": app.clock.now().date_naive() });
+        owner.done("setFxRate", rate, "").await;
+        app.run_jobs().await;
+        // 40.00 of 49.00 USD are left: 30 % of 39.20 EUR, less 9 / 49 of it.
+        assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 1_176 - 216, 0, 0]);
+        let counted = "SELECT CAST(SUM(conversions) AS bigint) FROM rollup_hourly WHERE sale_minor = 4000 AND currency = 'USD'";
+        assert_eq!(app.auditor.number(counted).await, 1);
+    }
+
     async fn undone_reversal_gives_exactly_what_it_took_and_once(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &thirty()).await;

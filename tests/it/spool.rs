@@ -32,6 +32,7 @@ fn new_click(programme: &Programme, id: ClickId) -> NewClick {
     NewClick {
         id: Some(id),
         link_id: programme.link.parse().expect("a link's id"),
+        facts: None,
         occurred_at: None,
         visitor_id: None,
         is_new_visitor: false,

@@ -37,6 +37,7 @@ async fn click_at(services: &Services, app: &TestApp, programme: &Programme, id:
     let click = NewClick {
         id: Some(id),
         link_id: programme.link.parse().expect("a link's id"),
+        facts: None,
         occurred_at: at,
         visitor_id: None,
         is_new_visitor: false,

@@ -3,7 +3,7 @@
 use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, kinds, money, payout_batch, payout_skip};
 
-use super::Payout;
+use super::{Payout, PayoutFile};
 use crate::{
     auth::Permission,
     domain::{
@@ -16,7 +16,8 @@ use crate::{
         context::{Needs, RequestData},
         error::IntoGraphql,
         kinds::{PayoutBatchStatus, PayoutSkipReason, PayoutStatus},
-        scalars::{CurrencyCode, Money},
+        payout_terms::{self, PayoutSchedule},
+        scalars::{CurrencyCode, Date, Money},
     },
     services,
 };
@@ -53,12 +54,27 @@ impl PayoutBatch {
         money::Money::new(self.0.minimum_minor, self.0.currency).into()
     }
 
+    /// Whether affiliates' own thresholds go before `minimumAmount`.
+    async fn follows_terms(&self) -> bool {
+        self.0.by_terms
+    }
+
+    /// The schedule that it was drafted by; null for one by hand.
+    async fn schedule(&self) -> Option<PayoutSchedule> {
+        payout_terms::schedule(self.0.schedule.as_deref())
+    }
+
+    /// The day that was due, in the tenant's time zone; null for one by hand.
+    async fn due_on(&self) -> Option<Date> {
+        self.0.due_on.map(Date)
+    }
+
     /// Its author's note.
     async fn note(&self) -> Option<&str> {
         self.0.note.as_deref()
     }
 
-    /// Who drafted it: `user:usr_..` or `operator`.
+    /// Who drafted it: `user:usr_..`, `operator`, or `system` for a schedule.
     async fn author(&self) -> &str {
         &self.0.author
     }
@@ -66,6 +82,16 @@ impl PayoutBatch {
     /// Who approved it; null before.
     async fn approver(&self) -> Option<&str> {
         self.0.approver.as_deref()
+    }
+
+    /// Who submitted it; null before.
+    async fn submitter(&self) -> Option<&str> {
+        self.0.submitter.as_deref()
+    }
+
+    /// Who gave it up; null unless somebody did.
+    async fn canceller(&self) -> Option<&str> {
+        self.0.canceller.as_deref()
     }
 
     /// When it was drafted.
@@ -81,6 +107,11 @@ impl PayoutBatch {
     /// When it was submitted; null before.
     async fn submitted_at(&self) -> Option<Instant> {
         self.0.submitted_at
+    }
+
+    /// When it was given up; null unless it was.
+    async fn cancelled_at(&self) -> Option<Instant> {
+        self.0.cancelled_at
     }
 
     /// Its payouts, newest first.
@@ -105,6 +136,13 @@ impl PayoutBatch {
         let mut totals = loader.load_one(self.0.id).await.or_graphql()?.unwrap_or_default();
         totals.sort_by_key(|total| total.status);
         Ok(totals.into_iter().map(Into::into).collect())
+    }
+
+    /// The files that it was handed to banks in; at most 100.
+    async fn files(&self, ctx: &Context<'_>) -> Result<Vec<PayoutFile>> {
+        let (services, viewer) = ctx.caller()?;
+        let rows = services::payouts::files::of_batch(services, viewer, self.0.id).await.or_graphql()?;
+        Ok(rows.into_iter().map(Into::into).collect())
     }
 
     /// Affiliates that it could have paid and did not; at most 1,000.

@@ -2,8 +2,10 @@
 //! stream in [`live`].
 
 mod batches;
+mod files;
 pub(in crate::graphql) mod live;
 mod mutations;
+mod preview;
 
 use async_graphql::{Context, Description, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{
@@ -21,6 +23,7 @@ use super::{
     kinds::{PayoutMethod, PayoutStatus},
     ledger::Journal,
     payout_destinations::PayoutDestination,
+    processors::PayoutTransfer,
     scalars::{CurrencyCode, Cursor, Money},
 };
 use crate::{
@@ -28,13 +31,18 @@ use crate::{
     domain::{
         page::PageRequest,
         payout::PayoutFilter,
+        payout_deductions::net_minor,
         problem::{Problem, ProblemCode},
     },
     services::{self, payouts::live::PayoutView},
 };
 
+use files::{RemittanceAdvice, RemittanceForm};
+
 pub(in crate::graphql) use batches::PayoutBatch;
+pub(in crate::graphql) use files::{PayingAccount, PayoutFile, PayoutFileMutation, PayoutFileQuery, PayoutNotice};
 pub(in crate::graphql) use mutations::PayoutMutation;
+pub(in crate::graphql) use preview::{PayoutPreviewLine, PayoutPreviewQuery};
 
 /// Names the stream that cursors are good for.
 const STREAM: &str = "payouts";
@@ -98,6 +106,21 @@ impl Payout {
         money::Money::new(self.row.gross_minor, self.row.currency).into()
     }
 
+    /// Of that, what is withheld as tax, by the terms when it was drafted.
+    async fn tax(&self) -> Money {
+        money::Money::new(self.row.tax_minor, self.row.currency).into()
+    }
+
+    /// Of that, what the affiliate bears of the cost of the payment, by the terms when it was drafted.
+    async fn fee(&self) -> Money {
+        money::Money::new(self.row.fee_minor, self.row.currency).into()
+    }
+
+    /// What is paid: the gross amount without tax and fee.
+    async fn net(&self) -> Money {
+        money::Money::new(net_minor(&self.row), self.row.currency).into()
+    }
+
     /// Where it goes, as it was set when the payout was drafted; null when nothing was set.
     async fn destination(&self, ctx: &Context<'_>) -> Result<Option<PayoutDestination>> {
         if let Some(row) = &self.destination {
@@ -120,6 +143,11 @@ impl Payout {
     /// The payment's name at the bank or processor; null before it is paid.
     async fn reference(&self) -> Option<&str> {
         self.row.reference.as_deref()
+    }
+
+    /// By which name the bank knows it, where it was handed over in a file of payments.
+    async fn bank_reference(&self) -> Option<&str> {
+        self.row.bank_reference.as_deref()
     }
 
     /// Why it failed, was cancelled or came back.
@@ -165,6 +193,22 @@ impl Payout {
     /// When it was last changed.
     async fn updated_at(&self) -> Instant {
         self.row.updated_at
+    }
+
+    /// What it is at its processor; null before it is submitted, and where no processor makes it.
+    #[graphql(guard = "Needs(Permission::ManagePayouts)")]
+    async fn transfer(&self, ctx: &Context<'_>) -> Result<Option<PayoutTransfer>> {
+        let row = ctx.loaders()?.payout_transfer.load_one(self.row.id).await.or_graphql()?;
+        Ok(row.map(|row| PayoutTransfer::of(row, self.row.currency)))
+    }
+
+    /// What it pays, for who receives it; null before it is submitted. The same bytes each time.
+    async fn remittance_advice(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "In which form; PDF if absent.")] form: Option<RemittanceForm>,
+    ) -> Result<Option<RemittanceAdvice>> {
+        files::remittance_advice(ctx, self.row.id, form.unwrap_or(RemittanceForm::Pdf)).await
     }
 
     /// The steps of its life, oldest first; at most 100.

@@ -27,7 +27,7 @@ pub(in crate::graphql) struct CreatePayoutBatchInput {
     currency: CurrencyCode,
     /// Whom to pay, 1 to 1,000; each begins with `aff_`. Absent, everybody.
     affiliate_ids: Option<Vec<ID>>,
-    /// The least available balance that is paid, inclusive, in the batch's currency. Absent, everything is.
+    /// The least available balance that is paid, inclusive, in the batch's currency. Absent, each affiliate's threshold.
     minimum_amount: Option<MoneyInput>,
     /// For whoever approves. At most 2,000 characters.
     note: Option<String>,
@@ -140,7 +140,7 @@ pub(in crate::graphql) struct PayoutMutation;
 #[Object]
 impl PayoutMutation {
     /// Drafts a payout of all that is available for each affiliate with the minimum or more. No money moves. Who has an
-    /// open payout in the currency is passed over, and told.
+    /// open payout in the currency, or owes something, is passed over, and told. A large batch is DRAFTING for a while.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn create_payout_batch(
         &self,
@@ -183,6 +183,21 @@ impl PayoutMutation {
         let result = async {
             let id = ids::parse(&["id"], &input.id)?;
             batches::submit(services, viewer, input.idempotency_key.as_deref(), id).await
+        };
+        PayoutBatchPayload::answer(result.await)
+    }
+
+    /// Gives up a drafted or approved batch with its payouts. No money has moved, and the affiliates can be paid by another.
+    #[graphql(guard = "Needs(Permission::ManagePayouts)")]
+    async fn cancel_payout_batch(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which batch.")] input: PayoutBatchStatusInput,
+    ) -> Result<PayoutBatchPayload> {
+        let (services, viewer) = ctx.caller()?;
+        let result = async {
+            let id = ids::parse(&["id"], &input.id)?;
+            batches::cancel(services, viewer, input.idempotency_key.as_deref(), id).await
         };
         PayoutBatchPayload::answer(result.await)
     }

@@ -57,10 +57,17 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
+            | EventKind::JournalPosted
             | EventKind::FxRatesChanged
             | EventKind::BalanceConverted
+            | EventKind::PayoutBatchChanged
+            | EventKind::PayingAccountChanged
+            | EventKind::PayoutFileChanged
+            | EventKind::PayoutTermsChanged
             | EventKind::AttributionRunChanged
-            | EventKind::ConversionRunChanged => {}
+            | EventKind::ConversionRunChanged
+            | EventKind::ProcessorChanged
+            | EventKind::ReconciliationItemChanged => {}
         }
         Self { row, conversion, payout }
     }

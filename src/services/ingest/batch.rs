@@ -11,7 +11,7 @@ use std::{
 use futures_util::FutureExt;
 use tributary_entity::{
     Instant,
-    ids::{CampaignId, ClickId, ConversionId, LinkId},
+    ids::{ClickId, ConversionId, LinkId},
     link,
 };
 use uuid::Uuid;
@@ -123,8 +123,9 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
     let ids: Vec<Uuid> = items.iter().map(|item| item.work.id().unwrap_or_else(ambient::new_uuid)).collect();
 
     let link_ids = items.iter().filter_map(|item| match &item.work {
-        Work::Click(click) => Some(click.link_id),
-        Work::Conversion(_) => None,
+        // What the redirect has read is not read again.
+        Work::Click(click) if click.facts.is_none() => Some(click.link_id),
+        Work::Click(_) | Work::Conversion(_) => None,
     });
     let links: HashMap<_, _> = match distinct(link_ids) {
         wanted if wanted.is_empty() => HashMap::new(),
@@ -135,7 +136,9 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
     let mut plans: Vec<Plan> = items
         .iter()
         .map(|item| match &item.work {
-            Work::Click(click) if !links.contains_key(&click.link_id) => Plan::Refuse(Problem::not_found(&["linkId"])),
+            Work::Click(click) if click.facts.is_none() && !links.contains_key(&click.link_id) => {
+                Plan::Refuse(Problem::not_found(&["linkId"]))
+            }
             _ => Plan::Record,
         })
         .collect();
@@ -237,8 +240,6 @@ async fn record(
     let mut programme = Programme::default();
     programme.add_pairs(tx, pairs).await?;
     let mut totals = BatchTotals::default();
-    let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
-    totals.caps.prepare(tx, &clicked(links), &instants).await?;
     let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =
@@ -257,11 +258,6 @@ async fn record(
         (index, answer.map(|snapshot| Recorded::Conversion(Box::new(snapshot))).map_err(Failure::Refused))
     });
     Ok(clicks.chain(conversions).collect())
-}
-
-/// The campaigns of links, each once.
-fn clicked(links: &HashMap<LinkId, link::Model>) -> Vec<CampaignId> {
-    distinct(links.values().map(|link| link.campaign_id))
 }
 
 /// A refused item does not use up its key, and its repetitions in the batch are refused with it.
@@ -283,7 +279,7 @@ async fn refuse(
     Ok(())
 }
 
-fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+pub(super) fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
     let mut values: Vec<T> = values.collect();
     values.sort_unstable();
     values.dedup();

@@ -2,17 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::TimeDelta;
 use tributary_entity::{
-    Instant, affiliate, campaign, click, enrollment,
+    Instant, click,
     ids::{ClickId, LinkId},
     kinds::ClickInvalidReason,
     link,
 };
 
-use super::programme::{BatchTotals, Programme};
+use super::{
+    batch::distinct,
+    programme::{BatchTotals, Programme},
+};
 use crate::{
-    domain::click::{self as rules, NewClick},
+    domain::click::{self as rules, LinkFacts, NewClick},
     store::{
         clicks::{self, Visit},
         error::StoreError,
@@ -37,7 +39,19 @@ pub(super) async fn there(tx: &Tx, ids: &[ClickId]) -> Result<HashSet<ClickId>, 
     Ok(there)
 }
 
-/// Records clicks, whose links are known. Answers the rows by their index in the batch.
+/// A click with what its link says, and why it does not count, if that is known already.
+struct Known<'a> {
+    index: usize,
+    id: ClickId,
+    input: &'a NewClick,
+    facts: LinkFacts,
+    at: Instant,
+    invalid_reason: Option<ClickInvalidReason>,
+}
+
+/// Records clicks. Answers the rows by their index in the batch.
+///
+/// `links` and `programme` have what those name that bring no facts.
 ///
 /// # Errors
 /// `Conflict` when one of them is there already.
@@ -52,45 +66,67 @@ pub(super) async fn record(
     if fresh.is_empty() {
         return Ok(Vec::new());
     }
-    let repeated = repeated(tx, fresh, links, programme, now).await?;
-    let mut rows = Vec::with_capacity(fresh.len());
-    for item in fresh {
-        rows.push((item.index, row(tx, item, links, programme, totals, !repeated.contains(&item.index), now)?));
+    let clicks = fresh.iter().map(|fresh| known(fresh, links, programme, now)).collect::<Result<Vec<_>, _>>()?;
+    let instants = clicks.iter().map(|click| click.at).collect();
+    totals.caps.prepare(tx, &distinct(clicks.iter().map(|click| click.facts.campaign_id)), &instants).await?;
+    let repeated = repeated(tx, &clicks).await?;
+    let mut rows = Vec::with_capacity(clicks.len());
+    for click in &clicks {
+        let row = row(tx, click, totals, !repeated.contains(&click.index), now)?;
+        totals.add_click(&row, click.facts.currency)?;
+        rows.push((click.index, row));
     }
     clicks::insert(tx, &rows.iter().map(|(_, row)| row).collect::<Vec<_>>()).await?;
-    for (_, row) in &rows {
-        totals.add_click(row, programme.campaign(row.campaign_id)?.currency)?;
-    }
     Ok(rows)
 }
 
-fn row(
-    tx: &Tx,
-    Fresh { id, input, .. }: &Fresh<'_>,
+fn known<'a>(
+    Fresh { index, id, input }: &Fresh<'a>,
     links: &HashMap<LinkId, link::Model>,
     programme: &Programme,
-    totals: &mut BatchTotals,
-    is_first: bool,
     now: Instant,
-) -> Result<click::Model, StoreError> {
+) -> Result<Known<'a>, StoreError> {
+    let at = input.occurred_at.unwrap_or(now);
+    if let (Some(facts), Some(_)) = (input.facts, input.id) {
+        return Ok(Known { index: *index, id: *id, input, facts, at, invalid_reason: input.invalid_reason });
+    }
     let link = links
         .get(&input.link_id)
         .ok_or_else(|| StoreError::inconsistent("link", "a click without its link was not refused"))?;
     let campaign = programme.campaign(link.campaign_id)?;
-    let affiliate = programme.affiliate(link.affiliate_id)?;
-    let enrollment = programme.enrollment(link.campaign_id, link.affiliate_id);
-    let occurred_at = input.occurred_at.unwrap_or(now);
-    let mut invalid_reason = invalid_reason(input, link, campaign, affiliate, enrollment);
-    if invalid_reason.is_none() && totals.caps.click_is_over(campaign.id, affiliate.id, occurred_at, is_first)? {
+    let invalid_reason = match input.id {
+        // Of a click that has its id already the redirect has decided, when it happened: it may come late, by the spool.
+        Some(_) => input.invalid_reason,
+        None => input.invalid_reason.or(rules::invalid_reason(
+            link,
+            campaign,
+            programme.affiliate(link.affiliate_id)?,
+            programme.enrollment(link.campaign_id, link.affiliate_id),
+        )),
+    };
+    Ok(Known { index: *index, id: *id, input, facts: LinkFacts::new(link, campaign), at, invalid_reason })
+}
+
+fn row(
+    tx: &Tx,
+    click: &Known<'_>,
+    totals: &mut BatchTotals,
+    is_first: bool,
+    now: Instant,
+) -> Result<click::Model, StoreError> {
+    let Known { id, input, at, .. } = click;
+    let LinkFacts { link_id, campaign_id, affiliate_id, .. } = click.facts;
+    let mut invalid_reason = click.invalid_reason;
+    if invalid_reason.is_none() && totals.caps.click_is_over(campaign_id, affiliate_id, *at, is_first)? {
         invalid_reason = Some(ClickInvalidReason::OverCap);
     }
     Ok(click::Model {
         tenant_id: tx.scope().tenant_id(),
         id: *id,
-        link_id: link.id,
-        campaign_id: campaign.id,
-        affiliate_id: affiliate.id,
-        occurred_at,
+        link_id,
+        campaign_id,
+        affiliate_id,
+        occurred_at: *at,
         recorded_at: now,
         visitor_id: input.visitor_id.clone(),
         source: input.source.clone(),
@@ -107,53 +143,29 @@ fn row(
     })
 }
 
-/// Why a click does not count. Of a click that has its id already the redirect has decided, when it happened: it may come
-/// late, by the spool.
-fn invalid_reason(
-    input: &NewClick,
-    link: &link::Model,
-    campaign: &campaign::Model,
-    affiliate: &affiliate::Model,
-    enrollment: Option<&enrollment::Model>,
-) -> Option<ClickInvalidReason> {
-    match input.id {
-        Some(_) => input.invalid_reason,
-        None => input.invalid_reason.or(rules::invalid_reason(link, campaign, affiliate, enrollment)),
-    }
-}
-
 /// Which clicks repeat a valid one of the same visitor and link inside the campaign's window, whichever of the two came
 /// first: senders report late, and not in order. By their index in the batch.
-async fn repeated(
-    tx: &Tx,
-    fresh: &[Fresh<'_>],
-    links: &HashMap<LinkId, link::Model>,
-    programme: &Programme,
-    now: Instant,
-) -> Result<HashSet<usize>, StoreError> {
+async fn repeated(tx: &Tx, clicks: &[Known<'_>]) -> Result<HashSet<usize>, StoreError> {
     let mut repeated = HashSet::new();
     let mut indexes = Vec::new();
     let mut visits = Vec::new();
     let mut of_visitor: HashMap<(LinkId, &str), Vec<Instant>> = HashMap::new();
-    for Fresh { index, input, .. } in fresh {
+    for Known { index, input, facts, at, invalid_reason, .. } in clicks {
         // Nobody can tell two visitors without a mark apart; and a mark that was made for this very click is nobody
         // else's.
-        let (Some(visitor_id), Some(link)) = (&input.visitor_id, links.get(&input.link_id)) else { continue };
+        let Some(visitor_id) = &input.visitor_id else { continue };
         if input.is_new_visitor {
             continue;
         }
-        let at = input.occurred_at.unwrap_or(now);
-        let (campaign, affiliate) = (programme.campaign(link.campaign_id)?, programme.affiliate(link.affiliate_id)?);
-        let enrollment = programme.enrollment(campaign.id, affiliate.id);
-        let window = TimeDelta::seconds(campaign.attribution_window_secs);
-        let earlier = of_visitor.entry((link.id, visitor_id.as_str())).or_default();
+        let (at, window) = (*at, facts.window);
+        let earlier = of_visitor.entry((facts.link_id, visitor_id.as_str())).or_default();
         if earlier.iter().any(|earlier| (at - *earlier).abs() <= window) {
             repeated.insert(*index);
         } else {
             indexes.push(*index);
-            visits.push(Visit { link_id: link.id, visitor_id, from: at - window, until: at + window });
+            visits.push(Visit { link_id: facts.link_id, visitor_id, from: at - window, until: at + window });
         }
-        if invalid_reason(input, link, campaign, affiliate, enrollment).is_none() {
+        if invalid_reason.is_none() {
             earlier.push(at);
         }
     }

@@ -1,11 +1,14 @@
 //! Ingest: clicks and conversions through one lane per tenant, committed in groups, answered after COMMIT.
 //!
-//! A lane has one transaction in flight; what arrives meanwhile is the next batch. There is no timer: an idle lane
-//! commits at once, a busy lane batches by itself. Queues are bounded: past the bound the caller is told to come back.
+//! What arrives while a lane is at a transaction is the next batch. There is no timer: an idle lane commits at once, a busy
+//! lane batches by itself. Queues are bounded: past the bound the caller is told to come back.
 //! [`batch`] is one transaction; a batch that fails is halved until the item at fault stands alone.
 //!
 //! # Decisions
 //! - A call's items stay together (at most 1 000), so that a batch mutation is usually one transaction.
+//! - Conversions have one transaction in flight: they share accounts, caps and the tenant's numbers of events, and two at
+//!   once would wait for each other. Clicks share no more than a row of totals, their last statement: where the database
+//!   has several writers, two of their batches overlap, so that one is gathered while the other is written.
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
@@ -17,7 +20,7 @@ pub(super) mod programme;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -121,19 +124,63 @@ struct Call {
 struct Lane {
     queue: mpsc::UnboundedSender<Call>,
     room: Arc<Semaphore>,
-    /// Since when the lane is at its batch; none while it waits for one.
-    busy_since: Arc<Mutex<Option<std::time::Instant>>>,
+    busy: Busy,
 }
 
-impl Lane {
-    fn is_busy_for(&self, time: Duration) -> bool {
-        lock(&self.busy_since).is_some_and(|since| since.elapsed() >= time)
+/// Since when a lane is at each of its batches.
+#[derive(Clone, Default)]
+struct Busy(Arc<Mutex<Vec<Instant>>>);
+
+impl Busy {
+    fn begin(&self) -> Instant {
+        let now = Instant::now();
+        lock(&self.0).push(now);
+        now
+    }
+
+    fn end(&self, began: Instant) {
+        let mut batches = lock(&self.0);
+        if let Some(place) = batches.iter().position(|batch| *batch == began) {
+            batches.swap_remove(place);
+        }
+    }
+
+    /// Whether one of the batches takes that long already.
+    fn is_for(&self, time: Duration) -> bool {
+        lock(&self.0).iter().any(|began| began.elapsed() >= time)
     }
 }
 
 /// What a panic elsewhere left locked is whole all the same: every change is one assignment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls that are recorded together.
+#[derive(Default)]
+struct Batch {
+    items: Vec<Item>,
+    /// Of each call: how many items, whom to answer, and its room.
+    answers: Vec<(usize, oneshot::Sender<Vec<Answer>>, OwnedSemaphorePermit)>,
+}
+
+impl Batch {
+    fn take(&mut self, call: Call) {
+        self.answers.push((call.items.len(), call.answer, call._room));
+        self.items.extend(call.items);
+    }
+
+    fn is_of_clicks(&self) -> bool {
+        self.items.iter().all(|item| matches!(item.work, Work::Click(_)))
+    }
+
+    async fn settle(self, env: &Env, scope: &TenantScope) {
+        let mut results = batch::settle(env, scope, &self.items).await.into_iter();
+        for (count, answer, _room) in self.answers {
+            // A caller that went away needs no answer; its key will tell it.
+            let _ = answer.send(results.by_ref().take(count).collect());
+        }
+    }
 }
 
 /// The lanes of this node; cheap to clone.
@@ -143,8 +190,12 @@ pub struct Lanes {
     lanes: Arc<Mutex<HashMap<TenantId, Lane>>>,
     queue_items: usize,
     batch_items: usize,
+    /// Batches of clicks that one lane may be at.
+    flights: u32,
 }
 
+/// How many batches of clicks overlap where the database has several writers: one is gathered, one is written.
+const FLIGHTS: u32 = 2;
 /// How long an idle lane keeps its task.
 const IDLE: Duration = Duration::from_secs(30);
 /// When a refused caller may come back.
@@ -153,6 +204,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 impl Lanes {
     pub fn new(db: Db, clock: Arc<dyn Clock>, bus: Arc<dyn EventBus>, settings: &Settings) -> Self {
         Self {
+            flights: if db.has_one_writer() { 1 } else { FLIGHTS },
             env: Arc::new(Env { db, clock, bus }),
             lanes: Arc::default(),
             queue_items: settings.ingest_queue_items,
@@ -217,7 +269,7 @@ impl Lanes {
     /// all the same.
     pub async fn record_within(&self, scope: &TenantScope, item: Item, patience: Duration) -> Option<Answer> {
         let lane = self.lane(scope);
-        if lane.is_busy_for(patience) {
+        if lane.busy.is_for(patience) {
             return None;
         }
         timeout(patience, self.record_in(lane, scope, vec![item])).await.ok()?.ok()?.pop()
@@ -232,20 +284,16 @@ impl Lanes {
         let lane = lanes.entry(scope.tenant_id()).or_insert_with(|| {
             let (queue, calls) = mpsc::unbounded_channel();
             let room = Arc::new(Semaphore::new(self.queue_items));
-            let lane = Lane { queue, room, busy_since: Arc::default() };
-            tokio::spawn(self.clone().run(scope.whole_tenant(), calls, Arc::clone(&lane.busy_since)));
+            let lane = Lane { queue, room, busy: Busy::default() };
+            tokio::spawn(self.clone().run(scope.whole_tenant(), calls, lane.busy.clone()));
             lane
         });
         lane.clone()
     }
 
     /// One lane: takes what is queued, commits it, answers, and again.
-    async fn run(
-        self,
-        scope: TenantScope,
-        mut calls: mpsc::UnboundedReceiver<Call>,
-        busy_since: Arc<Mutex<Option<std::time::Instant>>>,
-    ) {
+    async fn run(self, scope: TenantScope, mut calls: mpsc::UnboundedReceiver<Call>, busy: Busy) {
+        let flights = Arc::new(Semaphore::new(self.flights as usize));
         let mut held: Option<Call> = None;
         loop {
             let first = match held.take() {
@@ -261,32 +309,44 @@ impl Lanes {
                     }
                 },
             };
-            let mut items = Vec::new();
-            let mut answers = Vec::new();
-            let mut take = |call: Call| {
-                answers.push((call.items.len(), call.answer, call._room));
-                items.extend(call.items);
-                items.len()
-            };
-            let mut taken = take(first);
-            while taken < self.batch_items {
-                match calls.try_recv() {
-                    Ok(call) if taken + call.items.len() > self.batch_items => {
-                        held = Some(call);
-                        break;
-                    }
-                    Ok(call) => taken = take(call),
-                    Err(_) => break,
-                }
+            // Before the batch is gathered: it grows until it may begin.
+            let Ok(mut flight) = Arc::clone(&flights).acquire_owned().await else { return };
+            let batch = self.gather(first, &mut calls, &mut held);
+            if !batch.is_of_clicks() && self.flights > 1 {
+                // Until the batches before it have ended; none begins after it, as this is the only one to begin any.
+                let Ok(others) = Arc::clone(&flights).acquire_many_owned(self.flights - 1).await else { return };
+                flight.merge(others);
             }
-            *lock(&busy_since) = Some(std::time::Instant::now());
-            let mut results = batch::settle(&self.env, &scope, &items).await.into_iter();
-            *lock(&busy_since) = None;
-            for (count, answer, _room) in answers {
-                // A caller that went away needs no answer; its key will tell it.
-                let _ = answer.send(results.by_ref().take(count).collect());
+            let (env, scope, busy) = (Arc::clone(&self.env), scope.clone(), busy.clone());
+            let work = async move {
+                let began = busy.begin();
+                batch.settle(&env, &scope).await;
+                busy.end(began);
+                drop(flight);
+            };
+            if self.flights > 1 {
+                tokio::spawn(work);
+            } else {
+                work.await;
             }
         }
+    }
+
+    /// The calls that are queued, as far as they fit into one batch; the one that does not is held for the next.
+    fn gather(&self, first: Call, calls: &mut mpsc::UnboundedReceiver<Call>, held: &mut Option<Call>) -> Batch {
+        let mut batch = Batch::default();
+        batch.take(first);
+        while batch.items.len() < self.batch_items {
+            match calls.try_recv() {
+                Ok(call) if batch.items.len() + call.items.len() > self.batch_items => {
+                    *held = Some(call);
+                    break;
+                }
+                Ok(call) => batch.take(call),
+                Err(_) => break,
+            }
+        }
+        batch
     }
 
     /// Takes an idle lane off the map.

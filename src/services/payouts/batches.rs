@@ -1,41 +1,37 @@
 //! Payout batches: drafted, approved, submitted; and the repetition of a payout, which is a batch of one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tributary_entity::{
     Instant,
-    ids::{AccountId, AffiliateId, JournalId, PayoutBatchId, PayoutDestinationId, PayoutId},
-    kinds::{PayoutBatchStatus, PayoutMethod, PayoutSkipReason, PayoutStatus},
-    money::Currency,
+    ids::{PayoutBatchId, PayoutId},
+    kinds::PayoutBatchStatus,
+    money::{Currency, Money},
     payout, payout_batch, payout_skip,
 };
 
-use super::{existing, write, write_drafts};
+use super::{existing, pages, routes::Routes, write_drafts};
 use crate::{
     ambient,
     auth::Viewer,
     domain::{
-        ledger::{self, AccountKey, Code},
         page::{Page, PageRequest},
-        payout::{self as rules, NewBatch, StatusTotal, Step},
+        payout::{self as rules, NewBatch, StatusTotal},
         problem::{Problem, ProblemCode},
         transition,
     },
-    services::{Outcome, ServiceError, Services, idempotency, ledger::post},
+    services::{Outcome, ServiceError, Services, idempotency, payout_terms::default_threshold},
     store::{
-        affiliates, balances,
+        affiliates,
         error::{Constraint, StoreError},
-        payout_batches, payout_destinations, payouts,
+        payout_batches, payouts,
         scope::Tx,
         tenants,
     },
 };
 
-/// Affiliates that are looked at together.
-const CHUNK: usize = 1_000;
-
 /// Drafts a batch: a payout of all that is available for each affiliate with the minimum or more. Who has an open payout
-/// in the currency is passed over, which the batch tells.
+/// in the currency is passed over, which the batch tells. A large one is still being drafted when it is answered.
 ///
 /// # Errors
 /// The input's problems; `NOT_FOUND` for an affiliate; `IDEMPOTENCY_CONFLICT`.
@@ -60,116 +56,44 @@ pub async fn create(
     {
         return Err(ServiceError::not_found(&["affiliateIds"]));
     }
-    let batch = new_batch(viewer, id, input.currency, input.minimum_minor(), input.note.clone(), services.now());
+    let now = services.now();
+    let mut batch = new_batch(viewer, id, input.currency, now);
+    batch.by_terms = input.minimum.is_none();
+    batch.minimum_minor = match input.minimum_minor() {
+        Some(minimum_minor) => minimum_minor,
+        None => default_threshold(&tx, input.currency).await?,
+    };
+    batch.note.clone_from(&input.note);
     payout_batches::insert(&mut tx, batch.clone()).await?;
-    draft(&mut tx, viewer, &batch, input.affiliate_ids.as_deref()).await?;
+    pages::work(&mut tx, &mut batch, input.affiliate_ids.as_deref(), now).await?;
+    pages::save(&mut tx, &batch, now).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(batch))
 }
 
-fn new_batch(
-    viewer: &Viewer,
-    id: PayoutBatchId,
-    currency: Currency,
-    minimum_minor: i64,
-    note: Option<String>,
-    now: Instant,
-) -> payout_batch::Model {
+/// A batch of which nothing is drafted yet.
+pub(super) fn new_batch(viewer: &Viewer, id: PayoutBatchId, currency: Currency, now: Instant) -> payout_batch::Model {
     payout_batch::Model {
         tenant_id: viewer.scope.tenant_id(),
         id,
-        status: PayoutBatchStatus::Draft,
+        status: PayoutBatchStatus::Drafting,
         currency,
-        minimum_minor,
-        note,
+        minimum_minor: 1,
+        note: None,
         author: viewer.actor.to_string(),
         approver: None,
         created_at: now,
         approved_at: None,
         submitted_at: None,
+        by_terms: false,
+        schedule: None,
+        due_on: None,
+        earned_before: None,
+        done_to: None,
+        submitter: None,
+        canceller: None,
+        cancelled_at: None,
     }
-}
-
-fn new_payout(
-    batch: &payout_batch::Model,
-    affiliate_id: AffiliateId,
-    gross_minor: i64,
-    destinations: &BTreeMap<AffiliateId, PayoutDestinationId>,
-) -> payout::Model {
-    payout::Model {
-        tenant_id: batch.tenant_id,
-        id: PayoutId::from_uuid(ambient::new_uuid()),
-        batch_id: batch.id,
-        affiliate_id,
-        currency: batch.currency,
-        gross_minor,
-        method: PayoutMethod::Manual,
-        status: PayoutStatus::Draft,
-        reference: None,
-        reason: None,
-        destination_id: destinations.get(&affiliate_id).copied(),
-        retry_of: None,
-        version: 1,
-        created_at: batch.created_at,
-        approved_at: None,
-        submitted_at: None,
-        paid_at: None,
-        closed_at: None,
-        updated_at: batch.created_at,
-    }
-}
-
-/// Drafts the payouts of a new batch, in the order of their affiliates: two runs at once wait for each other and do not
-/// deadlock.
-async fn draft(
-    tx: &mut Tx,
-    viewer: &Viewer,
-    batch: &payout_batch::Model,
-    only: Option<&[AffiliateId]>,
-) -> Result<(), StoreError> {
-    let mut after = None;
-    let mut met: BTreeSet<AffiliateId> = BTreeSet::new();
-    loop {
-        let limit = CHUNK as u64;
-        let payable = payouts::payable(tx, batch.currency, batch.minimum_minor, only, after, limit).await?;
-        let Some((last, _)) = payable.last() else { break };
-        after = Some(*last);
-        let ids: Vec<AffiliateId> = payable.iter().map(|(affiliate_id, _)| *affiliate_id).collect();
-        let destinations = payout_destinations::live(tx, batch.currency, &ids).await?;
-        let rows = payable.iter().map(|(id, amount)| new_payout(batch, *id, *amount, &destinations)).collect();
-        let drafted = payouts::insert_unless_open(tx, rows).await?;
-        write_drafts(tx, viewer, &drafted).await?;
-        let drafted: BTreeSet<AffiliateId> = drafted.iter().map(|row| row.affiliate_id).collect();
-        let others: Vec<AffiliateId> = payable.iter().map(|(id, _)| *id).filter(|id| !drafted.contains(id)).collect();
-        let open = payouts::open(tx, batch.currency, &others).await?;
-        skip(tx, batch, &others, PayoutSkipReason::OpenPayout, &open).await?;
-        if only.is_some() {
-            met.extend(payable.iter().map(|(id, _)| *id));
-        }
-        if payable.len() < CHUNK {
-            break;
-        }
-    }
-    // Everybody else has too little, which is worth telling of those that were named.
-    let below: Vec<AffiliateId> = only.unwrap_or_default().iter().copied().filter(|id| !met.contains(id)).collect();
-    skip(tx, batch, &below, PayoutSkipReason::BelowMinimum, &BTreeMap::new()).await
-}
-
-async fn skip(
-    tx: &mut Tx,
-    batch: &payout_batch::Model,
-    affiliate_ids: &[AffiliateId],
-    reason: PayoutSkipReason,
-    open: &BTreeMap<AffiliateId, PayoutId>,
-) -> Result<(), StoreError> {
-    let rows = affiliate_ids.iter().map(|affiliate_id| payout_skip::Model {
-        tenant_id: batch.tenant_id,
-        batch_id: batch.id,
-        affiliate_id: *affiliate_id,
-        reason,
-        payout_id: open.get(affiliate_id).copied(),
-    });
-    payout_batches::insert_skips(tx, rows.collect()).await
 }
 
 /// Approves a batch with its payouts.
@@ -189,18 +113,12 @@ pub async fn approve(
         return Ok(Outcome::replayed(existing_batch(&tx, id).await?));
     }
     let mut batch = lock(&tx, id).await?;
-    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Approved)?;
+    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Approving)?;
     let actor = viewer.actor.to_string();
     rules::may_approve(&batch, &actor, tenants::get(&tx).await?.payout_four_eyes)?;
-    let rows = payouts::lock_of_batch(&tx, id, PayoutStatus::Draft).await?;
-    not_empty(&rows)?;
-    let now = services.now();
-    let step = Step::to(PayoutStatus::Approved);
-    let changed = taken(&step, rows, now)?;
-    write(&mut tx, viewer, &step, changed, &BTreeMap::new()).await?;
     batch.approver = Some(actor);
-    batch.approved_at = Some(now);
-    save(services, tx, batch).await
+    batch.approved_at = Some(services.now());
+    begin(services, tx, batch).await
 }
 
 /// Submits an approved batch: each payout's money leaves its affiliate's balance. A payout that the balance no longer
@@ -220,64 +138,49 @@ pub async fn submit(
         return Ok(Outcome::replayed(existing_batch(&tx, id).await?));
     }
     let mut batch = lock(&tx, id).await?;
-    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Submitted)?;
-    let rows = payouts::lock_of_batch(&tx, id, PayoutStatus::Approved).await?;
-    not_empty(&rows)?;
+    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Submitting)?;
+    batch.submitter = Some(viewer.actor.to_string());
+    batch.submitted_at = Some(services.now());
+    begin(services, tx, batch).await
+}
+
+/// Gives up a batch of which no money has moved, with its payouts.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_TRANSITION` once it is submitted; `IDEMPOTENCY_CONFLICT`.
+pub async fn cancel(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    id: PayoutBatchId,
+) -> Result<Outcome<payout_batch::Model>, ServiceError> {
+    let mut tx = services.begin(viewer).await?;
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "cancelPayoutBatch", &id, id.uuid()).await?;
+    if claimed.is_some() {
+        return Ok(Outcome::replayed(existing_batch(&tx, id).await?));
+    }
+    let mut batch = lock(&tx, id).await?;
+    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Cancelling)?;
+    batch.canceller = Some(viewer.actor.to_string());
+    batch.cancelled_at = Some(services.now());
+    begin(services, tx, batch).await
+}
+
+/// Does the first page of a batch's step.
+async fn begin(
+    services: &Services,
+    mut tx: Tx,
+    mut batch: payout_batch::Model,
+) -> Result<Outcome<payout_batch::Model>, ServiceError> {
     let now = services.now();
-    let available = available(&tx, &rows).await?;
-    let (covered, uncovered): (Vec<_>, Vec<_>) =
-        rows.into_iter().partition(|row| available.get(&row.affiliate_id).is_some_and(|have| *have >= row.gross_minor));
-    let step = Step::to(PayoutStatus::Submitted);
-    let journals = initiate(&mut tx, &covered, now).await?;
-    write(&mut tx, viewer, &step, taken(&step, covered, now)?, &journals).await?;
-    let given_up = Step::cancelled(Some("the available balance no longer covers it"))?;
-    write(&mut tx, viewer, &given_up, taken(&given_up, uncovered, now)?, &BTreeMap::new()).await?;
-    batch.submitted_at = Some(now);
-    save(services, tx, batch).await
-}
-
-fn not_empty(rows: &[payout::Model]) -> Result<(), Problem> {
-    if rows.is_empty() {
-        return Err(transition::refused(&["id"], "none of the batch's payouts is left to be paid"));
+    // One that pays nobody can only be given up.
+    let is_given_up = batch.status == PayoutBatchStatus::Cancelling;
+    if pages::work(&mut tx, &mut batch, None, now).await? == 0 && !is_given_up {
+        return Err(transition::refused(&["id"], "none of the batch's payouts is left to be paid").into());
     }
-    Ok(())
-}
-
-fn taken(step: &Step, rows: Vec<payout::Model>, now: Instant) -> Result<Vec<(payout::Model, payout::Model)>, Problem> {
-    rows.into_iter().map(|row| step.take(&row, now).map(|after| (row, after))).collect()
-}
-
-/// What the payouts' affiliates have available, locked in id order: nobody spends it before this transaction ends.
-async fn available(tx: &Tx, rows: &[payout::Model]) -> Result<BTreeMap<AffiliateId, i64>, StoreError> {
-    let tenant_id = tx.scope().tenant_id();
-    let owners: BTreeMap<AccountId, AffiliateId> = rows
-        .iter()
-        .map(|row| {
-            let key = AccountKey::of_affiliate(Code::AffiliateAvailable, row.affiliate_id, row.currency);
-            (key.id(tenant_id), row.affiliate_id)
-        })
-        .collect();
-    let ids: Vec<AccountId> = owners.keys().copied().collect();
-    let mut available = BTreeMap::new();
-    for chunk in ids.chunks(CHUNK) {
-        let balances = balances::lock_many(tx, chunk).await?;
-        available.extend(balances.into_iter().filter_map(|(id, amount)| Some((*owners.get(&id)?, amount))));
-    }
-    Ok(available)
-}
-
-/// Posts the initiation of payouts; answers the journal of each.
-async fn initiate(
-    tx: &mut Tx,
-    rows: &[payout::Model],
-    now: Instant,
-) -> Result<BTreeMap<PayoutId, JournalId>, StoreError> {
-    let mut journals = Vec::with_capacity(rows.len());
-    for row in rows {
-        journals.extend(ledger::payout_initiated(row).map_err(|error| StoreError::inconsistent("journal", error))?);
-    }
-    let posted = post(tx, &journals, now).await?;
-    Ok(rows.iter().map(|row| row.id).zip(posted).collect())
+    pages::save(&mut tx, &batch, now).await?;
+    services.commit(tx).await?;
+    Ok(Outcome::done(batch))
 }
 
 /// Repeats a payout that failed or came back: a new draft, in a batch of its own, of what it did not pay.
@@ -298,27 +201,38 @@ pub async fn retry(
         return Ok(Outcome::replayed(existing(&tx, PayoutId::from_uuid(id)).await?));
     }
     let failed = payouts::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
-    let available = available(&tx, std::slice::from_ref(&failed)).await?;
+    let available = pages::available(&tx, std::slice::from_ref(&failed)).await?;
     let gross_minor = rules::retry(&failed, available.get(&failed.affiliate_id).copied().unwrap_or(0))?;
     let batch_id = PayoutBatchId::from_uuid(ambient::new_uuid());
-    let batch = new_batch(viewer, batch_id, failed.currency, 1, None, services.now());
-    // To where the affiliate is paid now: what failed may have failed for its destination.
-    let destinations = payout_destinations::live(&tx, batch.currency, &[failed.affiliate_id]).await?;
-    let row = payout::Model {
-        id: new_id,
-        method: failed.method,
-        retry_of: Some(id),
-        ..new_payout(&batch, failed.affiliate_id, gross_minor, &destinations)
-    };
-    payout_batches::insert(&mut tx, batch).await?;
+    let now = services.now();
+    let mut batch = new_batch(viewer, batch_id, failed.currency, now);
+    batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Draft)?;
+    let row = repetition(&tx, &batch, &failed, new_id, gross_minor).await?;
+    payout_batches::insert(&mut tx, batch.clone()).await?;
+    pages::save(&mut tx, &batch, now).await?;
     payouts::insert(&mut tx, row.clone()).await.map_err(|error| match error {
         StoreError::Constraint(Constraint::PayoutOpen) => exists("the affiliate has an open payout in this currency"),
         StoreError::Constraint(Constraint::PayoutRetry) => exists("this payout was repeated before"),
         error => error.into(),
     })?;
-    write_drafts(&mut tx, viewer, std::slice::from_ref(&row)).await?;
+    write_drafts(&mut tx, &batch.author, std::slice::from_ref(&row)).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(row))
+}
+
+/// Goes to where the affiliate is paid now: what failed may have failed for its destination.
+async fn repetition(
+    tx: &Tx,
+    batch: &payout_batch::Model,
+    failed: &payout::Model,
+    id: PayoutId,
+    gross_minor: i64,
+) -> Result<payout::Model, ServiceError> {
+    let route = Routes::read(tx, batch.currency, &[failed.affiliate_id]).await?.of(failed.affiliate_id);
+    let amounts = route.payable(Money::new(gross_minor, batch.currency));
+    let amounts = amounts.ok_or_else(|| transition::refused(&["id"], "too little is available to be paid"))?;
+    let row = pages::new_payout(batch, failed.affiliate_id, amounts, route);
+    Ok(payout::Model { id, retry_of: Some(failed.id), ..row })
 }
 
 fn exists(message: &str) -> ServiceError {
@@ -331,16 +245,6 @@ async fn lock(tx: &Tx, id: PayoutBatchId) -> Result<payout_batch::Model, Service
 
 async fn existing_batch(tx: &Tx, id: PayoutBatchId) -> Result<payout_batch::Model, ServiceError> {
     payout_batches::get(tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))
-}
-
-async fn save(
-    services: &Services,
-    mut tx: Tx,
-    batch: payout_batch::Model,
-) -> Result<Outcome<payout_batch::Model>, ServiceError> {
-    payout_batches::update(&mut tx, batch.clone()).await?;
-    services.commit(tx).await?;
-    Ok(Outcome::done(batch))
 }
 
 /// The batches with these ids.

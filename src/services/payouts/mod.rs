@@ -1,4 +1,5 @@
-//! Payouts: one payment moved from state to state, and lists. Batches are in [`batches`].
+//! Payouts: one payment moved from state to state, and lists. Batches are in [`batches`], how they are worked
+//! off in [`pages`], those that come by themselves in [`schedules`].
 //!
 //! Every step is one transaction: the state, the journal, the history row that names the journal, and the event.
 //!
@@ -6,15 +7,23 @@
 //! - The intent is committed, with its journal, before anybody is asked to pay: a payment that is asked for twice is asked
 //!   for under the payout's id, which stays.
 
+pub mod advice;
 pub mod batches;
+pub mod drive;
+pub mod files;
 pub mod live;
+pub mod notices;
+pub mod pages;
+pub mod preview;
+mod routes;
+pub mod schedules;
 
 use std::collections::BTreeMap;
 
 use tributary_entity::{
     ids::{JournalId, PayoutId},
     kinds::{EventKind, PayoutStatus},
-    payout, payout_history,
+    payout, payout_history, payout_transfer,
 };
 
 use super::{
@@ -29,8 +38,10 @@ use crate::{
         ledger::{self, Journal},
         page::{Page, PageRequest},
         payout::{self as rules, PayoutFilter, Posting, Step},
+        processor::by_hand,
     },
-    store::{error::StoreError, payouts, scope::Tx},
+    processors::is_processor,
+    store::{error::StoreError, payout_transfers, payouts, processors, scope::Tx},
 };
 
 /// Moves a payout to another state.
@@ -50,12 +61,15 @@ pub async fn take(
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
     let before = payouts::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    if is_processor(before.method) && processors::live_of(&tx, before.method).await?.is_some() {
+        by_hand(before.status, before.method)?;
+    }
     let now = services.now();
     let after = step.take(&before, now)?;
     let journal = journal(&tx, &before, &step).await?;
     let posted = post(&mut tx, journal.as_slice(), now).await?;
     let journals = posted.into_iter().map(|journal| (id, journal)).collect();
-    write(&mut tx, viewer, &step, vec![(before, after.clone())], &journals).await?;
+    write(&mut tx, &viewer.actor.to_string(), &step, vec![(before, after.clone())], &journals).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(after))
 }
@@ -83,7 +97,7 @@ async fn journal(tx: &Tx, before: &payout::Model, step: &Step) -> Result<Option<
 /// Writes what a step made of locked payouts: rows, history, events.
 async fn write(
     tx: &mut Tx,
-    viewer: &Viewer,
+    actor: &str,
     step: &Step,
     changed: Vec<(payout::Model, payout::Model)>,
     journals: &BTreeMap<PayoutId, JournalId>,
@@ -93,7 +107,7 @@ async fn write(
     let history = before.iter().zip(&after).map(|(before, after)| payout_history::Model {
         from_status: Some(before.status),
         journal_id: journals.get(&after.id).copied(),
-        ..history_row(viewer, step, after)
+        ..history_row(actor, step, after)
     });
     payouts::insert_history(tx, history.collect()).await?;
     tell(tx, &after);
@@ -101,15 +115,15 @@ async fn write(
 }
 
 /// Writes the first step of inserted payouts: history, events.
-async fn write_drafts(tx: &mut Tx, viewer: &Viewer, rows: &[payout::Model]) -> Result<(), StoreError> {
+async fn write_drafts(tx: &mut Tx, actor: &str, rows: &[payout::Model]) -> Result<(), StoreError> {
     let step = Step::to(PayoutStatus::Draft);
-    payouts::insert_history(tx, rows.iter().map(|row| history_row(viewer, &step, row)).collect()).await?;
+    payouts::insert_history(tx, rows.iter().map(|row| history_row(actor, &step, row)).collect()).await?;
     tell(tx, rows);
     Ok(())
 }
 
 /// A step that came from nowhere and posted nothing.
-fn history_row(viewer: &Viewer, step: &Step, after: &payout::Model) -> payout_history::Model {
+fn history_row(actor: &str, step: &Step, after: &payout::Model) -> payout_history::Model {
     payout_history::Model {
         tenant_id: after.tenant_id,
         payout_id: after.id,
@@ -119,7 +133,7 @@ fn history_row(viewer: &Viewer, step: &Step, after: &payout::Model) -> payout_hi
         reason: step.reason.clone(),
         reference: step.reference.clone(),
         journal_id: None,
-        actor: viewer.actor.to_string(),
+        actor: actor.to_owned(),
         recorded_at: after.updated_at,
     }
 }
@@ -142,6 +156,21 @@ pub async fn get_many(
 ) -> Result<Vec<payout::Model>, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     Ok(payouts::get_many(&tx, ids).await?)
+}
+
+/// What these payouts are at their processors.
+///
+/// # Errors
+/// As the database answers.
+pub async fn transfers(
+    services: &Services,
+    viewer: &Viewer,
+    ids: &[PayoutId],
+) -> Result<Vec<payout_transfer::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    // Only of payouts that the viewer may see.
+    let seen: Vec<PayoutId> = payouts::get_many(&tx, ids).await?.into_iter().map(|row| row.id).collect();
+    Ok(payout_transfers::get_many(&tx, &seen).await?)
 }
 
 /// A page of the payouts that the viewer may see.

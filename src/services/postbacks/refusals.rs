@@ -6,11 +6,8 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use tributary_entity::{
-    Instant,
-    ids::{PostbackCallId, PostbackEndpointId},
-    postback_call,
-};
+use tributary_entity::{Instant, ids::PostbackCallId, postback_call};
+use uuid::Uuid;
 
 use super::receive::{Call, Found, Refusal};
 use crate::{
@@ -25,14 +22,14 @@ use crate::{
     store::{error::StoreError, postbacks},
 };
 
-/// Calls of one endpoint that a node lists in a minute: whoever knows a token could fill the disk with the rest.
+/// Calls of one endpoint, or of a processor's address, that a node lists in a minute: whoever knows a token could fill the disk with the rest.
 const PER_MINUTE: u32 = 100;
 /// Endpoints remembered before those without anything to tell are let go.
 const SWEEP_AT: usize = 10_000;
 
 /// How many calls this node has listed lately; cheap to clone.
 #[derive(Clone, Default)]
-pub struct Refusals(Arc<Mutex<HashMap<PostbackEndpointId, Minute>>>);
+pub struct Refusals(Arc<Mutex<HashMap<Uuid, Minute>>>);
 
 struct Minute {
     began: Instant,
@@ -43,7 +40,7 @@ struct Minute {
 
 impl Refusals {
     /// Whether another call may be listed: then how many before it were not.
-    fn take(&self, id: PostbackEndpointId, now: Instant) -> Option<i64> {
+    pub(in crate::services) fn take(&self, id: Uuid, now: Instant) -> Option<i64> {
         let mut minutes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |minute: &Minute| now - minute.began >= TimeDelta::minutes(1);
         if minutes.len() >= SWEEP_AT {
@@ -65,7 +62,7 @@ impl Refusals {
 /// Lists a refused call. Its answer neither waits for another try nor fails with this one.
 pub(super) async fn list(services: &Services, found: &Found, call: &Call, refusal: &Refusal) {
     let now = services.now();
-    let Some(unlisted_before) = services.refusals.take(found.endpoint.id, now) else { return };
+    let Some(unlisted_before) = services.refusals.take(found.endpoint.id.uuid(), now) else { return };
     let row = postback_call::Model {
         tenant_id: found.scope.tenant_id(),
         id: PostbackCallId::from_uuid(ambient::new_uuid()),
@@ -131,7 +128,7 @@ mod tests {
     #[test]
     fn minute_lists_so_many_and_the_next_tells_of_the_rest() {
         let at = |secs: i64| Instant::from_timestamp(1_800_000_000 + secs, 0).expect("in range");
-        let [one, other] = [1, 2].map(|number| PostbackEndpointId::from_uuid(uuid::Uuid::from_u128(number)));
+        let [one, other] = [1, 2].map(Uuid::from_u128);
         let refusals = Refusals::default();
         for _ in 0..PER_MINUTE {
             assert_eq!(refusals.take(one, at(0)), Some(0));

@@ -146,9 +146,10 @@ async fn send_on(
         Some(Ahead::Prefetch) => Some(ClickInvalidReason::Prefetch),
         None => visitor.is_crawler.then_some(ClickInvalidReason::Bot),
     };
+    let facts = route.facts;
     // Without another place to go visitors go on, and what they do is recorded as over the cap.
     let over_cap = || {
-        let is_over = route.has_fallback() && services.caps.is_exhausted(scope, route.campaign_id, route.affiliate_id);
+        let is_over = route.has_fallback() && services.caps.is_exhausted(scope, facts.campaign_id, facts.affiliate_id);
         is_over.then_some(ClickInvalidReason::OverCap)
     };
     let refusal = route.refusal(&visitor.visit).or_else(over_cap);
@@ -160,7 +161,8 @@ async fn send_on(
     };
     let click = NewClick {
         id: Some(id),
-        link_id: route.link_id,
+        link_id: facts.link_id,
+        facts: Some(facts),
         occurred_at: Some(services.now()),
         visitor_id,
         is_new_visitor: set_cookie.is_some(),
@@ -171,7 +173,7 @@ async fn send_on(
     };
     if let Err(error) = clicks::track(services, scope, click).await {
         metrics::counter!("tributary_redirects_untracked_total").increment(1);
-        tracing::error!(%error, tenant.id = %scope.tenant_id(), click.id = %id, link.id = %route.link_id, "a click is lost");
+        tracing::error!(%error, tenant.id = %scope.tenant_id(), click.id = %id, link.id = %facts.link_id, "a click is lost");
     }
     match way {
         Way::Destination { location, deep_link } => Departure::To {

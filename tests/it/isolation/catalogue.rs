@@ -26,7 +26,10 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "fx_conversion",
     "fx_rate",
     "journal",
+    "payout_file",
+    "ledger_block",
     "payout_history",
+    "payout_notice",
     "payout_skip",
     "tier_adjustment",
 ];

@@ -16,7 +16,8 @@ use tributary::{
     domain::tenancy::TenantScope,
     graphql::execution::Api,
     http::Pace,
-    services::{Services, holds, tenants::NewTenant},
+    services::{Services, holds, ledger_blocks, tenants::NewTenant},
+    store::database::Location,
 };
 use tributary_entity::{
     ids::{AffiliateId, TenantId},
@@ -222,6 +223,14 @@ impl TestApp {
         }
     }
 
+    /// Seals what both tenants have posted.
+    pub async fn seal(&self) {
+        for tenant_id in [self.home, self.away] {
+            let sealed = ledger_blocks::seal_due(&self.services, &TenantScope::tenant(tenant_id)).await;
+            sealed.expect("the ledger is sealed");
+        }
+    }
+
     /// Waits until a query's number is `expected`: for what happens beside requests.
     pub async fn until(&self, sql: &str, expected: i64) {
         let reached = async {
@@ -237,9 +246,19 @@ impl TestApp {
     pub async fn finish(self) {
         self.running.stop().await;
         if self.check_invariants.load(std::sync::atomic::Ordering::Relaxed) {
-            invariants::check(&self.auditor).await;
+            let file = self.settings.database_file();
+            let location = location(&self.settings, &file);
+            invariants::check(&self.auditor, &location).await;
         }
         self.auditor.close().await;
+    }
+}
+
+/// Where a node's data is.
+pub fn location<'a>(settings: &'a Settings, file: &'a std::path::Path) -> Location<'a> {
+    match &settings.database_url {
+        Some(url) => Location::Postgres { url, admin_url: None, connections: 2 },
+        None => Location::File(file),
     }
 }
 

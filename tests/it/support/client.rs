@@ -97,7 +97,7 @@ pub fn mutation(name: &str, selection: &str) -> String {
         "disableLink" | "enableLink" => "LinkStatusInput".to_owned(),
         "disableCoupon" | "enableCoupon" => "CouponStatusInput".to_owned(),
         "disablePostbackEndpoint" | "enablePostbackEndpoint" => "PostbackEndpointStatusInput".to_owned(),
-        "approvePayoutBatch" | "submitPayoutBatch" => "PayoutBatchStatusInput".to_owned(),
+        "approvePayoutBatch" | "cancelPayoutBatch" | "submitPayoutBatch" => "PayoutBatchStatusInput".to_owned(),
         "archiveCap" => "CapStatusInput".to_owned(),
         "archiveGoal" => "GoalStatusInput".to_owned(),
         "archiveCommissionRule" => "CommissionRuleStatusInput".to_owned(),

@@ -1,9 +1,32 @@
-//! What must hold in the database after every test, checked past the store.
+//! What must hold in the database after every test: what `tributary verify` demands, and what is checked past the store.
 
-use super::database::Auditor;
+use tributary::{
+    domain::ledger_chain::SealKey,
+    services::audit::{self, Terms},
+    store::{
+        database::{Db, Location},
+        directory,
+    },
+};
+
+use super::{app::SECRET, database::Auditor};
+
+/// Audits every tenant as `tributary verify` does; what differs.
+pub async fn audit(location: &Location<'_>) -> Vec<tributary::domain::audit::Difference> {
+    let db = Db::open(location).await.expect("opens");
+    let terms = Terms { trusted: vec![SealKey::new(SECRET).public()], ..Terms::default() };
+    let mut differences = Vec::new();
+    for scope in directory::tenants(&db).await.expect("tenants") {
+        differences.extend(audit::verify(&db, &scope, &terms).await.expect("is audited").differences);
+    }
+    db.close().await.expect("closes");
+    differences
+}
 
 /// Checks the ledger, the projections and the event log.
-pub async fn check(auditor: &Auditor) {
+pub async fn check(auditor: &Auditor, location: &Location<'_>) {
+    let differences = audit(location).await;
+    assert!(differences.is_empty(), "verify finds {differences:#?}");
     let empty = async |what: &str, sql: &str| {
         let rows = auditor.rows(sql).await;
         assert!(rows.is_empty(), "{what}: {} rows of: {sql}", rows.len());
@@ -263,6 +286,9 @@ async fn reversals(empty: &impl AsyncFn(&str, &str)) {
     .await;
 }
 
+/// What a payout pays.
+const NET: &str = "p.gross_minor - p.tax_minor - p.fee_minor";
+
 /// A payout's journals are those that its history names.
 async fn payouts(empty: &impl AsyncFn(&str, &str)) {
     let posted = |kind: &str| {
@@ -279,25 +305,27 @@ async fn payouts(empty: &impl AsyncFn(&str, &str)) {
         "payouts of which initiated is not settled, failed and open",
         &format!(
             "SELECT p.id FROM payout p WHERE {initiated} <> {settled} + {failed} + \
-             CASE WHEN p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN') THEN p.gross_minor ELSE 0 END"
+             CASE WHEN p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN') THEN {NET} ELSE 0 END"
         ),
     )
     .await;
     empty(
         "payouts whose journals are not what their state says",
         &format!(
-            "SELECT p.id FROM payout p WHERE {initiated} <> CASE WHEN p.submitted_at IS NULL THEN 0 ELSE p.gross_minor END \
-             OR {settled} <> CASE WHEN p.status IN ('PAID', 'RETURNED') THEN p.gross_minor ELSE 0 END"
+            "SELECT p.id FROM payout p WHERE {initiated} <> CASE WHEN p.submitted_at IS NULL THEN 0 ELSE {NET} END \
+             OR {settled} <> CASE WHEN p.status IN ('PAID', 'RETURNED') THEN {NET} ELSE 0 END"
         ),
     )
     .await;
     empty(
         "clearing accounts that are not the sum of the open payouts",
-        "SELECT c.tenant_id FROM (SELECT a.tenant_id, a.currency, -SUM(e.amount_minor) AS cleared FROM account a \
-         JOIN entry e ON e.tenant_id = a.tenant_id AND e.account_id = a.id WHERE a.code = 2020 \
-         GROUP BY a.tenant_id, a.currency) c \
-         WHERE c.cleared <> (SELECT COALESCE(SUM(p.gross_minor), 0) FROM payout p WHERE p.tenant_id = c.tenant_id \
-         AND p.currency = c.currency AND p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN'))",
+        &format!(
+            "SELECT c.tenant_id FROM (SELECT a.tenant_id, a.currency, -SUM(e.amount_minor) AS cleared FROM account a \
+             JOIN entry e ON e.tenant_id = a.tenant_id AND e.account_id = a.id WHERE a.code = 2020 \
+             GROUP BY a.tenant_id, a.currency) c \
+             WHERE c.cleared <> (SELECT COALESCE(SUM({NET}), 0) FROM payout p WHERE p.tenant_id = c.tenant_id \
+             AND p.currency = c.currency AND p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN'))"
+        ),
     )
     .await;
     empty(

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod double;
 pub mod gate;
 pub mod invariants;
 pub mod issuer;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tributary::ambient::Clock;
 use tributary_entity::Instant;
 
-use super::{Client, Programme, Terms, TestApp, app::PASSWORD, programme};
+use super::{Client, Programme, Terms, TestApp, app::PASSWORD, double::Kind, programme};
 
 /// Ids by their prefix: one object of every kind, all of one affiliate's.
 #[derive(Clone, Debug)]
@@ -83,6 +83,7 @@ impl World {
             "account": { "sepa": { "iban": "DE89370400440532013000" } },
         });
         let destination = owner.done("setPayoutDestination", destination, "payoutDestination { id }").await;
+        let (processor, processor_call, difference) = books(app, owner).await;
         // The second finds nothing late enough: what waits for a review is credited to nobody, the difference taken back.
         let mut runs = Vec::new();
         for (campaign, minimum) in [(&programme.campaign, 0), (&waiting.campaign, 86_400)] {
@@ -100,6 +101,16 @@ impl World {
             "affiliateId": programme.affiliate, "from": { "amount": "1.00", "currency": "EUR" }, "to": "USD",
         });
         let converted = owner.done("convertBalance", convert, "fxConversion { id }").await;
+        let account = json!({ "ach": {
+            "companyName": "Shop", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First",
+        } });
+        owner.done("setPayingAccount", json!({ "account": account }), "").await;
+        // About a payment that nobody knows.
+        let content = status_report(&uuid::Uuid::new_v4().to_string(), "nothing", "RJCT");
+        let file = json!({ "format": "PAYMENT_STATUS_REPORT", "content": content });
+        let file = owner.done("importPayoutFile", file, "payoutFile { id }").await;
+        let terms = json!({ "affiliateId": programme.affiliate, "currency": "EUR" });
+        owner.done("setPayoutTerms", terms, "").await;
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -117,10 +128,19 @@ impl World {
         app.run_jobs().await;
         // What is payable is released now, and not while somebody compares before and after.
         app.release_holds().await;
+        // As if a processor made them: nobody is asked for what is drafted.
+        let sql = "INSERT INTO payout_transfer (tenant_id, payout_id, method, calls, updated_at) \
+            SELECT tenant_id, id, method, 0, created_at FROM payout WHERE NOT EXISTS (SELECT 1 FROM payout_transfer \
+            WHERE payout_transfer.tenant_id = payout.tenant_id AND payout_transfer.payout_id = payout.id)";
+        app.auditor.run(sql).await.expect("known columns");
+        app.seal().await;
         Self {
             ids: BTreeMap::from([
                 ("chg", programme::id(&refund, "conversionChange")),
                 ("crn", programme::id(&run, "conversionRun")),
+                ("prc", processor),
+                ("prw", processor_call),
+                ("rec", difference),
                 ("cmp", programme.campaign),
                 ("gol", programme.goal),
                 ("rul", programme.rule),
@@ -136,6 +156,7 @@ impl World {
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
                 ("pbt", programme::id(&drafted, "payoutBatch")),
+                ("pfl", programme::id(&file, "payoutFile")),
                 ("pde", programme::id(&destination, "payoutDestination")),
                 ("pay", text(&drafted["payoutBatch"]["payouts"]["edges"][0]["node"]["id"])),
                 ("run", runs.remove(0)),
@@ -181,6 +202,45 @@ async fn reach_tier(owner: &Client) {
     }
 }
 
+/// A bank's status report about one payment.
+pub fn status_report(message: &str, reference: &str, status: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:pain.002.001.10\"><CstmrPmtStsRpt>\
+         <GrpHdr><MsgId>{message}</MsgId><CreDtTm>2026-11-26T10:00:00Z</CreDtTm></GrpHdr>\
+         <OrgnlGrpInfAndSts><OrgnlMsgId>M</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId></OrgnlGrpInfAndSts>\
+         <OrgnlPmtInfAndSts><OrgnlPmtInfId>P</OrgnlPmtInfId><TxInfAndSts><OrgnlEndToEndId>{reference}</OrgnlEndToEndId>\
+         <TxSts>{status}</TxSts><StsRsnInf><Rsn><Cd>AC04</Cd></Rsn></StsRsnInf></TxInfAndSts></OrgnlPmtInfAndSts>\
+         </CstmrPmtStsRpt></Document>"
+    )
+}
+
+/// An account at a processor, a call to its address that nobody signed, and a difference in its books; their ids.
+async fn books(app: &TestApp, owner: &Client) -> (String, String, String) {
+    let payload = owner.done("setProcessor", Kind::Stripe.credentials(), "processor { id } webhookUrl").await;
+    let processor = programme::id(&payload, "processor");
+    if let Some((_, path)) = payload["webhookUrl"].as_str().and_then(|url| url.split_once("/processors/")) {
+        let url = format!("{}/processors/{path}", app.url);
+        let answer = reqwest::Client::new().post(url).body("{}").send().await.expect("an answer");
+        assert_eq!(answer.status(), 401);
+    }
+    for sql in [
+        "INSERT INTO reconciliation_item (tenant_id, id, method, kind, subject, status, detail, found_at) \
+         SELECT tenant_id, id, method, 'CLEARING', 'EUR', 'OPEN', 'a trial', created_at FROM processor \
+         WHERE NOT EXISTS (SELECT 1 FROM reconciliation_item WHERE reconciliation_item.id = processor.id)",
+        "INSERT INTO reconciliation_run (tenant_id, method, day, transactions, differences, finished_at) \
+         SELECT tenant_id, method, '2000-01-01', 0, 0, created_at FROM processor \
+         WHERE NOT EXISTS (SELECT 1 FROM reconciliation_run WHERE reconciliation_run.tenant_id = processor.tenant_id)",
+    ] {
+        app.auditor.run(sql).await.expect("known columns");
+    }
+    let data = owner.data("{ processorCalls(first: 1) { edges { node { id } } } }", json!({})).await;
+    let call = data["processorCalls"]["edges"][0]["node"]["id"].as_str().expect("a call").to_owned();
+    // It has the account's UUID.
+    let difference = processor.replacen("prc", "rec", 1);
+    (processor, call, difference)
+}
+
 /// An id that names nothing.
 pub fn random_id(prefix: &str) -> String {
     let id = tributary_entity::ids::TenantId::from_uuid(uuid::Uuid::new_v4()).to_string();
@@ -223,6 +283,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         } })
     };
     let terms = json!({ "percent": "10" });
+    let preview = json!({
+        "currency": "EUR", "affiliateIds": [id("aff")], "minimumAmount": { "amount": "1.00", "currency": "EUR" },
+        "schedule": { "kind": "WEEKLY", "day": 1 },
+    });
     let click = json!({ "linkId": id("lnk"), "visitorId": "$UNIQUE" });
     let conversion = json!({
         "clickId": world.free_click, "campaignId": id("cmp"), "goal": "sale", "orderId": "$UNIQUE",
@@ -278,6 +342,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.journals", page(json!({ "accountIds": [id("acc")], "conversionIds": [id("cnv")] }))),
         ("Query.conversionRun", by_id("crn")),
         ("Query.conversionRuns", vec![json!({ "first": 20 })]),
+        ("Query.ledgerAccount", by_id("acc")),
+        ("Query.ledgerAccounts", page(json!({ "affiliateIds": [id("aff")] }))),
+        ("Query.ledgerCheckpoint", vec![json!({})]),
         ("Query.coupon", by_id("cpn")),
         ("Query.coupons", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.link", by_id("lnk")),
@@ -288,10 +355,21 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.payoutBatch", by_id("pbt")),
         ("Query.payoutBatches", page(json!({ "statuses": ["DRAFT"] }))),
         ("Query.payoutDestination", by_id("pde")),
+        ("Query.payingAccounts", vec![json!({})]),
+        ("Query.payoutFile", by_id("pfl")),
+        ("Query.payoutFiles", page(json!({ "formats": ["PAYMENT_STATUS_REPORT"] }))),
+        ("Query.payoutNotices", page(json!({ "fileIds": [id("pfl")] }))),
+        ("Query.payoutPreview", vec![json!({ "filter": preview })]),
+        ("Query.payoutPreviewLines", page(preview.clone())),
+        ("Query.payoutTerms", page(json!({ "affiliateIds": [id("aff")] }))),
+        ("Query.effectivePayoutTerms", vec![json!({ "affiliateId": id("aff"), "currency": "EUR" })]),
         ("Query.payoutCursor", vec![json!({ "filter": { "affiliateIds": [id("aff")], "batchIds": [id("pbt")] } })]),
         ("Query.payouts", page(json!({ "affiliateIds": [id("aff")], "batchIds": [id("pbt")] }))),
         ("Query.postbackCalls", page(json!({ "endpointIds": [id("pbe")] }))),
         ("Query.postbackEndpoints", vec![json!({ "first": 20 })]),
+        ("Query.processorCalls", vec![json!({ "first": 20 })]),
+        ("Query.processors", vec![json!({})]),
+        ("Query.reconciliationItems", page(json!({ "status": "OPEN" }))),
         ("Query.report", vec![report(json!([])), report(json!(["CAMPAIGN", "AFFILIATE"]))]),
         ("Query.statement", vec![json!({ "affiliateId": id("aff"), "currency": "EUR", "from": from, "until": until })]),
         ("Query.tenant", vec![json!({})]),
@@ -318,11 +396,24 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.approveConversions", input(json!({ "ids": [id("cnv")] }))),
         ("Mutation.approveEnrollment", named("enr")),
         ("Mutation.approvePayoutBatch", named("pbt")),
+        (
+            "Mutation.recordDeposit",
+            input(json!({
+                "processor": "MANUAL", "amount": { "amount": "1.00", "currency": "EUR" }, "reference": "$UNIQUE",
+            })),
+        ),
+        (
+            "Mutation.writeOffDebt",
+            input(json!({
+                "affiliateId": id("aff"), "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
+        ("Mutation.cancelPayoutBatch", named("pbt")),
         // A wrong one: the right one would end the session of who calls.
         ("Mutation.changePassword", input(json!({ "currentPassword": "not it", "newPassword": "another long one" }))),
         (
@@ -405,7 +496,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.rejectConversions", input(json!({ "ids": [id("cnv")], "reason": "TEST" }))),
         ("Mutation.rejectEnrollment", named("enr")),
         ("Mutation.removePayoutDestination", named("pde")),
+        ("Mutation.removeProcessor", named("prc")),
         ("Mutation.reopenConversions", input(json!({ "ids": [id("cnv")] }))),
+        ("Mutation.resolveReconciliationItem", input(json!({ "id": id("rec"), "note": "$UNIQUE" }))),
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
@@ -414,9 +507,28 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             "Mutation.setPayoutDestination",
             input(json!({
                 "affiliateId": id("aff"), "currency": "EUR", "holder": "$UNIQUE",
-                "account": { "paypal": { "email": "$UNIQUE@new.example" } },
+                "account": { "manual": { "instructions": "$UNIQUE" } },
             })),
         ),
+        ("Mutation.exportPayoutFile", input(json!({ "batchId": id("pbt"), "format": "CSV" }))),
+        (
+            "Mutation.importPayoutFile",
+            input(json!({ "format": "PAYMENT_STATUS_REPORT", "content": status_report("$UNIQUE", "$UNIQUE", "ACSC") })),
+        ),
+        (
+            "Mutation.setPayingAccount",
+            input(json!({ "account": { "sepa": {
+                "name": "Shop", "iban": "DE89370400440532013000", "address": { "town": "Berlin", "country": "DE" },
+            } } })),
+        ),
+        (
+            "Mutation.setPayoutTerms",
+            input(json!({
+                "affiliateId": id("aff"), "currency": "EUR", "threshold": { "amount": "1.00", "currency": "EUR" },
+                "schedule": { "kind": "WEEKLY", "day": 1 },
+            })),
+        ),
+        ("Mutation.setProcessor", input(Kind::Wise.credentials())),
         ("Mutation.setUserRoles", input(json!({ "id": id("usr"), "roles": ["AFFILIATE"] }))),
         (
             "Mutation.startConversionRun",

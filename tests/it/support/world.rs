@@ -9,6 +9,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use tributary::store::database::Location;
+
 use super::{
     Backend, Client,
     app::PASSWORD,
@@ -65,7 +67,12 @@ impl World {
 
     /// Checks what must always hold.
     pub async fn finish(self) {
-        invariants::check(&self.auditor).await;
+        let file = self.data.folder.join("tributary.db");
+        let location = match &self.data.database_url {
+            Some(url) => Location::Postgres { url, admin_url: None, connections: 2 },
+            None => Location::File(&file),
+        };
+        invariants::check(&self.auditor, &location).await;
         self.auditor.close().await;
     }
 }

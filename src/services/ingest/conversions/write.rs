@@ -136,7 +136,7 @@ fn uncount(totals: &mut BatchTotals, before: &conversion::Model) -> Result<(), S
     if before.status == ConversionStatus::Rejected || before.held_until.is_some() {
         return Ok(());
     }
-    let sale = Totals { conversions: -1, sale_minor: -before.sale_minor, ..Totals::default() };
+    let sale = Totals { conversions: -1, sale_minor: -sale_left(before), ..Totals::default() };
     totals.add(before.occurred_at, campaign_id, affiliate_id, before.sale_currency, sale)
 }
 

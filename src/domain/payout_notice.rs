@@ -1,0 +1,146 @@
+//! What a bank's line does to the payout that it is about.
+//!
+//! # Decisions
+//! - A return of a payment that nobody told us was made is believed: it was paid, and came back.
+//! - A rejection of what the bank said it had paid is not: somebody has to look at it.
+
+use tributary_entity::{
+    Instant,
+    kinds::{PayoutNoticeOutcome, PayoutStatus},
+    payout,
+};
+
+use super::{
+    bank::notice::{Notice, NoticeStatus},
+    payout::Step,
+    payout_deductions::net_minor,
+    text,
+};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    Steps(Vec<Step>),
+    Nothing(PayoutNoticeOutcome),
+}
+
+/// What a line does to a payout, which is known by the line's reference.
+pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
+    use PayoutStatus::{Cancelled, Failed, InTransit, Paid, Returned, Submitted, Unknown};
+    let refused = Effect::Nothing(PayoutNoticeOutcome::Refused);
+    let repeated = Effect::Nothing(PayoutNoticeOutcome::Repeated);
+    if line.amount_minor.is_some_and(|amount| amount != net_minor(payout))
+        || line.currency.as_deref().is_some_and(|code| code != payout.currency.code())
+    {
+        return refused;
+    }
+    let paid = || Step {
+        reference: Some(cut(&line.key, text::REFERENCE_MAX)),
+        paid_at: line.happened_at.filter(|at| *at <= now),
+        ..Step::to(Paid)
+    };
+    let why = || Some(cut(&reason(line), text::NOTE_MAX));
+    match (line.status, payout.status) {
+        (NoticeStatus::Other | NoticeStatus::Corrected, _) => Effect::Nothing(PayoutNoticeOutcome::Noted),
+        (NoticeStatus::Accepted, Submitted | Unknown) => Effect::Steps(vec![Step::to(InTransit)]),
+        (NoticeStatus::Accepted, _) => Effect::Nothing(PayoutNoticeOutcome::Noted),
+        (NoticeStatus::Paid, Submitted | InTransit | Unknown) => Effect::Steps(vec![paid()]),
+        (NoticeStatus::Paid, Paid | Returned) => repeated,
+        (NoticeStatus::Rejected, Submitted | InTransit | Unknown) => {
+            Effect::Steps(vec![Step { reason: why(), ..Step::to(Failed) }])
+        }
+        (NoticeStatus::Rejected, Failed) => repeated,
+        (NoticeStatus::Returned, Returned) => repeated,
+        (NoticeStatus::Returned, Paid | Submitted | InTransit | Unknown) => {
+            let back =
+                Step { reason: why(), reference: Some(cut(&line.key, text::REFERENCE_MAX)), ..Step::to(Returned) };
+            let before = (payout.status != Paid).then(|| Step { paid_at: None, ..paid() });
+            Effect::Steps(before.into_iter().chain([back]).collect())
+        }
+        (
+            NoticeStatus::Paid | NoticeStatus::Rejected | NoticeStatus::Returned,
+            Failed | Cancelled | Paid | Returned,
+        )
+        | (_, PayoutStatus::Draft | PayoutStatus::Approved) => refused,
+    }
+}
+
+/// The bank's code and words.
+fn reason(line: &Notice) -> String {
+    let code = line.reason.as_deref().unwrap_or("no reason given");
+    let meaning = line.detail.as_deref().or_else(|| super::bank::nacha::meaning(code));
+    meaning.map_or_else(|| code.to_owned(), |meaning| format!("{code}: {meaning}"))
+}
+
+fn cut(value: &str, max: usize) -> String {
+    value.chars().filter(|char| !char.is_control()).take(max).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::payout::testing::payout;
+
+    fn line(status: NoticeStatus) -> Notice {
+        Notice {
+            reference: None,
+            key: "K1".to_owned(),
+            status,
+            reason: Some("R03".to_owned()),
+            detail: None,
+            amount_minor: Some(100),
+            currency: Some("USD".to_owned()),
+            happened_at: None,
+        }
+    }
+
+    fn ends(status: PayoutStatus, line: &Notice) -> Result<PayoutStatus, PayoutNoticeOutcome> {
+        let mut row = payout::Model { status, ..payout(100) };
+        match effect(&row, line, Instant::default()) {
+            Effect::Nothing(outcome) => Err(outcome),
+            Effect::Steps(steps) => {
+                for step in steps {
+                    row = step.take(&row, Instant::default()).expect("a move");
+                }
+                Ok(row.status)
+            }
+        }
+    }
+
+    #[test]
+    fn every_line_moves_every_payout_rightly_or_not_at_all() {
+        use PayoutNoticeOutcome::{Noted, Refused, Repeated};
+        use PayoutStatus::{Cancelled, Draft, Failed, InTransit, Paid, Returned, Submitted, Unknown};
+        let accepted = line(NoticeStatus::Accepted);
+        assert_eq!(ends(Submitted, &accepted), Ok(InTransit));
+        assert_eq!(ends(InTransit, &accepted), Err(Noted));
+        let paid = line(NoticeStatus::Paid);
+        assert_eq!(ends(InTransit, &paid), Ok(Paid));
+        assert_eq!(ends(Unknown, &paid), Ok(Paid));
+        assert_eq!(ends(Paid, &paid), Err(Repeated));
+        assert_eq!(ends(Cancelled, &paid), Err(Refused));
+        let rejected = line(NoticeStatus::Rejected);
+        assert_eq!(ends(InTransit, &rejected), Ok(Failed));
+        assert_eq!(ends(Paid, &rejected), Err(Refused));
+        let returned = line(NoticeStatus::Returned);
+        assert_eq!(ends(Paid, &returned), Ok(Returned));
+        assert_eq!(ends(InTransit, &returned), Ok(Returned));
+        assert_eq!(ends(Returned, &returned), Err(Repeated));
+        assert_eq!(ends(Draft, &returned), Err(Refused));
+        assert_eq!(ends(Paid, &line(NoticeStatus::Corrected)), Err(Noted));
+        let other = Notice { amount_minor: Some(99), ..paid };
+        assert_eq!(ends(InTransit, &other), Err(Refused));
+    }
+
+    #[test]
+    fn failure_says_what_the_code_means() {
+        let Effect::Steps(steps) = effect(
+            &payout::Model { status: PayoutStatus::InTransit, ..payout(100) },
+            &line(NoticeStatus::Rejected),
+            Instant::default(),
+        ) else {
+            panic!("no step")
+        };
+        assert_eq!(steps[0].reason.as_deref(), Some("R03: no account, or it cannot be found"));
+    }
+}

@@ -1,0 +1,259 @@
+//! What banks write back, taken in: each file once, each line once; what a line says of a payout is done to it, and what
+//! is about nothing that we know is kept for somebody to look at.
+//!
+//! # Decisions
+//! - A line does what it can and says what it did; none stops the file. Whoever looks at the list sees every line.
+//! - An amount that is not the payout's is no news of that payout.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use tributary_entity::{
+    Instant,
+    ids::{PayoutFileId, PayoutId, PayoutNoticeId},
+    kinds::{EventKind, PayoutFileFormat, PayoutNoticeOutcome, PayoutNoticeStatus},
+    money::Currency,
+    payout_file, payout_notice,
+};
+
+use super::{files::digest, journal, write};
+use crate::{
+    ambient,
+    auth::Viewer,
+    domain::{
+        bank::{
+            nacha,
+            notice::{self, FILE_MAX, Notice, NoticeStatus, Unreadable},
+        },
+        event::NewEvent,
+        page::{Page, PageRequest},
+        payout_notice::{Effect, effect},
+        problem::{Problem, ProblemCode},
+    },
+    services::{Outcome, ServiceError, Services, idempotency, ledger::post},
+    store::{
+        error::{Constraint, StoreError},
+        payout_files as store, payouts,
+        scope::Tx,
+    },
+};
+
+/// Lines of one file.
+const LINES_MAX: usize = 5_000;
+
+/// A bank's file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Import {
+    pub format: PayoutFileFormat,
+    pub content: String,
+}
+
+/// Takes a bank's file in. The same file again changes nothing and answers the first one's row.
+///
+/// # Errors
+/// `INVALID_TEXT` for a file that cannot be read; `OUT_OF_RANGE` for one that is too large, or of a format that banks do
+/// not write; `IDEMPOTENCY_CONFLICT`; `ALREADY_EXISTS` when it was taken in at the same time.
+pub async fn import(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    input: Import,
+) -> Result<Outcome<payout_file::Model>, ServiceError> {
+    let lines = read(&input)?;
+    let digest = digest(&input.content);
+    let id = PayoutFileId::from_uuid(ambient::new_uuid());
+    let mut tx = services.begin(viewer).await?;
+    let earlier = store::by_digest(&tx, &digest).await?;
+    let result = earlier.as_ref().map_or(id, |file| file.id);
+    let claim = (input.format, &digest);
+    let claimed = idempotency::claim(services, &mut tx, viewer, key, "importPayoutFile", &claim, result.uuid()).await?;
+    if let Some(id) = claimed {
+        let file = store::get(&tx, PayoutFileId::from_uuid(id)).await?;
+        return Ok(Outcome::replayed(file.ok_or_else(|| ServiceError::not_found(&["content"]))?));
+    }
+    if let Some(file) = earlier {
+        services.commit(tx).await?;
+        return Ok(Outcome::replayed(file));
+    }
+    let now = services.now();
+    let file = payout_file::Model {
+        tenant_id: viewer.scope.tenant_id(),
+        id,
+        format: input.format,
+        batch_id: None,
+        part: 1,
+        paying_account_id: None,
+        digest,
+        items: i64::try_from(lines.len()).unwrap_or(i64::MAX),
+        author: viewer.actor.to_string(),
+        created_at: now,
+    };
+    store::insert(&mut tx, file.clone()).await.map_err(ServiceError::taken(
+        Constraint::PayoutFile,
+        &["content"],
+        "the file was taken in at the same time",
+    ))?;
+    take_in(&mut tx, &viewer.actor.to_string(), &file, lines, now).await?;
+    tx.record(NewEvent::new(EventKind::PayoutFileChanged, id.uuid(), &file, now));
+    services.commit(tx).await?;
+    Ok(Outcome::done(file))
+}
+
+fn read(input: &Import) -> Result<Vec<Notice>, Problem> {
+    let field = &["content"];
+    if input.content.len() > FILE_MAX {
+        return Err(Problem::new(ProblemCode::OutOfRange, field, format!("at most {FILE_MAX} bytes")));
+    }
+    let lines = match input.format {
+        PayoutFileFormat::PaymentStatusReport => notice::read_pain002(&input.content),
+        PayoutFileFormat::DebitCreditNotification => notice::read_camt054(&input.content),
+        PayoutFileFormat::NachaReturn => nacha::read(&input.content),
+        PayoutFileFormat::SepaCreditTransfer | PayoutFileFormat::Nacha | PayoutFileFormat::Csv => {
+            return Err(Problem::new(ProblemCode::OutOfRange, &["format"], "banks write no files of this format"));
+        }
+    };
+    let lines = lines.map_err(|Unreadable(why)| Problem::new(ProblemCode::InvalidText, field, why))?;
+    if lines.len() > LINES_MAX {
+        return Err(Problem::new(ProblemCode::OutOfRange, field, format!("at most {LINES_MAX} lines")));
+    }
+    Ok(lines)
+}
+
+/// Does what each line says, and writes down what that was.
+async fn take_in(
+    tx: &mut Tx,
+    actor: &str,
+    file: &payout_file::Model,
+    lines: Vec<Notice>,
+    now: Instant,
+) -> Result<(), ServiceError> {
+    let references: BTreeSet<String> = lines.iter().filter_map(|line| line.reference.clone()).collect();
+    let known = store::by_references(tx, &references).await?;
+    let keys: BTreeSet<String> = lines.iter().map(|line| entry_key(file, line)).collect();
+    let mut applied = store::applied(tx, &keys).await?;
+    let mut rows = Vec::with_capacity(lines.len());
+    for line in lines {
+        let key = entry_key(file, &line);
+        if applied.contains(&key) {
+            let payout_id = line.reference.as_ref().and_then(|reference| known.get(reference)).copied();
+            rows.push(row(file, &line, key, payout_id, PayoutNoticeOutcome::Repeated, now));
+            continue;
+        }
+        let about = about(tx, &line, &known).await?;
+        if about.is_empty() {
+            rows.push(row(file, &line, key, None, PayoutNoticeOutcome::Unknown, now));
+            continue;
+        }
+        for payout_id in about {
+            let outcome = apply(tx, actor, payout_id, &line, now).await?;
+            if outcome == PayoutNoticeOutcome::Applied {
+                applied.insert(key.clone());
+            }
+            rows.push(row(file, &line, key.clone(), Some(payout_id), outcome, now));
+        }
+    }
+    Ok(store::insert_notices(tx, rows).await?)
+}
+
+/// The payouts that a line is about: one, or those of a whole file.
+async fn about(tx: &Tx, line: &Notice, known: &BTreeMap<String, PayoutId>) -> Result<Vec<PayoutId>, StoreError> {
+    let Some(reference) = &line.reference else { return Ok(Vec::new()) };
+    if let Some(id) = known.get(reference) {
+        return Ok(vec![*id]);
+    }
+    match reference.replacen('-', "_", 1).parse::<PayoutFileId>() {
+        Ok(file) => Ok(store::payouts(tx, file).await?.into_iter().map(|row| row.id).collect()),
+        Err(_) => Ok(Vec::new()),
+    }
+}
+
+/// Moves a payout as a line says.
+async fn apply(
+    tx: &mut Tx,
+    actor: &str,
+    id: PayoutId,
+    line: &Notice,
+    now: Instant,
+) -> Result<PayoutNoticeOutcome, ServiceError> {
+    let Some(mut payout) = payouts::lock(tx, id).await? else { return Ok(PayoutNoticeOutcome::Unknown) };
+    let steps = match effect(&payout, line, now) {
+        Effect::Steps(steps) => steps,
+        Effect::Nothing(outcome) => return Ok(outcome),
+    };
+    for step in steps {
+        let after = step.take(&payout, now)?;
+        let journal = journal(tx, &payout, &step).await?;
+        let posted = post(tx, journal.as_slice(), now).await?;
+        let journals = posted.into_iter().map(|journal| (id, journal)).collect();
+        write(tx, actor, &step, vec![(payout, after.clone())], &journals).await?;
+        payout = after;
+    }
+    Ok(PayoutNoticeOutcome::Applied)
+}
+
+/// By which name a line is known in any file.
+fn entry_key(file: &payout_file::Model, line: &Notice) -> String {
+    format!("{}/{}/{}", file.format, line.key, line.reference.as_deref().unwrap_or_default())
+}
+
+fn row(
+    file: &payout_file::Model,
+    line: &Notice,
+    entry_key: String,
+    payout_id: Option<PayoutId>,
+    outcome: PayoutNoticeOutcome,
+    now: Instant,
+) -> payout_notice::Model {
+    let currency: Option<Currency> = line.currency.as_deref().and_then(|code| code.parse().ok());
+    payout_notice::Model {
+        tenant_id: file.tenant_id,
+        id: PayoutNoticeId::from_uuid(ambient::new_uuid()),
+        file_id: file.id,
+        entry_key,
+        reference: line.reference.clone(),
+        payout_id,
+        outcome,
+        status: match line.status {
+            NoticeStatus::Accepted => PayoutNoticeStatus::Accepted,
+            NoticeStatus::Paid => PayoutNoticeStatus::Paid,
+            NoticeStatus::Rejected => PayoutNoticeStatus::Rejected,
+            NoticeStatus::Returned => PayoutNoticeStatus::Returned,
+            NoticeStatus::Corrected => PayoutNoticeStatus::Corrected,
+            NoticeStatus::Other => PayoutNoticeStatus::Other,
+        },
+        reason: line.reason.clone(),
+        detail: line.detail.clone(),
+        amount_minor: line.amount_minor.filter(|_| currency.is_some()),
+        currency,
+        recorded_at: now,
+    }
+}
+
+/// A page of what banks told.
+///
+/// # Errors
+/// As the database answers.
+pub async fn list(
+    services: &Services,
+    viewer: &Viewer,
+    file_ids: Option<&[PayoutFileId]>,
+    outcomes: Option<&[PayoutNoticeOutcome]>,
+    request: &PageRequest,
+) -> Result<Page<payout_notice::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(store::list_notices(&tx, file_ids, outcomes, request).await?)
+}
+
+/// How many lines a list has.
+///
+/// # Errors
+/// As the database answers.
+pub async fn count(
+    services: &Services,
+    viewer: &Viewer,
+    file_ids: Option<&[PayoutFileId]>,
+    outcomes: Option<&[PayoutNoticeOutcome]>,
+) -> Result<i64, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(store::count_notices(&tx, file_ids, outcomes).await?)
+}

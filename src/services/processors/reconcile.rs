@@ -1,0 +1,463 @@
+//! Compares books: our payouts, our ledger, and what each processor says it did. Differences become items that a person
+//! resolves; nothing is corrected by itself.
+//!
+//! # Decisions
+//! - A day is compared once per processor, after it is over; compared again it finds the same items.
+//! - The processor's lines are asked for with some days around: a payment is often written there on another day than here.
+//!   What of ours has no line at all is asked for by itself before it counts as missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{NaiveDate, TimeDelta};
+use tributary_entity::{
+    Instant,
+    ids::{PayoutId, ReconciliationItemId},
+    kinds::{EventKind, PayoutMethod, PayoutStatus, ReconciliationKind, ReconciliationStatus},
+    money::Currency,
+    payout, payout_transfer, processor, reconciliation_item, reconciliation_run,
+};
+
+use super::open;
+use crate::{
+    ambient,
+    auth::Viewer,
+    domain::{
+        event::NewEvent,
+        page::{Page, PageRequest},
+        payout_deductions::net_minor,
+        payout_destination,
+        processor::{self as rules, Order},
+        tenancy::TenantScope,
+        text, transition,
+    },
+    processors::{Booked, CallError, Found, Processor, Transaction},
+    services::{Outcome, ServiceError, Services, idempotency, publish},
+    store::{
+        error::StoreError, payout_destinations, payout_transfers, payouts, processors, reconciliation as store,
+        scope::Tx,
+    },
+};
+
+/// How far the processor's lines may lie from ours.
+const AROUND: TimeDelta = TimeDelta::days(3);
+/// Payouts looked at together.
+const CHUNK: u64 = 500;
+const IN_CLEARING: &[PayoutStatus] = &[PayoutStatus::Submitted, PayoutStatus::InTransit, PayoutStatus::Unknown];
+
+/// A difference, before it is written.
+#[derive(Clone)]
+pub(in crate::services) struct Difference<'a> {
+    pub method: PayoutMethod,
+    pub kind: ReconciliationKind,
+    pub subject: String,
+    pub detail: String,
+    pub payout: Option<&'a payout::Model>,
+    pub external_id: Option<&'a str>,
+    pub currency: Option<Currency>,
+    pub ours_minor: Option<i64>,
+    pub theirs_minor: Option<i64>,
+}
+
+impl<'a> Difference<'a> {
+    pub(in crate::services) fn new(
+        method: PayoutMethod,
+        kind: ReconciliationKind,
+        subject: String,
+        detail: &str,
+    ) -> Self {
+        Self {
+            method,
+            kind,
+            subject,
+            detail: detail.to_owned(),
+            payout: None,
+            external_id: None,
+            currency: None,
+            ours_minor: None,
+            theirs_minor: None,
+        }
+    }
+
+    fn of(kind: ReconciliationKind, payout: &'a payout::Model, detail: &str) -> Self {
+        Self { payout: Some(payout), ..Self::new(payout.method, kind, payout.id.to_string(), detail) }
+    }
+}
+
+/// Writes a difference, unless it was found before. Answers whether it is new.
+///
+/// # Errors
+/// As the database answers.
+pub(in crate::services) async fn tell(
+    tx: &mut Tx,
+    difference: &Difference<'_>,
+    now: Instant,
+) -> Result<bool, StoreError> {
+    let payout = difference.payout;
+    let row = reconciliation_item::Model {
+        tenant_id: tx.scope().tenant_id(),
+        id: ReconciliationItemId::from_uuid(ambient::new_uuid()),
+        method: difference.method,
+        kind: difference.kind,
+        subject: difference.subject.clone(),
+        status: ReconciliationStatus::Open,
+        payout_id: payout.map(|payout| payout.id),
+        external_id: difference.external_id.map(str::to_owned),
+        currency: difference.currency.or(payout.map(|payout| payout.currency)),
+        ours_minor: difference.ours_minor.or(payout.map(net_minor)),
+        theirs_minor: difference.theirs_minor,
+        detail: difference.detail.clone(),
+        found_at: now,
+        note: None,
+        resolved_by: None,
+        resolved_at: None,
+    };
+    let is_new = store::insert(tx, row.clone()).await?;
+    if is_new {
+        tx.record(changed(&row, now));
+    }
+    Ok(is_new)
+}
+
+fn changed(row: &reconciliation_item::Model, now: Instant) -> NewEvent {
+    NewEvent::new(EventKind::ReconciliationItemChanged, row.id.uuid(), row, now)
+}
+
+/// Compares a day (in UTC) of all of a tenant's processors that were not compared yet. Answers how many were. One whose
+/// books cannot be had is left for the next time.
+///
+/// # Errors
+/// As the database answers.
+pub async fn day(services: &Services, scope: &TenantScope, day: NaiveDate) -> Result<u64, ServiceError> {
+    let tx = services.db.snapshot(scope).await?;
+    let accounts = processors::live(&tx).await?;
+    let mut due = Vec::new();
+    for row in accounts {
+        if !store::is_done(&tx, row.method, &day.to_string()).await? {
+            due.push(row);
+        }
+    }
+    drop(tx);
+    let mut compared = 0;
+    for row in due {
+        let Some(account) = open(services, scope, &row) else { continue };
+        match compare(services, scope, &row, &*account, day).await? {
+            Ok(()) => compared += 1,
+            Err(error) => tracing::warn!(%error, processor.id = %row.id, "a processor's books cannot be had"),
+        }
+    }
+    Ok(compared)
+}
+
+/// Compares a day of one processor.
+async fn compare(
+    services: &Services,
+    scope: &TenantScope,
+    row: &processor::Model,
+    account: &dyn Processor,
+    day: NaiveDate,
+) -> Result<Result<(), CallError>, ServiceError> {
+    let from = day.and_time(chrono::NaiveTime::MIN).and_utc();
+    let to = from + TimeDelta::days(1);
+    let lines = match account.transactions(from - AROUND, to + AROUND).await {
+        Ok(lines) => lines,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut differences = theirs(services, scope, row.method, &lines, (from, to)).await?;
+    match ours(services, scope, row.method, account, &lines, (from, to)).await? {
+        Ok(found) => differences += found,
+        Err(error) => return Ok(Err(error)),
+    }
+    differences += clearing(services, scope, row.method, day).await?;
+    let mut tx = services.db.begin(scope).await?;
+    let run = reconciliation_run::Model {
+        tenant_id: scope.tenant_id(),
+        method: row.method,
+        day: day.to_string(),
+        transactions: lines.iter().filter(|line| (from..to).contains(&line.at)).count() as i64,
+        differences,
+        finished_at: services.now(),
+    };
+    store::finish(&mut tx, run).await?;
+    tx.commit().await?;
+    Ok(Ok(()))
+}
+
+/// The payouts that lines are about: by our reference, or by the payment's.
+async fn subjects(
+    tx: &Tx,
+    method: PayoutMethod,
+    lines: &[&Transaction],
+) -> Result<(BTreeMap<PayoutId, payout::Model>, BTreeMap<String, PayoutId>), StoreError> {
+    let ids: Vec<PayoutId> = lines.iter().filter_map(|line| line.payout_id).collect();
+    let references: Vec<String> =
+        lines.iter().filter(|line| line.payout_id.is_none()).map(|line| line.reference.clone()).collect();
+    let mut rows = payouts::get_many(tx, &ids).await?;
+    rows.retain(|row| row.method == method);
+    let mut by_reference: BTreeMap<String, PayoutId> = BTreeMap::new();
+    for row in store::by_references(tx, method, &references).await? {
+        by_reference.extend(row.reference.clone().map(|reference| (reference, row.id)));
+        rows.push(row);
+    }
+    Ok((rows.into_iter().map(|row| (row.id, row)).collect(), by_reference))
+}
+
+/// Holds the processor's lines of a day against our payouts. Answers how many differ.
+async fn theirs(
+    services: &Services,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    lines: &[Transaction],
+    (from, to): (Instant, Instant),
+) -> Result<i64, ServiceError> {
+    let lines: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
+    let mut differences = 0;
+    for chunk in lines.chunks(CHUNK as usize) {
+        let mut tx = services.db.begin(scope).await?;
+        let (rows, by_reference) = subjects(&tx, method, chunk).await?;
+        let ids: Vec<PayoutId> = rows.keys().copied().collect();
+        let transfers = payout_transfers::get_many(&tx, &ids).await?;
+        let transfers: BTreeMap<PayoutId, payout_transfer::Model> =
+            transfers.into_iter().map(|row| (row.payout_id, row)).collect();
+        for line in chunk {
+            let id = line.payout_id.or_else(|| by_reference.get(&line.reference).copied());
+            let found = id.and_then(|id| rows.get(&id));
+            for difference in judge(method, line, found, found.and_then(|row| transfers.get(&row.id))) {
+                tell(&mut tx, &difference, services.now()).await?;
+                differences += 1;
+            }
+        }
+        publish(&*services.bus, tx).await?;
+    }
+    Ok(differences)
+}
+
+/// How a line differs from the payout that it is about.
+fn judge<'a>(
+    method: PayoutMethod,
+    line: &'a Transaction,
+    payout: Option<&'a payout::Model>,
+    transfer: Option<&payout_transfer::Model>,
+) -> Vec<Difference<'a>> {
+    use PayoutStatus::{Paid, Returned};
+    let told = |difference: Difference<'a>| Difference {
+        external_id: Some(&line.reference),
+        currency: Some(line.amount.currency),
+        theirs_minor: Some(line.amount.amount_minor),
+        ..difference
+    };
+    let Some(payout) = payout else {
+        let what = if line.kind == Booked::Payment { "a payment" } else { "a return" };
+        let subject = format!("{what}:{}", line.reference);
+        let detail = format!("the processor has {what} that is none of ours");
+        return vec![told(Difference::new(method, ReconciliationKind::TheirsOnly, subject, &detail))];
+    };
+    let mut found = Vec::new();
+    if (payout.currency, net_minor(payout)) != (line.amount.currency, line.amount.amount_minor) {
+        found.push(told(Difference::of(ReconciliationKind::Amount, payout, "the amounts differ")));
+    }
+    let agree = match line.kind {
+        // What is on its way here may be booked there already.
+        Booked::Payment => IN_CLEARING.contains(&payout.status) || matches!(payout.status, Paid | Returned),
+        Booked::Return => payout.status == Returned,
+    };
+    if !agree {
+        let detail = match line.kind {
+            Booked::Payment => format!("the processor paid, the payout is {}", payout.status),
+            Booked::Return => format!("the processor has it back, the payout is {}", payout.status),
+        };
+        found.push(told(Difference::of(ReconciliationKind::State, payout, &detail)));
+    }
+    let posted = transfer.and_then(|transfer| transfer.fee_minor).unwrap_or(0);
+    if let Some(fee) = line.fee.filter(|fee| payout.status == Paid && fee.amount_minor != posted) {
+        found.push(Difference {
+            ours_minor: Some(posted),
+            theirs_minor: Some(fee.amount_minor),
+            currency: Some(fee.currency),
+            ..told(Difference::of(ReconciliationKind::Fee, payout, "the processor charged another fee"))
+        });
+    }
+    found
+}
+
+/// Holds our payments of a day against the processor's lines. Answers how many it does not know.
+async fn ours(
+    services: &Services,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    account: &dyn Processor,
+    lines: &[Transaction],
+    period: (Instant, Instant),
+) -> Result<Result<i64, CallError>, ServiceError> {
+    let known: BTreeSet<PayoutId> = lines.iter().filter_map(|line| line.payout_id).collect();
+    let names: BTreeSet<&str> = lines.iter().map(|line| line.reference.as_str()).collect();
+    let mut differences = 0;
+    let mut after = None;
+    loop {
+        let tx = services.db.snapshot(scope).await?;
+        let paid = store::paid(&tx, method, period, after, CHUNK).await?;
+        let Some(last) = paid.last() else { return Ok(Ok(differences)) };
+        after = Some(last.id);
+        let missing: Vec<&payout::Model> = paid
+            .iter()
+            .filter(|row| !known.contains(&row.id))
+            .filter(|row| row.reference.as_deref().is_none_or(|reference| !names.contains(reference)))
+            .collect();
+        let orders = orders(&tx, &missing, services.now()).await?;
+        drop(tx);
+        for row in missing {
+            let found = match orders.get(&row.id) {
+                Some(order) => account.find(order).await,
+                None => Ok(Found::Nothing),
+            };
+            let difference = match found {
+                Ok(Found::Known(report)) if rules::steps(row.status, &report) == Ok(Vec::new()) => continue,
+                Ok(Found::Known(report)) => {
+                    let detail = format!("the payout is {}, the processor says {:?}", row.status, report.progress);
+                    Difference::of(ReconciliationKind::State, row, &detail)
+                }
+                Ok(Found::Nothing) => {
+                    Difference::of(ReconciliationKind::OursOnly, row, "the processor does not know the payment")
+                }
+                Ok(Found::CannotTell(why)) => Difference::of(ReconciliationKind::OursOnly, row, &why),
+                Err(error) => return Ok(Err(error)),
+            };
+            let mut tx = services.db.begin(scope).await?;
+            tell(&mut tx, &difference, services.now()).await?;
+            publish(&*services.bus, tx).await?;
+            differences += 1;
+        }
+    }
+}
+
+/// What to ask for about payouts, where they have a destination that can be read.
+async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeMap<PayoutId, Order>, StoreError> {
+    let ids: Vec<PayoutId> = rows.iter().map(|row| row.id).collect();
+    let transfers = payout_transfers::get_many(tx, &ids).await?;
+    let transfers: BTreeMap<_, _> = transfers.into_iter().map(|row| (row.payout_id, row)).collect();
+    let ids: Vec<_> = rows.iter().filter_map(|row| row.destination_id).collect();
+    let destinations = payout_destinations::get_many(tx, &ids).await?;
+    let accounts: BTreeMap<_, _> =
+        destinations.iter().filter_map(|row| Some((row.id, payout_destination::account(row)?))).collect();
+    let order = |row: &payout::Model| {
+        let transfer = transfers.get(&row.id)?;
+        Some(Order {
+            payout_id: row.id,
+            amount: tributary_entity::money::Money::new(net_minor(row), row.currency),
+            account: accounts.get(&row.destination_id?)?.clone(),
+            external_id: transfer.external_id.clone(),
+            handed_at: transfer.handed_at,
+            at: now,
+        })
+    };
+    Ok(rows.iter().filter_map(|row| Some((row.id, order(row)?))).collect())
+}
+
+/// Holds the clearing account (2020) against the payouts that are under way. Answers how many currencies differ.
+async fn clearing(
+    services: &Services,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    day: NaiveDate,
+) -> Result<i64, ServiceError> {
+    let mut tx = services.db.begin(scope).await?;
+    let mut differences = 0;
+    let under_way: BTreeMap<Currency, i64> = store::under_way(&tx, method, IN_CLEARING).await?.into_iter().collect();
+    for (currency, posted) in store::in_clearing(&tx, method).await? {
+        let expected = under_way.get(&currency).copied().unwrap_or(0);
+        if posted != expected {
+            let difference = Difference {
+                currency: Some(currency),
+                ours_minor: Some(expected),
+                theirs_minor: Some(posted),
+                ..Difference::new(
+                    method,
+                    ReconciliationKind::Clearing,
+                    format!("{currency}:{day}"),
+                    "the clearing account differs from the payouts under way",
+                )
+            };
+            tell(&mut tx, &difference, services.now()).await?;
+            differences += 1;
+        }
+    }
+    publish(&*services.bus, tx).await?;
+    Ok(differences)
+}
+
+/// Says what a difference was.
+///
+/// # Errors
+/// `REQUIRED` or `INVALID_TEXT` for the note; `NOT_FOUND`; `INVALID_TRANSITION` for one that was resolved before;
+/// `IDEMPOTENCY_CONFLICT`.
+pub async fn resolve(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    id: ReconciliationItemId,
+    note: &str,
+) -> Result<Outcome<reconciliation_item::Model>, ServiceError> {
+    let note = text::required(&["note"], note, text::NOTE_MAX)?;
+    let mut tx = services.begin(viewer).await?;
+    let claimed =
+        idempotency::claim(services, &mut tx, viewer, key, "resolveReconciliationItem", &(id, &note), id.uuid())
+            .await?;
+    let row = store::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    if claimed.is_some() {
+        return Ok(Outcome::replayed(row));
+    }
+    if row.status == ReconciliationStatus::Resolved {
+        return Err(transition::refused(&["id"], "the difference was resolved before").into());
+    }
+    let now = services.now();
+    let row = reconciliation_item::Model {
+        status: ReconciliationStatus::Resolved,
+        note: Some(note),
+        resolved_by: Some(viewer.actor.to_string()),
+        resolved_at: Some(now),
+        ..row
+    };
+    store::update(&mut tx, row.clone()).await?;
+    tx.record(changed(&row, now));
+    services.commit(tx).await?;
+    Ok(Outcome::done(row))
+}
+
+/// A page of differences.
+///
+/// # Errors
+/// As the database answers.
+pub async fn list(
+    services: &Services,
+    viewer: &Viewer,
+    status: Option<ReconciliationStatus>,
+    request: &PageRequest,
+) -> Result<Page<reconciliation_item::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(store::list(&tx, status, request).await?)
+}
+
+/// How many differences there are.
+///
+/// # Errors
+/// As the database answers.
+pub async fn count(
+    services: &Services,
+    viewer: &Viewer,
+    status: Option<ReconciliationStatus>,
+) -> Result<i64, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(store::count(&tx, status).await?)
+}
+
+/// The differences with these ids.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get_many(
+    services: &Services,
+    viewer: &Viewer,
+    ids: &[ReconciliationItemId],
+) -> Result<Vec<reconciliation_item::Model>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(store::get_many(&tx, ids).await?)
+}

@@ -1,0 +1,318 @@
+//! Facts that must agree, each a select of the rows of the tenant `$1` where they do not: `subject`, `expected`, `found`.
+//!
+//! # Adding one
+//! A line in [`checks`], with a stable name. What a table of sums must be belongs into [`super::projections`] instead,
+//! which also restores it.
+
+use sea_orm::DbBackend;
+
+use crate::store::dialect;
+
+/// All checks by their names.
+pub(super) fn checks(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = |column: &str| dialect::id_text(backend, column);
+    let mut checks = vec![
+        (
+            "EVENT_MISSING",
+            "SELECT 'events' AS subject, CAST(c.event_seq AS text) AS expected, \
+             CAST((SELECT COUNT(*) FROM event e WHERE e.tenant_id = $1 AND e.seq BETWEEN 1 AND c.event_seq) AS text) AS found \
+             FROM tenant_counter c WHERE c.tenant_id = $1 AND c.event_seq <> \
+             (SELECT COUNT(*) FROM event e WHERE e.tenant_id = $1 AND e.seq BETWEEN 1 AND c.event_seq)"
+                .to_owned(),
+        ),
+        (
+            "JOURNAL_EMPTY",
+            format!(
+                "SELECT 'journal ' || {} AS subject, 'entries' AS expected, 'none' AS found FROM journal j \
+                 WHERE j.tenant_id = $1 AND NOT EXISTS \
+                 (SELECT 1 FROM entry e WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id)",
+                id("j.id")
+            ),
+        ),
+        (
+            "CONVERSION_HISTORY",
+            format!(
+                "SELECT 'conversion ' || {} AS subject, v.status AS expected, 'another end of its history' AS found \
+                 FROM conversion v WHERE v.tenant_id = $1 AND NOT EXISTS (SELECT 1 FROM conversion_history h \
+                 WHERE h.tenant_id = v.tenant_id AND h.conversion_id = v.id AND h.version = v.version \
+                 AND h.to_status = v.status)",
+                id("v.id")
+            ),
+        ),
+        (
+            "ATTRIBUTION_SHARES",
+            format!(
+                "SELECT 'conversion ' || {} AS subject, '1000000' AS expected, \
+                 CAST(SUM(share_millionths) AS text) AS found FROM attribution_touch WHERE tenant_id = $1 \
+                 GROUP BY conversion_id, version HAVING SUM(share_millionths) <> 1000000",
+                id("conversion_id")
+            ),
+        ),
+        (
+            "CAP_SHARE",
+            format!(
+                "SELECT 'conversion ' || {} AS subject, 'no share of a cap' AS expected, v.status AS found \
+                 FROM cap_share s JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id \
+                 WHERE s.tenant_id = $1 AND v.status IN ('REJECTED', 'REVERSED')",
+                id("v.id")
+            ),
+        ),
+    ];
+    checks.extend(conversions(backend));
+    checks.extend(commissions(backend));
+    checks.extend(changes(backend));
+    checks.extend(exchanges(backend));
+    checks.extend(payouts(backend));
+    checks
+}
+
+/// A conversion's journals are those of its state, and never take back more than was posted.
+fn conversions(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = dialect::id_text(backend, "v.id");
+    vec![
+        (
+            "CONVERSION_NOT_POSTED",
+            format!(
+                "SELECT 'conversion ' || {id} AS subject, 'a journal' AS expected, v.status || ', none' AS found \
+                 FROM conversion v WHERE v.tenant_id = $1 AND EXISTS (SELECT 1 FROM commission c \
+                 WHERE c.tenant_id = v.tenant_id AND c.conversion_id = v.id \
+                 AND c.status IN ('PENDING', 'AVAILABLE') AND c.amount_minor + c.adjusted_minor > c.reversed_minor) \
+                 AND NOT EXISTS (SELECT 1 FROM journal j WHERE j.tenant_id = v.tenant_id AND j.conversion_id = v.id)"
+            ),
+        ),
+        (
+            "CONVERSION_POSTED",
+            format!(
+                "SELECT 'conversion ' || {id} AS subject, v.status || ', no journal' AS expected, j.kind AS found \
+                 FROM conversion v JOIN journal j ON j.tenant_id = v.tenant_id AND j.conversion_id = v.id \
+                 WHERE v.tenant_id = $1 AND v.status IN ('PENDING', 'HELD', 'REJECTED') \
+                 AND j.kind IN ('CONVERSION_APPROVED', 'HOLD_RELEASED')"
+            ),
+        ),
+        (
+            "CONVERSION_OVERREVERSED",
+            format!(
+                "SELECT 'conversion ' || {id} AS subject, '0 or more left' AS expected, \
+                 CAST(s.amount AS text) AS found FROM conversion v JOIN (SELECT j.conversion_id, \
+                 SUM(e.amount_minor) AS amount FROM journal j \
+                 JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+                 JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+                 WHERE j.tenant_id = $1 AND j.conversion_id IS NOT NULL AND a.code IN (5000, 5020, 5030) \
+                 GROUP BY j.conversion_id, e.currency HAVING SUM(e.amount_minor) < 0) s ON s.conversion_id = v.id \
+                 WHERE v.tenant_id = $1"
+            ),
+        ),
+    ]
+}
+
+/// What affiliates have in their hold period is what their commissions are, and what was changed of those adds up.
+fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = dialect::id_text(backend, "c.id");
+    vec![
+        (
+            "PENDING_COMMISSIONS",
+            format!(
+                "SELECT 'account ' || {} AS subject, CAST(COALESCE(c.amount, 0) AS text) AS expected, \
+                 CAST(b.amount_minor AS text) AS found FROM account a \
+                 JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
+                 LEFT JOIN (SELECT affiliate_id, currency, SUM(amount_minor + adjusted_minor - reversed_minor) AS amount \
+                 FROM commission WHERE tenant_id = $1 AND status = 'PENDING' GROUP BY affiliate_id, currency) c \
+                 ON c.affiliate_id = a.affiliate_id AND c.currency = a.currency \
+                 WHERE a.tenant_id = $1 AND a.code = 2000 AND b.amount_minor <> COALESCE(c.amount, 0)",
+                dialect::id_text(backend, "a.id")
+            ),
+        ),
+        // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is
+        // another than that which a run adjusted before.
+        (
+            "COMMISSION_ADJUSTED",
+            format!(
+                "SELECT 'commission ' || {id} AS subject, CAST(s.amount AS text) AS expected, \
+                 CAST(c.adjusted_minor AS text) AS found FROM commission c JOIN (SELECT m.id, \
+                 COALESCE(SUM(x.amount_minor), 0) AS amount FROM commission m LEFT JOIN (\
+                 SELECT r.id, x.amount_minor FROM commission r JOIN attribution_adjustment x \
+                 ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
+                 AND x.affiliate_id = r.affiliate_id AND x.recorded_at >= r.created_at WHERE r.tenant_id = $1 \
+                 UNION ALL SELECT r.id, x.amount_minor FROM commission r JOIN tier_adjustment x \
+                 ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
+                 AND x.affiliate_id = r.affiliate_id AND x.recorded_at >= r.created_at WHERE r.tenant_id = $1 \
+                 UNION ALL SELECT l.commission_id, l.amount_minor FROM conversion_change_line l \
+                 JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
+                 WHERE l.tenant_id = $1 AND h.kind = 'ADJUSTMENT') x ON x.id = m.id \
+                 WHERE m.tenant_id = $1 GROUP BY m.id) s ON s.id = c.id \
+                 WHERE c.tenant_id = $1 AND c.adjusted_minor <> s.amount \
+                 AND c.amount_minor + c.adjusted_minor <> s.amount"
+            ),
+        ),
+        (
+            "COMMISSION_REVERSED",
+            format!(
+                "SELECT 'commission ' || {id} AS subject, v.status AS expected, c.status || ', ' || \
+                 CAST(c.amount_minor + c.adjusted_minor - c.reversed_minor AS text) AS found FROM commission c \
+                 JOIN conversion v ON v.tenant_id = c.tenant_id AND v.id = c.conversion_id WHERE c.tenant_id = $1 \
+                 AND ((v.status = 'REVERSED') <> (c.status = 'REVERSED') \
+                 OR (c.status = 'REVERSED' AND c.reversed_minor <> c.amount_minor + c.adjusted_minor))"
+            ),
+        ),
+    ]
+}
+
+/// Changes of conversions are posted once, each with what it did, and undone by their opposite.
+fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = |column: &str| dialect::id_text(backend, column);
+    let by_runs = "SELECT journal_id, amount_minor FROM attribution_adjustment \
+        WHERE tenant_id = $1 AND journal_id IS NOT NULL";
+    // What is left of it: the rest belongs to what was taken back already.
+    let by_tiers = "SELECT journal_id, amount_minor - reversed_minor FROM tier_adjustment \
+        WHERE tenant_id = $1 AND journal_id IS NOT NULL";
+    let by_changes = |kinds: &str| {
+        format!(
+            "SELECT h.journal_id, l.amount_minor FROM conversion_change h \
+             JOIN conversion_change_line l ON l.tenant_id = h.tenant_id AND l.change_id = h.id \
+             WHERE h.tenant_id = $1 AND h.journal_id IS NOT NULL AND h.kind IN ({kinds})"
+        )
+    };
+    // What the expense of a kind of journals is, against what made them.
+    let posted = |kind: &str, codes: &str, facts: &str| {
+        format!(
+            "SELECT 'journal ' || {} AS subject, COALESCE(CAST(x.amount AS text), 'no such journal') AS expected, \
+             COALESCE(CAST(p.amount AS text), 'nothing') AS found FROM \
+             (SELECT journal_id, SUM(amount_minor) AS amount FROM ({facts}) facts GROUP BY journal_id) x \
+             FULL JOIN (SELECT j.id, SUM(CASE WHEN a.code IN ({codes}) THEN e.amount_minor ELSE 0 END) AS amount \
+             FROM journal j JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+             JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+             WHERE j.tenant_id = $1 AND j.kind = '{kind}' GROUP BY j.id) p ON p.id = x.journal_id \
+             WHERE COALESCE(x.amount <> p.amount, x.amount IS NOT NULL OR p.amount IS NOT NULL)",
+            id("COALESCE(x.journal_id, p.id)")
+        )
+    };
+    let adjustments = format!("{by_runs} UNION ALL {by_tiers} UNION ALL {}", by_changes("'ADJUSTMENT'"));
+    vec![
+        ("ADJUSTMENTS", posted("ADJUSTMENT", "5030", &adjustments)),
+        ("REVERSALS", posted("REVERSAL", "5000, 5020", &by_changes("'REVERSAL', 'UNDO'"))),
+        (
+            "UNDO",
+            format!(
+                "SELECT 'conversion change ' || {} AS subject, CAST(-h.sale_minor AS text) AS expected, \
+                 CAST(u.sale_minor AS text) AS found FROM conversion_change h \
+                 JOIN conversion_change u ON u.tenant_id = h.tenant_id AND u.undoes_id = h.id WHERE h.tenant_id = $1 \
+                 AND (h.sale_minor <> -u.sale_minor OR h.conversion_id <> u.conversion_id OR h.kind <> 'REVERSAL')",
+                id("u.id")
+            ),
+        ),
+        (
+            "CONVERSION_REVERSED",
+            format!(
+                "SELECT 'conversion ' || {} AS subject, v.status AS expected, CAST(v.refunded_minor AS text) || ' of ' || \
+                 CAST(v.sale_minor + v.sale_adjusted_minor AS text) AS found FROM conversion v \
+                 WHERE v.tenant_id = $1 AND v.sale_minor + v.sale_adjusted_minor > 0 AND v.status <> 'REJECTED' \
+                 AND (v.status = 'REVERSED') <> (v.refunded_minor = v.sale_minor + v.sale_adjusted_minor)",
+                id("v.id")
+            ),
+        ),
+    ]
+}
+
+/// What was converted between currencies is what affiliates gave and got, and what the tenant's position is.
+fn exchanges(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let facts = "SELECT affiliate_id, from_currency AS currency, -from_minor AS amount_minor FROM fx_conversion \
+        WHERE tenant_id = $1 UNION ALL \
+        SELECT affiliate_id, to_currency, to_minor FROM fx_conversion WHERE tenant_id = $1";
+    let entries = "FROM journal j JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+        JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+        WHERE j.tenant_id = $1 AND j.kind = 'FX_CONVERSION'";
+    vec![
+        (
+            "EXCHANGED",
+            format!(
+                "SELECT 'affiliate ' || {} || ' ' || COALESCE(x.currency, p.currency) AS subject, \
+                 CAST(COALESCE(x.amount, 0) AS text) AS expected, CAST(COALESCE(p.amount, 0) AS text) AS found \
+                 FROM (SELECT affiliate_id, currency, SUM(amount_minor) AS amount FROM ({facts}) facts \
+                 GROUP BY affiliate_id, currency) x FULL JOIN (SELECT a.affiliate_id, e.currency, \
+                 -SUM(e.amount_minor) AS amount {entries} AND a.affiliate_id IS NOT NULL \
+                 GROUP BY a.affiliate_id, e.currency) p \
+                 ON p.affiliate_id = x.affiliate_id AND p.currency = x.currency \
+                 WHERE COALESCE(x.amount, 0) <> COALESCE(p.amount, 0)",
+                dialect::id_text(backend, "COALESCE(x.affiliate_id, p.affiliate_id)")
+            ),
+        ),
+        (
+            "FX_POSITION",
+            format!(
+                "SELECT 'FX position ' || COALESCE(x.currency, p.currency) AS subject, \
+                 CAST(COALESCE(x.amount, 0) AS text) AS expected, CAST(COALESCE(p.amount, 0) AS text) AS found \
+                 FROM (SELECT currency, SUM(amount_minor) AS amount FROM ({facts}) facts GROUP BY currency) x \
+                 FULL JOIN (SELECT e.currency, SUM(e.amount_minor) AS amount {entries} AND a.code = 1900 \
+                 GROUP BY e.currency) p ON p.currency = x.currency \
+                 WHERE COALESCE(x.amount, 0) <> COALESCE(p.amount, 0)"
+            ),
+        ),
+    ]
+}
+
+/// Initiated is settled, failed and open, for each payout; its journals are those that its history names.
+fn payouts(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = dialect::id_text(backend, "p.id");
+    let posted = "(SELECT h.payout_id, \
+         SUM(CASE WHEN j.kind = 'PAYOUT_INITIATED' THEN -e.amount_minor ELSE 0 END) AS initiated, \
+         SUM(CASE WHEN j.kind = 'PAYOUT_SETTLED' THEN e.amount_minor ELSE 0 END) AS settled, \
+         SUM(CASE WHEN j.kind = 'PAYOUT_FAILED' THEN e.amount_minor ELSE 0 END) AS failed FROM payout_history h \
+         JOIN journal j ON j.tenant_id = h.tenant_id AND j.id = h.journal_id \
+         JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+         WHERE h.tenant_id = $1 AND a.code = 2020 GROUP BY h.payout_id)";
+    let of = |column: &str| format!("COALESCE(s.{column}, 0)");
+    let (initiated, settled, failed) = (of("initiated"), of("settled"), of("failed"));
+    // What the processor is to pay: the rest of the gross never comes to the clearing account.
+    let net = "(p.gross_minor - p.tax_minor - p.fee_minor)";
+    let open = format!("CASE WHEN p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN') THEN {net} ELSE 0 END");
+    vec![
+        (
+            "PAYOUT_SUM",
+            format!(
+                "SELECT 'payout ' || {id} AS subject, CAST({initiated} AS text) || ' initiated' AS expected, \
+                 CAST({settled} AS text) || ' settled, ' || CAST({failed} AS text) || ' failed, ' || \
+                 CAST({open} AS text) || ' open' AS found FROM payout p LEFT JOIN {posted} s ON s.payout_id = p.id \
+                 WHERE p.tenant_id = $1 AND {initiated} <> {settled} + {failed} + {open}"
+            ),
+        ),
+        (
+            "PAYOUT_STATE",
+            format!(
+                "SELECT 'payout ' || {id} AS subject, p.status || ' ' || CAST({net} AS text) AS expected, \
+                 CAST({initiated} AS text) || ' initiated, ' || CAST({settled} AS text) || ' settled' AS found \
+                 FROM payout p LEFT JOIN {posted} s ON s.payout_id = p.id WHERE p.tenant_id = $1 AND \
+                 ({initiated} <> CASE WHEN p.submitted_at IS NULL THEN 0 ELSE {net} END \
+                 OR {settled} <> CASE WHEN p.status IN ('PAID', 'RETURNED') THEN {net} ELSE 0 END)"
+            ),
+        ),
+        (
+            "PAYOUT_JOURNAL",
+            format!(
+                "SELECT 'journal ' || {} AS subject, 'a step of a payout' AS expected, 'none' AS found FROM journal j \
+                 WHERE j.tenant_id = $1 AND j.kind LIKE 'PAYOUT%' AND NOT EXISTS (SELECT 1 FROM payout_history h \
+                 WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
+                dialect::id_text(backend, "j.id")
+            ),
+        ),
+        (
+            "PAYOUT_HISTORY",
+            format!(
+                "SELECT 'payout ' || {id} AS subject, p.status AS expected, 'another end of its history' AS found \
+                 FROM payout p WHERE p.tenant_id = $1 AND NOT EXISTS (SELECT 1 FROM payout_history h \
+                 WHERE h.tenant_id = p.tenant_id AND h.payout_id = p.id AND h.version = p.version \
+                 AND h.to_status = p.status)"
+            ),
+        ),
+        (
+            "PAYOUTS_OPEN",
+            format!(
+                "SELECT 'affiliate ' || {} || ' ' || p.currency AS subject, 'one open payout' AS expected, \
+                 CAST(COUNT(*) AS text) AS found FROM payout p WHERE p.tenant_id = $1 \
+                 AND p.status NOT IN ('PAID', 'FAILED', 'CANCELLED', 'RETURNED') \
+                 GROUP BY p.affiliate_id, p.currency HAVING COUNT(*) > 1",
+                dialect::id_text(backend, "p.affiliate_id")
+            ),
+        ),
+    ]
+}

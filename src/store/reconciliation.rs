@@ -1,0 +1,174 @@
+//! Differences between the books, and the days that were compared.
+
+use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use tributary_entity::{
+    Instant,
+    ids::{PayoutId, ReconciliationItemId},
+    kinds::{PayoutMethod, PayoutStatus, ReconciliationStatus},
+    money::Currency,
+    payout,
+    reconciliation_item::{self, Column},
+    reconciliation_run,
+};
+
+use super::{
+    dialect,
+    error::StoreError,
+    page,
+    scope::{Tx, any_of},
+};
+use crate::domain::{
+    ledger::Code,
+    page::{Page, PageRequest},
+};
+
+fn filtered(tx: &Tx, status: Option<ReconciliationStatus>) -> Select<reconciliation_item::Entity> {
+    let select = tx.find::<reconciliation_item::Entity>();
+    match status {
+        Some(status) => select.filter(Column::Status.eq(status)),
+        None => select,
+    }
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn list(
+    tx: &Tx,
+    status: Option<ReconciliationStatus>,
+    request: &PageRequest,
+) -> Result<Page<reconciliation_item::Model>, StoreError> {
+    page::page(tx, filtered(tx, status), request, None).await
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn count(tx: &Tx, status: Option<ReconciliationStatus>) -> Result<i64, StoreError> {
+    page::count(tx, filtered(tx, status)).await
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn get_many(tx: &Tx, ids: &[ReconciliationItemId]) -> Result<Vec<reconciliation_item::Model>, StoreError> {
+    let select = tx.find::<reconciliation_item::Entity>().filter(any_of(Column::Id, ids.iter().copied()));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// Reads one to change it: nobody else can until the transaction ends.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock(tx: &Tx, id: ReconciliationItemId) -> Result<Option<reconciliation_item::Model>, StoreError> {
+    Ok(dialect::lock(tx, tx.by_id::<reconciliation_item::Entity>(id)).one(tx.connection()).await?)
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn update(tx: &mut Tx, row: reconciliation_item::Model) -> Result<(), StoreError> {
+    tx.save::<reconciliation_item::Entity>(row.id, row).await
+}
+
+/// Inserts a difference. False when it was found before.
+///
+/// # Errors
+/// As the database answers.
+pub async fn insert(tx: &mut Tx, row: reconciliation_item::Model) -> Result<bool, StoreError> {
+    let key = [Column::TenantId, Column::Method, Column::Kind, Column::Subject];
+    Ok(tx.insert_ignoring::<reconciliation_item::Entity>(vec![row], Some(&key)).await? == 1)
+}
+
+/// Whether a day was compared.
+///
+/// # Errors
+/// As the database answers.
+pub async fn is_done(tx: &Tx, method: PayoutMethod, day: &str) -> Result<bool, StoreError> {
+    let select = tx
+        .find::<reconciliation_run::Entity>()
+        .filter(reconciliation_run::Column::Method.eq(method))
+        .filter(reconciliation_run::Column::Day.eq(day));
+    Ok(select.one(tx.connection()).await?.is_some())
+}
+
+/// Notes that a day was compared. False when it was noted before.
+///
+/// # Errors
+/// As the database answers.
+pub async fn finish(tx: &mut Tx, row: reconciliation_run::Model) -> Result<bool, StoreError> {
+    use reconciliation_run::Column;
+    let key = [Column::TenantId, Column::Method, Column::Day];
+    Ok(tx.insert_ignoring::<reconciliation_run::Entity>(vec![row], Some(&key)).await? == 1)
+}
+
+/// Payouts of a method that were paid in a period, those that came back since included; the next `limit` behind one.
+///
+/// # Errors
+/// As the database answers.
+pub async fn paid(
+    tx: &Tx,
+    method: PayoutMethod,
+    (from, to): (Instant, Instant),
+    after: Option<PayoutId>,
+    limit: u64,
+) -> Result<Vec<payout::Model>, StoreError> {
+    let mut select = tx
+        .find::<payout::Entity>()
+        .filter(payout::Column::Method.eq(method))
+        .filter(payout::Column::PaidAt.gte(from))
+        .filter(payout::Column::PaidAt.lt(to));
+    if let Some(after) = after {
+        select = select.filter(payout::Column::Id.gt(after));
+    }
+    Ok(select.order_by_asc(payout::Column::Id).limit(limit).all(tx.connection()).await?)
+}
+
+/// The payouts whose payments a processor calls so.
+///
+/// # Errors
+/// As the database answers.
+pub async fn by_references(
+    tx: &Tx,
+    method: PayoutMethod,
+    references: &[String],
+) -> Result<Vec<payout::Model>, StoreError> {
+    let select = tx
+        .find::<payout::Entity>()
+        .filter(payout::Column::Method.eq(method))
+        .filter(any_of(payout::Column::Reference, references.iter().cloned()));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// What is under way at a processor, by currency: the sums of what the payouts pay.
+///
+/// # Errors
+/// As the database answers.
+pub async fn under_way(
+    tx: &Tx,
+    method: PayoutMethod,
+    statuses: &[PayoutStatus],
+) -> Result<Vec<(Currency, i64)>, StoreError> {
+    let sum = dialect::sum("payout.gross_minor - payout.tax_minor - payout.fee_minor");
+    let states: Vec<String> = statuses.iter().map(|status| format!("'{status}'")).collect();
+    let sql = format!(
+        "SELECT payout.currency AS currency, {sum} AS amount FROM payout WHERE payout.tenant_id = $1 \
+         AND payout.method = $2 AND payout.status IN ({}) GROUP BY payout.currency",
+        states.join(", ")
+    );
+    let statement = tx.statement(sql, vec![tx.scope().tenant_id().into(), method.into()]);
+    let rows = tx.connection().query_all_raw(statement).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "currency")?, row.try_get("", "amount")?))).collect()
+}
+
+/// What the clearing accounts of a processor hold, by currency: credit positive.
+///
+/// # Errors
+/// As the database answers.
+pub async fn in_clearing(tx: &Tx, method: PayoutMethod) -> Result<Vec<(Currency, i64)>, StoreError> {
+    let sum = dialect::sum("-entry.amount_minor");
+    let sql = format!(
+        "SELECT account.currency AS currency, {sum} AS amount FROM account \
+         JOIN entry ON entry.tenant_id = account.tenant_id AND entry.account_id = account.id \
+         WHERE account.tenant_id = $1 AND account.code = $2 AND account.processor = $3 GROUP BY account.currency"
+    );
+    let values = vec![tx.scope().tenant_id().into(), Code::PayoutClearing.number().into(), method.into()];
+    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
+    rows.iter().map(|row| Ok((row.try_get("", "currency")?, row.try_get("", "amount")?))).collect()
+}

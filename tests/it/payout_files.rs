@@ -1,0 +1,245 @@
+//! Files for banks and from banks: what is written is written once, whatever comes back is told once.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use tributary_entity::kinds::Role;
+
+use crate::{
+    payouts::{another, earn, payouts, quick, submit},
+    support::{Client, TestApp, on_both, surface::status_report},
+};
+
+const DOCUMENT: &str = "document { name mediaType content file { id part items digest batch { id } } }";
+const FILE: &str = "payoutFile { id items }";
+const NOTICES: &str = "query($filter: PayoutNoticeFilterInput) { payoutNotices(first: 20, order: CREATED_ASC, filter: $filter) \
+    { totalCount edges { node { reference status outcome reason payout { id status } } } } }";
+
+async fn debtor(client: &Client) {
+    let account = json!({ "sepa": {
+        "name": "Müller GmbH", "iban": "DE89 3704 0044 0532 0130 00", "bic": "COBADEFFXXX",
+        "address": { "street": "Hauptstraße", "buildingNumber": "1", "postCode": "10115", "town": "Berlin", "country": "DE" },
+    } });
+    let set = client.done("setPayingAccount", json!({ "account": account }), "payingAccount { method mask }").await;
+    assert_eq!(set["payingAccount"], json!({ "method": "SEPA", "mask": "DE89…3000" }));
+}
+
+async fn in_sepa(client: &Client, affiliate: &str, holder: &str) {
+    let destination = json!({
+        "affiliateId": affiliate, "currency": "EUR", "holder": holder,
+        "account": { "sepa": { "iban": "NL91ABNA0417164300" } },
+    });
+    client.done("setPayoutDestination", destination, "").await;
+}
+
+/// A submitted batch of two payouts in SEPA; the batch, and its payouts in the order in which they were made.
+async fn two(app: &TestApp, owner: &Client) -> (Value, Vec<String>) {
+    debtor(owner).await;
+    let ada = quick(owner).await;
+    let bob = another(owner, &ada).await;
+    in_sepa(owner, &ada.affiliate, "Ада Łukasz").await;
+    in_sepa(owner, &bob.affiliate, "Bob & Söhne").await;
+    earn(app, owner, &ada, "100.00").await;
+    earn(app, owner, &bob, "200.50").await;
+    let batch = crate::payouts::draft(owner).await;
+    submit(owner, &batch).await;
+    let mut ids = payouts(&batch);
+    ids.sort();
+    (batch, ids)
+}
+
+async fn export(client: &Client, batch: &Value, format: &str) -> Value {
+    let input = json!({ "batchId": batch["id"], "format": format });
+    client.done("exportPayoutFile", input, DOCUMENT).await["document"].take()
+}
+
+async fn import(client: &Client, format: &str, content: &str) -> Value {
+    client.done("importPayoutFile", json!({ "format": format, "content": content }), &format!("replayed {FILE}")).await
+}
+
+async fn notices(client: &Client, file: &Value) -> Vec<(String, String)> {
+    let data = client.data(NOTICES, json!({ "filter": { "fileIds": [file["payoutFile"]["id"]] } })).await;
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let edges = data["payoutNotices"]["edges"].as_array().expect("a page");
+    edges.iter().map(|edge| (text(&edge["node"]["status"]), text(&edge["node"]["outcome"]))).collect()
+}
+
+async fn payout(client: &Client, id: &str) -> Value {
+    let query = "query($id: ID!) { payout(id: $id) { status reason reference bankReference } }";
+    client.data(query, json!({ "id": id })).await["payout"].take()
+}
+
+/// A bank's notification of one booking.
+fn notification(reference: &str, booking: &str, direction: &str, amount: &str, returned: Option<&str>) -> String {
+    let back = returned.map_or_else(String::new, |code| format!("<RtrInf><Rsn><Cd>{code}</Cd></Rsn></RtrInf>"));
+    format!(
+        "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.054.001.08\"><BkToCstmrDbtCdtNtfctn>\
+         <GrpHdr><MsgId>{booking}</MsgId><CreDtTm>2026-11-26T10:00:00</CreDtTm></GrpHdr><Ntfctn><Id>1</Id>\
+         <Ntry><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>{direction}</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>\
+         <AcctSvcrRef>{booking}</AcctSvcrRef><BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>ICDT</Cd><SubFmlyCd>ESCT</SubFmlyCd>\
+         </Fmly></Domn></BkTxCd><NtryDtls><TxDtls><Refs><EndToEndId>{reference}</EndToEndId></Refs>\
+         <Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>{direction}</CdtDbtInd>{back}</TxDtls></NtryDtls></Ntry>\
+         </Ntfctn></BkToCstmrDbtCdtNtfctn></Document>"
+    )
+}
+
+on_both! {
+    async fn sepa_file_is_the_same_bytes_each_time(app) {
+        let owner = app.owner();
+        let (batch, ids) = two(app, &owner).await;
+        let first = export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await;
+        let content = first["content"].as_str().expect("a text");
+        for part in ["<NbOfTxs>2</NbOfTxs>", "<CtrlSum>30.05</CtrlSum>", "<Nm>Ada Lukasz</Nm>", "<Nm>Bob + Soehne</Nm>"] {
+            assert!(content.contains(part), "{part} in {content}");
+        }
+        let (ada, bob) = (content.find(&ids[0].replace('_', "-")), content.find(&ids[1].replace('_', "-")));
+        assert!(ada.is_some() && ada < bob, "{content}");
+        assert_eq!((&first["file"]["items"], &first["mediaType"]), (&json!(2), &json!("application/xml")));
+        app.clock.advance(TimeDelta::days(40));
+        // Neither time nor new settings change what was handed out.
+        let other = json!({ "sepa": {
+            "name": "Other", "iban": "NL91ABNA0417164300", "address": { "town": "Amsterdam", "country": "NL" },
+        } });
+        owner.done("setPayingAccount", json!({ "account": other }), "").await;
+        assert_eq!(export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await, first);
+        assert_eq!(payout(&owner, &ids[0]).await["status"], "IN_TRANSIT");
+        assert_eq!(payout(&owner, &ids[0]).await["bankReference"], ids[0].replace('_', "-"));
+        // They are in no other file.
+        let second = json!({ "batchId": batch["id"], "format": "CSV" });
+        assert_eq!(owner.refusal("exportPayoutFile", second).await, "INVALID_TRANSITION");
+        let part = json!({ "batchId": batch["id"], "format": "SEPA_CREDIT_TRANSFER", "part": 3 });
+        assert_eq!(owner.refusal("exportPayoutFile", part).await, "NOT_FOUND");
+        let told = "SELECT COUNT(*) FROM event WHERE kind = 'PAYOUT_FILE_CHANGED'";
+        assert_eq!(app.auditor.number(told).await, 2);
+        let query = "mutation($input: ExportPayoutFileInput!) { exportPayoutFile(input: $input) { replayed } }";
+        let input = json!({ "input": { "batchId": batch["id"], "format": "CSV" } });
+        assert_eq!(app.role(Role::Manager).error_code(query, input).await, "FORBIDDEN");
+    }
+
+    async fn file_without_an_account_or_a_submitted_batch_is_refused(app) {
+        let owner = app.owner();
+        let ada = quick(&owner).await;
+        in_sepa(&owner, &ada.affiliate, "Ada").await;
+        earn(app, &owner, &ada, "100.00").await;
+        let batch = crate::payouts::draft(&owner).await;
+        let input = json!({ "batchId": batch["id"], "format": "SEPA_CREDIT_TRANSFER" });
+        assert_eq!(owner.refusal("exportPayoutFile", input.clone()).await, "INVALID_TRANSITION");
+        submit(&owner, &batch).await;
+        assert_eq!(owner.refusal("exportPayoutFile", input.clone()).await, "INVALID_TRANSITION");
+        let wrong = json!({ "batchId": batch["id"], "format": "NACHA_RETURN" });
+        assert_eq!(owner.refusal("exportPayoutFile", wrong).await, "OUT_OF_RANGE");
+        debtor(&owner).await;
+        export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await;
+    }
+
+    async fn bank_tells_what_became_of_each_payment_once(app) {
+        let owner = app.owner();
+        let (batch, ids) = two(app, &owner).await;
+        export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await;
+        let reference = |id: &str| id.replace('_', "-");
+        let rejected = status_report("R-1", &reference(&ids[0]), "RJCT");
+        let first = import(&owner, "PAYMENT_STATUS_REPORT", &rejected).await;
+        assert_eq!(notices(&owner, &first).await, [("REJECTED".to_owned(), "APPLIED".to_owned())]);
+        let failed = payout(&owner, &ids[0]).await;
+        assert_eq!((&failed["status"], &failed["reason"]), (&json!("FAILED"), &json!("AC04")));
+        // The same file is no second one; the same line in another file does nothing.
+        let again = import(&owner, "PAYMENT_STATUS_REPORT", &rejected).await;
+        assert_eq!((&again["replayed"], &again["payoutFile"]), (&json!(true), &first["payoutFile"]));
+        let padded = format!("{rejected}\n");
+        let same_line = import(&owner, "PAYMENT_STATUS_REPORT", &padded).await;
+        assert_eq!(notices(&owner, &same_line).await, [("REJECTED".to_owned(), "REPEATED".to_owned())]);
+
+        let paid = notification(&reference(&ids[1]), "B-1", "DBIT", "20.05", None);
+        let paid = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &paid).await;
+        assert_eq!(notices(&owner, &paid).await, [("PAID".to_owned(), "APPLIED".to_owned())]);
+        assert_eq!(payout(&owner, &ids[1]).await["status"], "PAID");
+        // Weeks later it comes back: not of another amount, then of its own.
+        app.clock.advance(TimeDelta::days(30));
+        let wrong = notification(&reference(&ids[1]), "B-2", "CRDT", "20.00", Some("AC04"));
+        let wrong = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &wrong).await;
+        assert_eq!(notices(&owner, &wrong).await, [("RETURNED".to_owned(), "REFUSED".to_owned())]);
+        let back = notification(&reference(&ids[1]), "B-3", "CRDT", "20.05", Some("AC04"));
+        let back = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &back).await;
+        assert_eq!(notices(&owner, &back).await, [("RETURNED".to_owned(), "APPLIED".to_owned())]);
+        assert_eq!(payout(&owner, &ids[1]).await["status"], "RETURNED");
+        let nobody = notification("somebody's own", "B-4", "DBIT", "1.00", None);
+        import(&owner, "DEBIT_CREDIT_NOTIFICATION", &nobody).await;
+        let unknown = owner.data(NOTICES, json!({ "filter": { "outcomes": ["UNKNOWN"] } })).await;
+        assert_eq!(unknown["payoutNotices"]["edges"][0]["node"]["reference"], "somebody's own");
+        assert_eq!(unknown["payoutNotices"]["totalCount"], 1);
+    }
+
+    async fn file_that_is_none_is_refused_and_changes_nothing(app) {
+        let owner = app.owner();
+        let bomb = "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"cc\">]><Document>&b;</Document>";
+        let deep = format!("{}{}", "<a>".repeat(5_000), "</a>".repeat(5_000));
+        for content in ["", "<", "<Document/>", bomb, &deep, "101 but short"] {
+            for format in ["PAYMENT_STATUS_REPORT", "DEBIT_CREDIT_NOTIFICATION", "NACHA_RETURN"] {
+                let input = json!({ "format": format, "content": content });
+                assert_eq!(owner.refusal("importPayoutFile", input).await, "INVALID_TEXT", "{format}");
+            }
+        }
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM payout_file").await, 0);
+    }
+
+    async fn ach_file_is_written_and_its_returns_are_read(app) {
+        let owner = app.owner();
+        let account = json!({ "ach": {
+            "companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First Bank",
+        } });
+        owner.done("setPayingAccount", json!({ "account": account }), "").await;
+        let dollars = crate::support::Terms { currency: "USD", hold_seconds: 0, ..crate::support::Terms::default() };
+        let ada = crate::support::Programme::build(&owner, &dollars).await;
+        let destination = json!({
+            "affiliateId": ada.affiliate, "currency": "USD", "holder": "Zoë",
+            "account": { "ach": { "routingNumber": "011401533", "accountNumber": "12-345", "accountType": "CHECKING" } },
+        });
+        owner.done("setPayoutDestination", destination, "").await;
+        let click = ada.click(&owner).await;
+        let mut sale = crate::support::programme::sale(&click, &click, "100.00");
+        sale["saleAmount"]["currency"] = json!("USD");
+        owner.done("recordConversion", sale, "").await;
+        app.release_holds().await;
+        let batch = owner.done("createPayoutBatch", json!({ "currency": "USD" }), "payoutBatch { id }").await;
+        let batch = batch["payoutBatch"].clone();
+        submit(&owner, &batch).await;
+        let file = export(&owner, &batch, "NACHA").await;
+        let content = file["content"].as_str().expect("a text");
+        assert!(content.lines().count() == 10 && content.lines().all(|line| line.len() == 94), "{content}");
+        let mut lines: Vec<String> = content.lines().map(str::to_owned).collect();
+        let addenda = format!("799R03{}{:6}{}{:44}021000029999999", &lines[2][79..94], "", &lines[2][3..11], "");
+        lines.insert(3, addenda);
+        let back = import(&owner, "NACHA_RETURN", &lines.join("\n")).await;
+        assert_eq!(notices(&owner, &back).await, [("RETURNED".to_owned(), "APPLIED".to_owned())]);
+        let data = owner.data(NOTICES, json!({ "filter": { "fileIds": [back["payoutFile"]["id"]] } })).await;
+        let node = &data["payoutNotices"]["edges"][0]["node"];
+        assert_eq!((&node["reason"], &node["payout"]["status"]), (&json!("R03"), &json!("RETURNED")));
+    }
+
+    async fn advice_says_what_a_payout_pays_to_its_affiliate_alone(app) {
+        let owner = app.owner();
+        let (batch, ids) = two(app, &owner).await;
+        let query = "query($id: ID!, $form: RemittanceForm!) { payout(id: $id) { affiliate { id } \
+            remittanceAdvice(form: $form) { name mediaType base64 } } }";
+        let read = async |client: &Client, form: &str| {
+            let data = client.data(query, json!({ "id": ids[0], "form": form })).await;
+            let advice = &data["payout"]["remittanceAdvice"];
+            let bytes = advice["base64"].as_str().map(|text| data_encoding::BASE64.decode(text.as_bytes()).expect("base64"));
+            (bytes, data["payout"]["affiliate"]["id"].as_str().map(str::to_owned))
+        };
+        let (csv, whose) = read(&owner, "CSV").await;
+        let csv = String::from_utf8(csv.expect("written")).expect("UTF-8");
+        assert!(csv.contains("payer,home\r\n") && csv.contains("account,NL91…4300\r\n"), "{csv}");
+        assert!(csv.contains("earned since,10.00 EUR\r\n") && csv.ends_with("this payout,10.00 EUR\r\n"), "{csv}");
+        let (pdf, _) = read(&owner, "PDF").await;
+        let own = app.affiliate(&whose.expect("somebody"));
+        // Whatever is earned later.
+        app.clock.advance(TimeDelta::days(1));
+        assert_eq!(read(&own, "PDF").await.0, pdf);
+        assert!(pdf.expect("written").starts_with(b"%PDF"));
+        let others = payouts(&batch).into_iter().filter(|id| *id != ids[0]);
+        for id in others {
+            let foreign = own.data(query, json!({ "id": id, "form": "CSV" })).await;
+            assert!(foreign["payout"].is_null());
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Payouts through processors: the whole way of each, their calls, their books, and who may set them up.
+
+use chrono::{Days, TimeDelta};
+use serde_json::{Value, json};
+use tributary::{ambient::Clock, services::processors::reconcile};
+use tributary_entity::kinds::Role;
+
+use crate::{
+    payouts::{draft, earn, payouts},
+    support::double::{
+        Kind, State,
+        story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
+    },
+};
+
+/// Compares yesterday's books, as they were when the day was over.
+async fn compare(app: &crate::support::TestApp) -> Vec<Value> {
+    app.clock.advance(TimeDelta::days(1));
+    let scope = tributary::domain::tenancy::TenantScope::tenant(app.home);
+    let yesterday = app.clock.now().date_naive() - Days::new(1);
+    reconcile::day(&app.services, &scope, yesterday).await.expect("compared");
+    let query = "{ reconciliationItems(first: 20) { edges { node { id kind status method externalId detail \
+        ours { amount } theirs { amount } payout { id } } } } }";
+    let data = app.owner().data(query, json!({})).await;
+    data["reconciliationItems"]["edges"].as_array().expect("a page").iter().map(|edge| edge["node"].clone()).collect()
+}
+
+with_double! {
+    async fn payout_goes_the_whole_way_through_each_processor(app, double) {
+        let owner = app.owner();
+        for kind in Kind::ALL {
+            let url = set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            let id = submitted(&owner, &programme).await;
+            let paid_before = app.auditor.number("SELECT COUNT(*) FROM payout WHERE status = 'PAID'").await;
+            if !kind.is_instant() {
+                until(app, "IN_TRANSIT", 1).await;
+                double.set(kind, &id, State::Paid);
+                assert_eq!(double.notice(kind, &id).send(&url).await, (200, "taken".to_owned()));
+            }
+            until(app, "PAID", if kind.is_instant() { 1 } else { paid_before + 1 }).await;
+            let payout = payout(&owner, &id).await;
+            assert_eq!((&payout["status"], &payout["method"]), (&json!("PAID"), &json!(kind.method())), "{payout}");
+            assert_eq!(payout["reference"], double.payment(kind, &id).expect("paid").reference());
+            assert_eq!((payout["transfer"]["trouble"].clone(), double.asked(kind, &id)), (Value::Null, 1));
+            let fee = format!("{}.{:02}", kind.fee() / 100, kind.fee() % 100);
+            let expected = if kind.fee() == 0 { Value::Null } else { json!({ "amount": fee }) };
+            assert_eq!(payout["transfer"]["fee"], expected, "{kind:?}");
+            let middle = if kind.is_instant() { &[][..] } else { &["IN_TRANSIT"] };
+            assert_eq!(states(&owner, &id).await, [&["DRAFT", "APPROVED", "SUBMITTED"], middle, &["PAID"]].concat());
+        }
+        books_agree(app, double).await;
+        assert_eq!(compare(app).await, [] as [Value; 0]);
+    }
+
+    async fn call_is_taken_once_and_never_leads_back(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        let early = double.notice(Kind::Paypal, &id);
+        double.set(Kind::Paypal, &id, State::Paid);
+        let paid = double.notice(Kind::Paypal, &id);
+        assert_eq!(paid.send(&url).await, (200, "taken".to_owned()));
+        // Doubled, at the same moment too, and out of order.
+        let all = futures_util::future::join_all((0..8).map(|_| paid.send(&url))).await;
+        assert!(all.iter().all(|answer| *answer == (200, "replayed".to_owned())), "{all:?}");
+        assert_eq!(early.send(&url).await, (200, "taken".to_owned()));
+        assert_eq!(states(&owner, &id).await, ["DRAFT", "APPROVED", "SUBMITTED", "IN_TRANSIT", "PAID"]);
+        // Weeks later.
+        app.clock.advance(TimeDelta::days(40));
+        double.set(Kind::Paypal, &id, State::Returned);
+        let back = double.notice(Kind::Paypal, &id);
+        assert_eq!(back.send(&url).await, (200, "taken".to_owned()));
+        assert_eq!((paid.send(&url).await.1, back.send(&url).await.1), ("replayed".to_owned(), "replayed".to_owned()));
+        assert_eq!(payout(&owner, &id).await["status"], "RETURNED");
+        assert_eq!(available(&owner, &programme.affiliate).await, "10.00");
+        books_agree(app, double).await;
+        let calls = "{ processorCalls(first: 10) { totalCount edges { node { outcome httpStatus payout { id } } } } }";
+        let calls = owner.data(calls, json!({})).await;
+        assert_eq!(calls["processorCalls"]["totalCount"], 3, "{calls}");
+    }
+
+    async fn calls_of_others_are_refused_and_listed(app, double) {
+        let owner = app.owner();
+        for kind in Kind::ALL {
+            let url = set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            let id = submitted(&owner, &programme).await;
+            until(app, if kind.is_instant() { "PAID" } else { "IN_TRANSIT" }, if kind == Kind::Wise { 2 } else { 1 }).await;
+            let mut forged = double.notice(kind, &id);
+            forged.body = forged.body.replacen('{', "{ ", 1);
+            if kind == Kind::Paypal {
+                forged.headers.retain(|(name, _)| *name != "paypal-transmission-sig");
+            }
+            assert_eq!(forged.send(&url).await, (401, "refused".to_owned()), "{kind:?}");
+            let query = "{ processorCalls(first: 1) { edges { node { outcome httpStatus message body } } } }";
+            let data = owner.data(query, json!({})).await;
+            let call = &data["processorCalls"]["edges"][0]["node"];
+            assert_eq!((&call["outcome"], &call["httpStatus"], &call["body"]), (&json!("REFUSED"), &json!(401), &Value::Null));
+            // Another processor's address, and nobody's.
+            let name = kind.method().to_lowercase();
+            for wrong in [url.replace(&name, if kind == Kind::Wise { "stripe" } else { "wise" }), format!("{url}x")] {
+                assert_eq!(double.notice(kind, &id).send(&wrong).await.0, 404, "{wrong}");
+            }
+        }
+    }
+
+    async fn credentials_are_never_shown_and_need_their_permission(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Stripe).await;
+        let again = owner.done("setProcessor", Kind::Stripe.credentials(), "processor { id mask } webhookUrl").await;
+        // The address stays; it is told once.
+        assert_eq!(again["webhookUrl"], Value::Null);
+        assert_eq!(again["processor"]["mask"], "…0000");
+        let events = owner.data("{ events(first: 20) { edges { node { type subjectId } } } }", json!({})).await;
+        assert!(events.to_string().contains("PROCESSOR_CHANGED"), "{events}");
+        let secret = "sk_test_51Double";
+        let sealed = if app.auditor.is_postgres() { "upper(encode(sealed, 'hex'))" } else { "hex(sealed)" };
+        for (column, table, secret) in
+            [(sealed, "processor", &*data_encoding::HEXUPPER.encode(secret.as_bytes())), ("payload", "event", secret)]
+        {
+            let sql = format!("SELECT COUNT(*) FROM {table} WHERE {column} LIKE '%{secret}%'");
+            assert_eq!(app.auditor.number(&sql).await, 0, "{table}");
+        }
+        for role in [Role::Finance, Role::Manager, Role::Analyst] {
+            let (_, body) = app.role(role).send("{ processors { id } }", json!({})).await;
+            assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN", "{role}");
+        }
+        let wrong = json!({ "account": { "stripe": { "secretKey": "pk_live_1", "webhookSecret": "whsec_1" } } });
+        assert_eq!(owner.refusal("setProcessor", wrong).await, "INVALID_ACCOUNT");
+        // Removed, its address is nobody's, and no destination is taken.
+        let programme = earner(app, &owner, Kind::Stripe).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "PAID", 1).await;
+        owner.done("removeProcessor", json!({ "id": again["processor"]["id"] }), "processor { endedAt }").await;
+        assert_eq!(double.notice(Kind::Stripe, &id).send(&url).await.0, 404);
+        let destination = json!({ "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ada Ltd",
+            "account": Kind::Stripe.destination() });
+        assert_eq!(owner.refusal("setPayoutDestination", destination).await, "METHOD_NOT_AVAILABLE");
+        // A new draft is for a person.
+        earn(app, &owner, &programme, "100.00").await;
+        let drafted = payouts(&draft(&owner).await).remove(0);
+        assert_eq!(payout(&owner, &drafted).await["method"], "MANUAL");
+    }
+
+    async fn what_the_processor_has_is_not_moved_by_hand(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Wise).await;
+        let programme = earner(app, &owner, Kind::Wise).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        assert_eq!(double.payments(), 1);
+        for (name, input) in [
+            ("markPayoutFailed", json!({ "id": id, "reason": "x" })),
+            ("markPayoutPaid", json!({ "id": id, "reference": "x" })),
+            ("cancelPayout", json!({ "id": id })),
+        ] {
+            assert_eq!(owner.refusal(name, input).await, "INVALID_TRANSITION", "{name}");
+        }
+    }
+
+    async fn differences_between_the_books_become_items_once(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Stripe).await;
+        set_up(app, Kind::Wise).await;
+        let told = set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Stripe).await;
+        let stripe = submitted(&owner, &programme).await;
+        until(app, "PAID", 1).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        let paypal = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        double.pay_somebody_else(Kind::Wise, 777);
+        // Reversed there, and nobody told us.
+        double.set(Kind::Stripe, &stripe, State::Returned);
+        double.set(Kind::Paypal, &paypal, State::Paid);
+        double.notice(Kind::Paypal, &paypal).send(&told).await;
+        let mut found: Vec<_> = compare(app)
+            .await
+            .iter()
+            .map(|item| (item["method"].clone(), item["kind"].clone(), item["theirs"]["amount"].clone()))
+            .collect();
+        found.sort_by_key(|item| item.0.to_string());
+        assert_eq!(found, [
+            (json!("STRIPE"), json!("STATE"), json!("10.00")),
+            (json!("WISE"), json!("THEIRS_ONLY"), json!("7.77")),
+        ]);
+        app.auditor.run("DELETE FROM reconciliation_run").await.expect("a known table");
+        app.clock.advance(TimeDelta::days(-1));
+        let again = compare(app).await;
+        assert_eq!(again.len(), 2, "{again:?}");
+        let id = &again[0]["id"];
+        let selection = "reconciliationItem { status note resolvedBy }";
+        let input = json!({ "id": id, "note": " told by phone " });
+        let resolved = owner.done("resolveReconciliationItem", input.clone(), selection).await;
+        assert_eq!(resolved["reconciliationItem"], json!({ "status": "RESOLVED", "note": "told by phone", "resolvedBy": "operator" }));
+        assert_eq!(owner.refusal("resolveReconciliationItem", input).await, "INVALID_TRANSITION");
+        let open = "{ reconciliationItems(first: 10, filter: { status: OPEN }) { totalCount } }";
+        assert_eq!(owner.data(open, json!({})).await["reconciliationItems"]["totalCount"], 1);
+    }
+}
