@@ -132,22 +132,30 @@ struct Lane {
 struct Busy(Arc<Mutex<Vec<Instant>>>);
 
 impl Busy {
-    fn begin(&self) -> Instant {
-        let now = Instant::now();
-        lock(&self.0).push(now);
-        now
-    }
-
-    fn end(&self, began: Instant) {
-        let mut batches = lock(&self.0);
-        if let Some(place) = batches.iter().position(|batch| *batch == began) {
-            batches.swap_remove(place);
-        }
+    fn begin(&self) -> Begun {
+        let at = Instant::now();
+        lock(&self.0).push(at);
+        Begun { busy: self.clone(), at }
     }
 
     /// Whether one of the batches takes that long already.
     fn is_for(&self, time: Duration) -> bool {
         lock(&self.0).iter().any(|began| began.elapsed() >= time)
+    }
+}
+
+/// A batch that the lane is at until this is dropped.
+struct Begun {
+    busy: Busy,
+    at: Instant,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let mut batches = lock(&self.busy.0);
+        if let Some(place) = batches.iter().position(|batch| *batch == self.at) {
+            batches.swap_remove(place);
+        }
     }
 }
 
@@ -319,10 +327,8 @@ impl Lanes {
             }
             let (env, scope, busy) = (Arc::clone(&self.env), scope, busy.clone());
             let work = async move {
-                let began = busy.begin();
+                let _flight = (flight, busy.begin());
                 batch.settle(&env, &scope).await;
-                busy.end(began);
-                drop(flight);
             };
             if self.flights > 1 {
                 tokio::spawn(work);

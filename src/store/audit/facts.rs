@@ -168,16 +168,18 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
     };
     // What the expense of a kind of journals is, against what made them.
     let posted = |kind: &str, codes: &str, facts: &str| {
-        format!(
-            "SELECT 'journal ' || {} AS subject, COALESCE(CAST(x.amount AS text), 'no such journal') AS expected, \
-             COALESCE(CAST(p.amount AS text), 'nothing') AS found FROM \
-             (SELECT journal_id, SUM(amount_minor) AS amount FROM ({facts}) facts GROUP BY journal_id) x \
-             FULL JOIN (SELECT j.id, SUM(CASE WHEN a.code IN ({codes}) THEN e.amount_minor ELSE 0 END) AS amount \
+        let entries = format!(
+            "SELECT j.id AS journal_id, CASE WHEN a.code IN ({codes}) THEN e.amount_minor ELSE 0 END AS amount_minor \
              FROM journal j JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
              JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
-             WHERE j.tenant_id = $1 AND j.kind = '{kind}' GROUP BY j.id) p ON p.id = x.journal_id \
-             WHERE COALESCE(x.amount <> p.amount, x.amount IS NOT NULL OR p.amount IS NOT NULL)",
-            id("COALESCE(x.journal_id, p.id)")
+             WHERE j.tenant_id = $1 AND j.kind = '{kind}'"
+        );
+        format!(
+            "SELECT 'journal ' || {} AS subject, COALESCE(CAST(x AS text), 'no such journal') AS expected, \
+             COALESCE(CAST(p AS text), 'nothing') AS found FROM ({}) sides \
+             WHERE COALESCE(x <> p, x IS NOT NULL OR p IS NOT NULL)",
+            id("journal_id"),
+            sides("journal_id", facts, &entries)
         )
     };
     let adjustments = format!("{by_runs} UNION ALL {}", by_changes("'ADJUSTMENT'"));
@@ -212,36 +214,42 @@ fn exchanges(backend: DbBackend) -> Vec<(&'static str, String)> {
     let facts = "SELECT affiliate_id, from_currency AS currency, -from_minor AS amount_minor FROM fx_conversion \
         WHERE tenant_id = $1 UNION ALL \
         SELECT affiliate_id, to_currency, to_minor FROM fx_conversion WHERE tenant_id = $1";
-    let entries = "FROM journal j JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
-        JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
-        WHERE j.tenant_id = $1 AND j.kind = 'FX_CONVERSION'";
+    let entries = |amount: &str, which: &str| {
+        format!(
+            "SELECT a.affiliate_id, e.currency, {amount} AS amount_minor \
+             FROM journal j JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+             JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+             WHERE j.tenant_id = $1 AND j.kind = 'FX_CONVERSION' AND {which}"
+        )
+    };
+    let differing = |subject: &str, keys: &str, entries: &str| {
+        format!(
+            "SELECT {subject} AS subject, CAST(COALESCE(x, 0) AS text) AS expected, \
+             CAST(COALESCE(p, 0) AS text) AS found FROM ({}) sides WHERE COALESCE(x, 0) <> COALESCE(p, 0)",
+            sides(keys, facts, entries)
+        )
+    };
+    let affiliate = format!("'affiliate ' || {} || ' ' || currency", dialect::id_text(backend, "affiliate_id"));
     vec![
         (
             "EXCHANGED",
-            format!(
-                "SELECT 'affiliate ' || {} || ' ' || COALESCE(x.currency, p.currency) AS subject, \
-                 CAST(COALESCE(x.amount, 0) AS text) AS expected, CAST(COALESCE(p.amount, 0) AS text) AS found \
-                 FROM (SELECT affiliate_id, currency, SUM(amount_minor) AS amount FROM ({facts}) facts \
-                 GROUP BY affiliate_id, currency) x FULL JOIN (SELECT a.affiliate_id, e.currency, \
-                 -SUM(e.amount_minor) AS amount {entries} AND a.affiliate_id IS NOT NULL \
-                 GROUP BY a.affiliate_id, e.currency) p \
-                 ON p.affiliate_id = x.affiliate_id AND p.currency = x.currency \
-                 WHERE COALESCE(x.amount, 0) <> COALESCE(p.amount, 0)",
-                dialect::id_text(backend, "COALESCE(x.affiliate_id, p.affiliate_id)")
-            ),
+            differing(&affiliate, "affiliate_id, currency", &entries("-e.amount_minor", "a.affiliate_id IS NOT NULL")),
         ),
         (
             "FX_POSITION",
-            format!(
-                "SELECT 'FX position ' || COALESCE(x.currency, p.currency) AS subject, \
-                 CAST(COALESCE(x.amount, 0) AS text) AS expected, CAST(COALESCE(p.amount, 0) AS text) AS found \
-                 FROM (SELECT currency, SUM(amount_minor) AS amount FROM ({facts}) facts GROUP BY currency) x \
-                 FULL JOIN (SELECT e.currency, SUM(e.amount_minor) AS amount {entries} AND a.code = 1900 \
-                 GROUP BY e.currency) p ON p.currency = x.currency \
-                 WHERE COALESCE(x.amount, 0) <> COALESCE(p.amount, 0)"
-            ),
+            differing("'FX position ' || currency", "currency", &entries("e.amount_minor", "a.code = 1900")),
         ),
     ]
+}
+
+/// What facts and what was posted come to by their keys: `x` and `p`, null where there is none. Both have the keys and
+/// `amount_minor`. Not a full join, which SQLite makes by looking at every pair of rows.
+fn sides(keys: &str, facts: &str, posted: &str) -> String {
+    format!(
+        "SELECT {keys}, SUM(x) AS x, SUM(p) AS p FROM (\
+         SELECT {keys}, amount_minor AS x, CAST(NULL AS bigint) AS p FROM ({facts}) facts \
+         UNION ALL SELECT {keys}, CAST(NULL AS bigint), amount_minor FROM ({posted}) posted) sides GROUP BY {keys}"
+    )
 }
 
 /// Initiated is settled, failed and open, for each payout; its journals are those that its history names.

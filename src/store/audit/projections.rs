@@ -238,28 +238,28 @@ impl Projection {
         self.table
     }
 
-    /// The rows that differ: keys, `x_` the expected and `f_` the found counters.
+    /// The rows that differ: keys, `x_` the expected and `f_` the found counters. Both sides are summed by key, of which each
+    /// has a row at most: SQLite would make a full join by looking at every pair of rows.
     fn differing(&self, backend: DbBackend) -> String {
-        let keys = || self.keys.iter().map(|(key, _)| *key);
-        let mut columns: Vec<String> = keys().map(|key| format!("COALESCE(x.{key}, t.{key}) AS {key}")).collect();
-        for counter in self.counters {
-            columns.push(format!("COALESCE(x.{counter}, 0) AS x_{counter}"));
-            columns.push(format!("COALESCE(t.{counter}, 0) AS f_{counter}"));
-        }
-        let on: Vec<String> =
-            std::iter::once("tenant_id").chain(keys()).map(|key| format!("t.{key} = x.{key}")).collect();
-        let differs: Vec<String> = self
-            .counters
-            .iter()
-            .map(|counter| format!("COALESCE(x.{counter}, 0) <> COALESCE(t.{counter}, 0)"))
-            .collect();
+        let keys: Vec<&str> = std::iter::once("tenant_id").chain(self.keys.iter().map(|(key, _)| *key)).collect();
+        let keys = keys.join(", ");
+        let of_counters = |of: &dyn Fn(&str) -> String| {
+            self.counters.iter().map(|counter| of(counter)).collect::<Vec<_>>().join(", ")
+        };
+        let sums = of_counters(&|counter| {
+            let (expected, found) = (dialect::sum(&format!("x_{counter}")), dialect::sum(&format!("f_{counter}")));
+            format!("{expected} AS x_{counter}, {found} AS f_{counter}")
+        });
+        let expected = of_counters(&|counter| format!("{counter} AS x_{counter}, 0 AS f_{counter}"));
+        let found = of_counters(&|counter| format!("0, {counter}"));
+        let differs: Vec<String> =
+            self.counters.iter().map(|counter| format!("SUM(x_{counter}) <> SUM(f_{counter})")).collect();
         format!(
-            "SELECT {} FROM ({}) x FULL JOIN (SELECT * FROM {} WHERE tenant_id = $1 AND {}) t ON {} WHERE {}",
-            columns.join(", "),
+            "SELECT {keys}, {sums} FROM (SELECT {keys}, {expected} FROM ({}) expected \
+             UNION ALL SELECT {keys}, {found} FROM {} WHERE tenant_id = $1 AND {}) sides GROUP BY {keys} HAVING {}",
             (self.expected)(backend),
             self.table,
             self.rows,
-            on.join(" AND "),
             differs.join(" OR ")
         )
     }
