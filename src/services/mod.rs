@@ -39,6 +39,7 @@ pub mod payouts;
 pub mod postbacks;
 pub mod postings;
 pub mod processors;
+mod races;
 pub mod redirect;
 pub mod reports;
 pub mod rules;

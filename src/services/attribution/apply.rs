@@ -38,7 +38,7 @@ use crate::{
     services::{
         ServiceError, Services, holds,
         ledger::{post, standing},
-        publish,
+        publish, races,
     },
     store::{
         attribution_runs, attributions, balances, commissions, conversions,
@@ -51,9 +51,6 @@ use crate::{
 /// Conversions of one chunk: a few hundred milliseconds, in which others that write wait on SQLite.
 pub const CHUNK: u64 = 1_000;
 
-/// Races for locks that a chunk may lose before it waits for its next turn.
-const RACES: usize = 5;
-
 /// Takes the next step of a run: up to `chunk` conversions. Nothing, when the run is over.
 ///
 /// # Errors
@@ -64,16 +61,12 @@ pub async fn advance(
     id: AttributionRunId,
     chunk: u64,
 ) -> Result<(), ServiceError> {
-    let mut lost_races = 0;
-    loop {
-        match step(services, scope, id, chunk).await {
-            Err(ServiceError::Store(error)) if error.is_conflict() && lost_races < RACES => lost_races += 1,
-            Err(error) if !error.is_transient() => {
-                tracing::error!(tenant.id = %scope.tenant_id(), run.id = %id, %error, "an attribution run has failed");
-                return finish(services, scope, id, AttributionRunStatus::Failed).await;
-            }
-            result => return result,
+    match races::outlast(|| step(services, scope, id, chunk)).await {
+        Err(error) if !error.is_transient() => {
+            tracing::error!(tenant.id = %scope.tenant_id(), run.id = %id, %error, "an attribution run has failed");
+            finish(services, scope, id, AttributionRunStatus::Failed).await
         }
+        result => result,
     }
 }
 

@@ -21,15 +21,12 @@ use crate::{
         problem::Problem,
         tenancy::TenantScope,
     },
-    services::{ServiceError, Services, publish},
+    services::{ServiceError, Services, publish, races},
     store::{conversion_runs, conversions, error::StoreError, scope::Tx},
 };
 
 /// Conversions of one chunk.
 pub const CHUNK: u64 = 250;
-
-/// Races for locks that a chunk may lose before it waits for its next turn.
-const RACES: usize = 5;
 
 /// Takes the next step of a run: up to `chunk` conversions. Nothing, when the run is over.
 ///
@@ -41,17 +38,13 @@ pub async fn advance(
     id: ConversionRunId,
     chunk: u64,
 ) -> Result<(), ServiceError> {
-    for _ in 0..RACES {
-        match step(services, scope, id, chunk).await {
-            Err(ServiceError::Store(error)) if error.is_conflict() => {}
-            Err(error) if !error.is_transient() => {
-                tracing::error!(tenant.id = %scope.tenant_id(), run.id = %id, %error, "a run over conversions has failed");
-                return fail(services, scope, id).await;
-            }
-            result => return result,
+    match races::outlast(|| step(services, scope, id, chunk)).await {
+        Err(error) if !error.is_transient() => {
+            tracing::error!(tenant.id = %scope.tenant_id(), run.id = %id, %error, "a run over conversions has failed");
+            fail(services, scope, id).await
         }
+        result => result,
     }
-    step(services, scope, id, chunk).await
 }
 
 async fn step(services: &Services, scope: &TenantScope, id: ConversionRunId, chunk: u64) -> Result<(), ServiceError> {

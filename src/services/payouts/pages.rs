@@ -33,7 +33,7 @@ use crate::{
         problem::Problem,
         tenancy::TenantScope,
     },
-    services::{ServiceError, Services, ledger::post, payout_terms::default_schedule},
+    services::{ServiceError, Services, ledger::post, payout_terms::default_schedule, races},
     store::{
         balances,
         error::StoreError,
@@ -47,21 +47,12 @@ use crate::{
 /// Affiliates, or payouts, of one page.
 pub const PAGE: u64 = 1_000;
 
-/// Races for locks that a page may lose before it waits for its next turn.
-const RACES: usize = 5;
-
 /// Does the next page of a batch. Nothing, when the batch waits for somebody or is done.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn advance(services: &Services, scope: &TenantScope, id: PayoutBatchId) -> Result<(), ServiceError> {
-    let mut lost_races = 0;
-    loop {
-        match turn(services, scope, id).await {
-            Err(ServiceError::Store(error)) if error.is_conflict() && lost_races < RACES => lost_races += 1,
-            result => return result,
-        }
-    }
+    races::outlast(|| turn(services, scope, id)).await
 }
 
 async fn turn(services: &Services, scope: &TenantScope, id: PayoutBatchId) -> Result<(), ServiceError> {
