@@ -162,6 +162,19 @@ on_both! {
         assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 1_170, 0, 0]);
     }
 
+    async fn commission_that_rounding_takes_back_before_approval_is_approved_without_a_journal(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { approval: "MANUAL", ..thirty() }).await;
+        let conversion = sold(&owner, &programme, "0.03").await;
+        assert_eq!(earnings(&owner, &programme.affiliate).await, [1, 0, 0, 0]);
+        let change = refund(&owner, &conversion, Some("0.02"), "REFUND").await;
+        // 2/3 of a cent.
+        assert_eq!(moved(&change), [-1]);
+        owner.done("approveConversions", json!({ "ids": [conversion] }), "").await;
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM journal").await, 0);
+        assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 0, 0, 0]);
+    }
+
     async fn refund_before_approval_shrinks_what_will_be_approved(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms { approval: "MANUAL", ..thirty() }).await;

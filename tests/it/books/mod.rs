@@ -272,6 +272,9 @@ async fn act_on_one(stage: &Stage<'_>, model: &mut Model, made: &mut Made, step:
             let refund = live[index.index(live.len())];
             assert!(stage.undo(&made.refunds[deal][refund]).await);
             model.undo(deal, refund);
+            // The hold of what is given back may be over: the node releases it in its next second, if this does not.
+            stage.app.release_holds().await;
+            model.release_due();
         }
         Step::Adjust(index, sale) => {
             let Some(deal) = choose(model, index, Deal::is_live) else { return };

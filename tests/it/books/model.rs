@@ -115,6 +115,8 @@ pub struct Deal {
     pub refunded: i64,
     commission: i64,
     taken: i64,
+    /// Its hold has ended, whether there was anything to release then or not.
+    is_due: bool,
     /// Of the sale and of the commission, by each refund; none of one that was undone.
     pub refunds: Vec<Option<(i64, i64)>>,
 }
@@ -236,7 +238,9 @@ impl Model {
 
     pub fn sell(&mut self, who: usize, sale: i64) {
         let commission = rounded(sale, 10);
-        let deal = Deal { who, place: Place::Waiting, sale, refunded: 0, commission, taken: 0, refunds: Vec::new() };
+        let (refunded, taken) = (0, 0);
+        let place = Place::Waiting;
+        let deal = Deal { who, place, sale, refunded, commission, taken, is_due: false, refunds: Vec::new() };
         self.deals.push(deal);
     }
 
@@ -251,13 +255,22 @@ impl Model {
         self.deals[deal].place = Place::Rejected;
     }
 
-    /// The holds of conversions end that are not taken back in full.
+    /// All holds end.
     pub fn release(&mut self) {
         for deal in 0..self.deals.len() {
-            if self.deals[deal].place != Place::Held || self.deals[deal].is_over() {
+            self.deals[deal].is_due |= self.deals[deal].place == Place::Held;
+        }
+        self.release_due();
+    }
+
+    /// What is in a hold that has ended is released, unless it is taken back in full.
+    pub fn release_due(&mut self) {
+        for deal in 0..self.deals.len() {
+            let Deal { who, place, is_due, .. } = self.deals[deal];
+            if place != Place::Held || !is_due || self.deals[deal].is_over() {
                 continue;
             }
-            let (who, net) = (self.deals[deal].who, self.deals[deal].net());
+            let net = self.deals[deal].net();
             let [debt, available] = self.credit(who, net, EURO);
             self.post(&[((2000, Some(who), EURO), net), debt, available]);
             self.deals[deal].place = Place::Released;
