@@ -117,11 +117,14 @@ pub const ALL: &[Projection] = &[
 
 fn reversed(_: DbBackend) -> String {
     format!(
-        "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) AS reversed_minor FROM commission c \
+        "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) + (SELECT {} FROM tier_adjustment t \
+         WHERE t.tenant_id = c.tenant_id AND t.conversion_id = c.conversion_id AND t.affiliate_id = c.affiliate_id \
+         AND t.recorded_at >= c.created_at) AS reversed_minor FROM commission c \
          LEFT JOIN (SELECT l.commission_id, {} AS amount FROM conversion_change_line l \
          JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
          WHERE l.tenant_id = $1 AND h.kind IN ('REVERSAL', 'UNDO') GROUP BY l.commission_id) x ON x.commission_id = c.id \
          WHERE c.tenant_id = $1 AND c.status <> 'REJECTED'",
+        dialect::sum("t.reversed_minor"),
         dialect::sum("-l.amount_minor")
     )
 }

@@ -145,9 +145,30 @@ pub async fn check(auditor: &Auditor, location: &Location<'_>) {
          HAVING COUNT(*) > 1",
     )
     .await;
+    tiers(&empty).await;
     adjustments(&empty).await;
     reversals(&empty).await;
     payouts(&empty).await;
+}
+
+/// What tiers have counted is what conversions added to it, and those that were taken back in full add nothing.
+async fn tiers(empty: &impl AsyncFn(&str, &str)) {
+    empty(
+        "counts of tiers that are not what conversions added",
+        "SELECT t.rule_id FROM tier_state t WHERE t.conversions <> (SELECT COUNT(*) FROM tier_share s \
+         WHERE s.is_counted AND s.tenant_id = t.tenant_id AND s.affiliate_id = t.affiliate_id AND s.rule_id = t.rule_id \
+         AND s.period = t.period AND s.period_start = t.period_start) \
+         OR t.sale_minor <> (SELECT COALESCE(SUM(s.sale_minor), 0) FROM tier_share s \
+         WHERE s.tenant_id = t.tenant_id AND s.affiliate_id = t.affiliate_id AND s.rule_id = t.rule_id \
+         AND s.period = t.period AND s.period_start = t.period_start)",
+    )
+    .await;
+    empty(
+        "conversions that do not count and are counted by a tier",
+        "SELECT s.rule_id FROM tier_share s JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id \
+         WHERE v.status = 'REJECTED' OR (v.status = 'REVERSED') = s.is_counted OR (v.status = 'REVERSED' AND s.sale_minor <> 0)",
+    )
+    .await;
 }
 
 /// What affiliates have is what their commissions are now, and each adjustment is posted once.
@@ -163,9 +184,18 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
     empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
     // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
     // than that which a run adjusted before.
-    let by_runs = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
-        AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)";
-    let adjusted = format!("({by_runs} + {})", changed("h.kind = 'ADJUSTMENT'"));
+    let by = |table: &str| {
+        format!(
+            "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM {table} x WHERE x.tenant_id = c.tenant_id \
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)"
+        )
+    };
+    let adjusted = format!(
+        "({} + {} + {})",
+        by("attribution_adjustment"),
+        by("tier_adjustment"),
+        changed("h.kind = 'ADJUSTMENT'")
+    );
     empty(
         "commissions whose adjustments are not what runs and changes did",
         &format!(
@@ -180,6 +210,8 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
          JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
          WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code = 5030) <> \
          (SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x \
+         WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
+         (SELECT COALESCE(SUM(x.amount_minor - x.reversed_minor), 0) FROM tier_adjustment x \
          WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
          (SELECT COALESCE(SUM(l.amount_minor), 0) FROM conversion_change h JOIN conversion_change_line l \
          ON l.tenant_id = h.tenant_id AND l.change_id = h.id WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
@@ -201,7 +233,9 @@ async fn reversals(empty: &impl AsyncFn(&str, &str)) {
     empty(
         "commissions of which other amounts were taken back than reversals say",
         &format!(
-            "SELECT c.id FROM commission c WHERE c.status <> 'REJECTED' AND c.reversed_minor <> -{}",
+            "SELECT c.id FROM commission c WHERE c.status <> 'REJECTED' AND c.reversed_minor <> -{} + \
+             (SELECT COALESCE(SUM(x.reversed_minor), 0) FROM tier_adjustment x WHERE x.tenant_id = c.tenant_id \
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)",
             changed("h.kind IN ('REVERSAL', 'UNDO')")
         ),
     )
