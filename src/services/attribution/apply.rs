@@ -390,7 +390,7 @@ async fn post_adjustments(
     let released = adjustments.iter().flat_map(|(_, adjustments)| adjustments).filter(|one| !one.in_hold);
     let owners: BTreeSet<(AffiliateId, Currency)> =
         released.map(|one| (one.affiliate_id, one.amount.currency)).collect();
-    let (mut debts, mut available) = standing(tx, &owners).await?;
+    let (mut debts, mut available) = standing(tx, &owners, now).await?;
     let mut journals: Vec<(ConversionId, Journal)> = Vec::with_capacity(adjustments.len());
     for (id, adjustments) in &adjustments {
         let key = format!("{}:{id}", run.id);
