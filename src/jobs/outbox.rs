@@ -31,6 +31,7 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         OutboxKind::AdvancePayoutBatch
         | OutboxKind::ApplyAttribution
         | OutboxKind::ReleaseHolds
+        | OutboxKind::RerateTier
         | OutboxKind::ResolveRates
         | OutboxKind::ResolveWaiting
         | OutboxKind::RunConversions => false,

@@ -122,7 +122,7 @@ async fn post_adjustments(
     let released = adjustments.iter().flat_map(|(_, adjustments)| adjustments).filter(|one| !one.in_hold);
     let owners: BTreeSet<(AffiliateId, Currency)> =
         released.map(|one| (one.affiliate_id, one.amount.currency)).collect();
-    let (mut debts, mut available) = standing(tx, &owners).await?;
+    let (mut debts, mut available) = standing(tx, &owners, now).await?;
     let mut journals: Vec<(ConversionId, Journal)> = Vec::with_capacity(adjustments.len());
     for (conversion, adjustments) in &adjustments {
         let journal = ledger::adjusted(key(conversion), conversion.id, adjustments, &mut debts, &mut available)

@@ -80,7 +80,7 @@ pub async fn convert(
         out_of_range(&["from", "amount"], message)
     })?;
     let owners = BTreeSet::from([(affiliate.id, input.from.currency), (affiliate.id, input.to)]);
-    let (mut debts, available) = standing(&tx, &owners).await?;
+    let (mut debts, available) = standing(&mut tx, &owners, now).await?;
     let has = available.get(&(affiliate.id, input.from.currency)).copied().unwrap_or(0);
     if has < input.from.amount_minor {
         let message = format!("{} available", Money::new(has, input.from.currency));

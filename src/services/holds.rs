@@ -80,7 +80,7 @@ async fn release(tx: &mut Tx, due: &[commission::Model], now: Instant) -> Result
         by_conversion.entry(row.conversion_id).or_default().push((row.affiliate_id, money));
         *by_affiliate.entry((row.affiliate_id, row.currency)).or_default() += money.amount_minor;
     }
-    let mut debts = debts(tx, by_affiliate.keys()).await?;
+    let mut debts = debts(tx, by_affiliate.keys(), now).await?;
     let mut journals = Vec::with_capacity(by_conversion.len());
     for (conversion_id, earned) in &by_conversion {
         let journal = ledger::hold_released(*conversion_id, earned, &mut debts)

@@ -69,22 +69,43 @@ pub async fn post_named(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: In
 ///
 /// # Errors
 /// As the database answers.
-pub async fn debts(tx: &Tx, owners: impl Iterator<Item = &(AffiliateId, Currency)>) -> Result<Debts, StoreError> {
-    Ok(standing(tx, &owners.copied().collect()).await?.0)
+pub async fn debts(
+    tx: &mut Tx,
+    owners: impl Iterator<Item = &(AffiliateId, Currency)>,
+    now: Instant,
+) -> Result<Debts, StoreError> {
+    Ok(standing(tx, &owners.copied().collect(), now).await?.0)
 }
 
 /// As [`debts`], and what these affiliates have available, all locked together in the order of the accounts.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn standing(tx: &Tx, owners: &BTreeSet<(AffiliateId, Currency)>) -> Result<(Debts, Available), StoreError> {
+pub async fn standing(
+    tx: &mut Tx,
+    owners: &BTreeSet<(AffiliateId, Currency)>,
+    now: Instant,
+) -> Result<(Debts, Available), StoreError> {
     let tenant_id = tx.scope().tenant_id();
-    let account = |code, (affiliate_id, currency)| AccountKey::of_affiliate(code, affiliate_id, currency).id(tenant_id);
+    let key = |code, (affiliate_id, currency)| AccountKey::of_affiliate(code, affiliate_id, currency);
     let (debts, available) = (Code::AffiliateReceivable, Code::AffiliateAvailable);
-    let ids: Vec<AccountId> =
-        owners.iter().flat_map(|owner| [account(debts, *owner), account(available, *owner)]).collect();
-    let balances = balances::lock_many(tx, &ids).await?;
-    let of = |code| owners.iter().filter_map(|owner| Some((*owner, *balances.get(&account(code, *owner))?))).collect();
+    let keys: BTreeSet<AccountKey> =
+        owners.iter().flat_map(|owner| [key(debts, *owner), key(available, *owner)]).collect();
+    let ids: Vec<AccountId> = keys.iter().map(|key| key.id(tenant_id)).collect();
+    let mut balances = balances::lock_many(tx, &ids).await?;
+    // What is not there cannot be locked, and what somebody makes while this waits for another lock is not seen: two would
+    // both find neither debt nor money, and make one each.
+    let missing: BTreeSet<AccountKey> =
+        keys.into_iter().filter(|key| !balances.contains_key(&key.id(tenant_id))).collect();
+    if !missing.is_empty() {
+        ledger::ensure_accounts(tx, &missing, now).await?;
+        balances::open(tx, missing.iter().map(|key| key.id(tenant_id)).collect()).await?;
+        balances = balances::lock_many(tx, &ids).await?;
+    }
+    let of = |code| {
+        let of_one = |owner: &(AffiliateId, Currency)| balances.get(&key(code, *owner).id(tenant_id)).copied();
+        owners.iter().filter_map(|owner| Some((*owner, of_one(owner)?))).collect()
+    };
     Ok((of(debts), of(available)))
 }
 

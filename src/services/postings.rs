@@ -73,7 +73,7 @@ pub async fn write_off(
         return Err(ServiceError::not_found(&["affiliateId"]));
     }
     let owner = (input.affiliate_id, input.amount.currency);
-    let owed = debts(&tx, [&owner].into_iter()).await?;
+    let owed = debts(&mut tx, [&owner].into_iter(), services.now()).await?;
     input.covered_by(owed.get(&owner).copied().unwrap_or(0))?;
     let journal = ledger::written_off(id.to_string(), input.affiliate_id, input.amount);
     finish(services, viewer, tx, id, journal, Some(input.affiliate_id), &input).await

@@ -25,7 +25,7 @@ use tributary_entity::{
 use super::{
     ServiceError, Services,
     adjustments::{self, By, Move, Moves},
-    conversions as noun, publish,
+    conversions as noun, publish, races,
 };
 use crate::{
     ambient,
@@ -54,8 +54,6 @@ use crate::{
 
 /// Conversions of one transaction.
 const CHUNK: u64 = 250;
-/// Races for locks that a chunk may lose before it waits for its next turn.
-const RACES: usize = 5;
 
 /// Asks for periods to be rated anew.
 ///
@@ -170,19 +168,12 @@ pub(super) async fn steps_of(
 /// # Errors
 /// As the database answers; what was committed before stays.
 pub async fn rerate(services: &Services, scope: &TenantScope, key: TierKey) -> Result<(), ServiceError> {
-    let mut lost_races = 0;
-    loop {
-        match chunk(services, scope, key).await {
-            Ok(0) => return Ok(()),
-            Ok(_) => lost_races = 0,
-            Err(StoreError::Conflict(_)) if lost_races < RACES => lost_races += 1,
-            Err(error) => return Err(error.into()),
-        }
-    }
+    while races::outlast(|| chunk(services, scope, key)).await? > 0 {}
+    Ok(())
 }
 
 /// Rates some of a period's conversions. Answers how many there were.
-async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result<usize, StoreError> {
+async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result<usize, ServiceError> {
     let mut tx = services.db.begin(scope).await?;
     let now = services.now();
     let Some(rule) = rules::get(&tx, key.rule_id).await? else { return Ok(0) };

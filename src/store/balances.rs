@@ -1,6 +1,6 @@
 //! Guarded balances of affiliates' accounts, and the projection of what is not approved yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder};
 use tributary_entity::{
@@ -32,6 +32,15 @@ pub async fn add(tx: &mut Tx, deltas: &BTreeMap<AccountId, i64>) -> Result<(), S
         .map(|(account_id, amount)| Delta { key: vec![(*account_id).into()], amounts: vec![*amount] })
         .collect();
     BALANCES.add(tx, &deltas).await
+}
+
+/// Makes the balances that are not there, of nothing, and locks them with those that are.
+///
+/// # Errors
+/// As the database answers.
+pub async fn open(tx: &mut Tx, ids: BTreeSet<AccountId>) -> Result<(), StoreError> {
+    let keys: Vec<Delta> = ids.into_iter().map(|id| Delta { key: vec![id.into()], amounts: vec![0] }).collect();
+    BALANCES.open(tx, &keys).await
 }
 
 /// Adds to the unapproved earnings of affiliates.

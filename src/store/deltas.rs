@@ -53,14 +53,29 @@ pub(super) async fn add_to_rows(
 }
 
 impl Counters {
+    /// How many rows one statement takes.
+    fn chunk(&self, tx: &Tx) -> usize {
+        let per_row = self.keys.len() + self.counters.len();
+        ((dialect::bind_limit(tx.backend()) - 1) / per_row).min(500)
+    }
+
+    /// Makes missing rows of zeros and locks all; the keys are distinct and sorted.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn open(&self, tx: &mut Tx, deltas: &[Delta]) -> Result<(), StoreError> {
+        for deltas in deltas.chunks(self.chunk(tx)) {
+            self.upsert(tx, deltas, true).await?;
+        }
+        Ok(())
+    }
+
     /// Adds `deltas`, whose keys are distinct and sorted.
     ///
     /// # Errors
     /// `Constraint::CounterRange` when a counter would leave its range; nothing is added then.
     pub async fn add(&self, tx: &mut Tx, deltas: &[Delta]) -> Result<(), StoreError> {
-        let per_row = self.keys.len() + self.counters.len();
-        let chunk = ((dialect::bind_limit(tx.backend()) - 1) / per_row).min(500);
-        for deltas in deltas.chunks(chunk) {
+        for deltas in deltas.chunks(self.chunk(tx)) {
             // An insert of a negative start would break the CHECK even where the row exists: those take two steps.
             if deltas.iter().all(|delta| delta.amounts.iter().all(|amount| *amount >= 0)) {
                 self.upsert(tx, deltas, false).await?;

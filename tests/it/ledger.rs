@@ -1,12 +1,15 @@
 //! The ledger: balanced, readable from every side, and never rewritten, not even by who owns the database.
 
+use std::{collections::BTreeSet, time::Duration};
+
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tributary_entity::kinds::Role;
+use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::ledger::standing};
+use tributary_entity::{ids::AffiliateId, kinds::Role};
 
 use crate::support::{
     Backend, Client, Programme, Terms, TestApp, on_both,
-    programme::{merge, sale},
+    programme::{merge, new_affiliate, sale},
 };
 
 const JOURNALS: &str = "query($filter: JournalFilterInput) { journals(first: 100, filter: $filter) { totalCount edges { \
@@ -169,5 +172,23 @@ on_both! {
         history(app, &app.owner()).await;
         app.auditor.run("UPDATE balance SET amount_minor = -1").await.expect_err("a negative balance");
         app.auditor.run("UPDATE rollup_hourly SET conversions = -1").await.expect_err("a negative count");
+    }
+
+    // What is not there yet can be locked all the same: two who both find no debt would make money available beside one.
+    async fn first_balances_of_an_affiliate_are_one_s_at_a_time(app) {
+        let affiliate: AffiliateId = new_affiliate(&app.owner()).await.parse().expect("an id");
+        let owners = BTreeSet::from([(affiliate, "EUR".parse().expect("a currency"))]);
+        let (db, now) = (app.services.db.clone(), app.clock.now());
+        let scope = TenantScope::tenant(app.home);
+        let mut first = db.begin(&scope).await.expect("a transaction");
+        standing(&mut first, &owners, now).await.expect("locked");
+        let second = tokio::spawn(async move {
+            let mut tx = db.begin(&scope).await.expect("a transaction");
+            standing(&mut tx, &owners, now).await.expect("locked");
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!second.is_finished(), "it waits for the first");
+        first.commit().await.expect("committed");
+        second.await.expect("has had its turn");
     }
 }

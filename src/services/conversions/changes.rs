@@ -325,7 +325,7 @@ async fn post_steps(
     let released = parts.iter().flat_map(|(_, parts)| parts).filter(|one| !one.in_hold);
     let owners: BTreeSet<(AffiliateId, Currency)> =
         released.map(|one| (one.affiliate_id, one.amount.currency)).collect();
-    let (mut debts, mut available) = standing(tx, &owners).await?;
+    let (mut debts, mut available) = standing(tx, &owners, now).await?;
     let mut journals: Vec<(ConversionChangeId, Journal)> = Vec::new();
     for (step, parts) in parts {
         let id = step.before.id;

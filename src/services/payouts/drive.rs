@@ -12,8 +12,6 @@
 //! - A call that nobody answered makes the payout `UNKNOWN`, however the call ended otherwise; what certainly did nothing
 //!   leaves it where it is, with the reason beside it.
 
-use std::collections::BTreeMap;
-
 use chrono::TimeDelta;
 use tributary_entity::{
     Instant,
@@ -23,7 +21,6 @@ use tributary_entity::{
     payout, payout_transfer,
 };
 
-use super::{journal, write};
 use crate::{
     ambient,
     auth::Actor,
@@ -265,20 +262,14 @@ async fn rest(tx: &mut Tx, transfer: &mut payout_transfer::Model, now: Instant) 
     ask(tx, transfer.payout_id, next, now).await
 }
 
-/// Takes a step of a locked payout.
+/// Takes a step of a locked payout, which nobody asked for.
 async fn take(
     services: &Services,
     tx: &mut Tx,
     before: payout::Model,
     step: &Step,
 ) -> Result<payout::Model, ServiceError> {
-    let now = services.now();
-    let after = step.take(&before, now)?;
-    let journal = journal(tx, &before, step).await?;
-    let posted = post(tx, journal.as_slice(), now).await?;
-    let journals: BTreeMap<_, _> = posted.into_iter().map(|journal| (before.id, journal)).collect();
-    write(tx, &Actor::System.to_string(), step, vec![(before, after.clone())], &journals).await?;
-    Ok(after)
+    super::move_on(tx, &Actor::System.to_string(), before, step, services.now()).await
 }
 
 /// Takes the steps that a report means of a locked payout, and posts the fee that it tells, once. The transfer, locked, is

@@ -21,6 +21,7 @@ pub mod schedules;
 use std::collections::BTreeMap;
 
 use tributary_entity::{
+    Instant,
     ids::{JournalId, PayoutId},
     kinds::{EventKind, PayoutStatus},
     payout, payout_history, payout_transfer,
@@ -64,14 +65,25 @@ pub async fn take(
     if is_processor(before.method) && processors::live_of(&tx, before.method).await?.is_some() {
         by_hand(before.status, before.method)?;
     }
-    let now = services.now();
-    let after = step.take(&before, now)?;
-    let journal = journal(&tx, &before, &step).await?;
-    let posted = post(&mut tx, journal.as_slice(), now).await?;
-    let journals = posted.into_iter().map(|journal| (id, journal)).collect();
-    write(&mut tx, &viewer.actor.to_string(), &step, vec![(before, after.clone())], &journals).await?;
+    let after = move_on(&mut tx, &viewer.actor.to_string(), before, &step, services.now()).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(after))
+}
+
+/// Takes a step of a locked payout, and posts what it means. Answers the payout as it is then.
+async fn move_on(
+    tx: &mut Tx,
+    actor: &str,
+    before: payout::Model,
+    step: &Step,
+    now: Instant,
+) -> Result<payout::Model, ServiceError> {
+    let after = step.take(&before, now)?;
+    let journal = journal(tx, &before, step, now).await?;
+    let posted = post(tx, journal.as_slice(), now).await?;
+    let journals = posted.into_iter().map(|journal| (before.id, journal)).collect();
+    write(tx, actor, step, vec![(before, after.clone())], &journals).await?;
+    Ok(after)
 }
 
 async fn existing(tx: &Tx, id: PayoutId) -> Result<payout::Model, ServiceError> {
@@ -79,16 +91,21 @@ async fn existing(tx: &Tx, id: PayoutId) -> Result<payout::Model, ServiceError> 
 }
 
 /// The journal of a step. Locks what the affiliate owes, where the step gives money back.
-async fn journal(tx: &Tx, before: &payout::Model, step: &Step) -> Result<Option<Journal>, StoreError> {
+async fn journal(
+    tx: &mut Tx,
+    before: &payout::Model,
+    step: &Step,
+    now: Instant,
+) -> Result<Option<Journal>, StoreError> {
     let Some(posting) = rules::posting(before.status, step.to) else { return Ok(None) };
     let owner = (before.affiliate_id, before.currency);
     let journal = match posting {
         Posting::Initiated => ledger::payout_initiated(before),
         Posting::Settled => ledger::payout_settled(before),
-        Posting::Failed => ledger::payout_failed(before, &mut debts(tx, [&owner].into_iter()).await?),
+        Posting::Failed => ledger::payout_failed(before, &mut debts(tx, [&owner].into_iter(), now).await?),
         Posting::Returned => {
             let reference = step.reference.as_deref().unwrap_or_default();
-            ledger::payout_returned(before, reference, &mut debts(tx, [&owner].into_iter()).await?)
+            ledger::payout_returned(before, reference, &mut debts(tx, [&owner].into_iter(), now).await?)
         }
     };
     journal.map_err(|error| StoreError::inconsistent("journal", error))

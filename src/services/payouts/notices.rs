@@ -16,7 +16,7 @@ use tributary_entity::{
     payout_file, payout_notice,
 };
 
-use super::{files::digest, journal, write};
+use super::{files::digest, move_on};
 use crate::{
     ambient,
     auth::Viewer,
@@ -30,7 +30,7 @@ use crate::{
         payout_notice::{Effect, effect},
         problem::{Problem, ProblemCode},
     },
-    services::{Outcome, ServiceError, Services, idempotency, ledger::post},
+    services::{Outcome, ServiceError, Services, idempotency},
     store::{
         error::{Constraint, StoreError},
         payout_files as store, payouts,
@@ -181,12 +181,7 @@ async fn apply(
         Effect::Nothing(outcome) => return Ok(outcome),
     };
     for step in steps {
-        let after = step.take(&payout, now)?;
-        let journal = journal(tx, &payout, &step).await?;
-        let posted = post(tx, journal.as_slice(), now).await?;
-        let journals = posted.into_iter().map(|journal| (id, journal)).collect();
-        write(tx, actor, &step, vec![(payout, after.clone())], &journals).await?;
-        payout = after;
+        payout = move_on(tx, actor, payout, &step, now).await?;
     }
     Ok(PayoutNoticeOutcome::Applied)
 }
