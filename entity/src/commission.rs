@@ -21,7 +21,7 @@ table! {
         status: CommissionStatus,
         amount_minor: i64,
         currency: Currency,
-        /// What attribution runs and adjusted sales added or took since; never more than there is.
+        /// What attribution runs, tiers and adjusted sales added or took since; never more than there is.
         #[serde(default)]
         adjusted_minor: i64,
         /// What was taken back of both together.

@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::{
     Instant,
-    ids::{CampaignId, CommissionRuleId, GoalId, TenantId},
+    ids::{AffiliateGroupId, CampaignId, CommissionRuleId, GoalId, TenantId},
     kinds::RuleStatus,
 };
 
@@ -21,6 +21,10 @@ table! {
         name: String,
         /// Applies to every enrollment that names no rule of its own.
         is_default: bool,
+        /// The affiliates it is for, where it is for a group.
+        group_id: Option<AffiliateGroupId>,
+        /// Its place among the rules of its level; none comes last.
+        position: Option<i32>,
         current_version: i32,
         status: RuleStatus,
         created_at: Instant,

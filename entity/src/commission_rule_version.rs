@@ -25,6 +25,8 @@ table! {
         rate_ppm: i64,
         /// The flat part is taken back with parts of the sale; else with the whole of it only.
         is_flat_refunded_in_part: bool,
+        /// JSON of `domain::commission::Plan`: criteria, recurrence, tiers; none where there are none.
+        plan: Option<String>,
         created_at: Instant,
     }
 }

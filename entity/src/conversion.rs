@@ -45,6 +45,9 @@ table! {
         unique_click_id: Option<ClickId>,
         /// The tenant's own customer reference.
         customer_id: Option<String>,
+        /// What was bought, such as a SKU, as sent.
+        #[serde(default)]
+        product_id: Option<String>,
         status: ConversionStatus,
         reason: Option<ConversionReason>,
         /// In `sale_currency`, as sent, kept for ever.

@@ -119,6 +119,8 @@ typed_ids! {
     CommissionRuleId = "rul";
     /// Who promotes.
     AffiliateId = "aff";
+    /// Affiliates who are paid alike.
+    AffiliateGroupId = "agr";
     /// An affiliate in a campaign.
     EnrollmentId = "enr";
     /// A limit of what a campaign or enrollment takes.

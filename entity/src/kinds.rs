@@ -150,6 +150,22 @@ text_enums! {
         FlatPlusPercent = "FLAT_PLUS_PERCENT",
     }
 
+    /// What a tier counts.
+    TierBasis {
+        Conversions = "CONVERSIONS",
+        SaleAmount = "SALE_AMOUNT",
+    }
+
+    /// What a reached tier pays for.
+    TierMode {
+        /// All conversions of the period, earlier ones too.
+        Whole = "WHOLE",
+        /// What is past the threshold.
+        Marginal = "MARGINAL",
+        /// The conversions after the one that reached it.
+        Prospective = "PROSPECTIVE",
+    }
+
     AffiliateStatus {
         /// Applied, not yet decided.
         Pending = "PENDING",
@@ -460,6 +476,7 @@ text_enums! {
     /// Which precedence level chose the rule.
     RuleSource {
         CampaignDefault = "CAMPAIGN_DEFAULT",
+        AffiliateGroup = "AFFILIATE_GROUP",
         EnrollmentOverride = "ENROLLMENT_OVERRIDE",
     }
 
@@ -469,6 +486,8 @@ text_enums! {
         ConversionRejected = "CONVERSION_REJECTED",
         /// An attribution run credited it anew.
         ConversionReattributed = "CONVERSION_REATTRIBUTED",
+        /// A tier was reached or lost, and what the conversion earned was rated anew.
+        ConversionRerated = "CONVERSION_RERATED",
         /// A conversion was re-opened, or the click that it waited for came, and it waits for a decision now.
         ConversionChanged = "CONVERSION_CHANGED",
         /// A conversion was taken back, in part or whole.
@@ -481,6 +500,8 @@ text_enums! {
         EarningsReleased = "EARNINGS_RELEASED",
         CampaignChanged = "CAMPAIGN_CHANGED",
         AffiliateChanged = "AFFILIATE_CHANGED",
+        /// Made, or given another name or modifier.
+        AffiliateGroupChanged = "AFFILIATE_GROUP_CHANGED",
         EnrollmentChanged = "ENROLLMENT_CHANGED",
         LinkChanged = "LINK_CHANGED",
         CouponChanged = "COUPON_CHANGED",
@@ -542,6 +563,8 @@ text_enums! {
         ResolveRates = "RESOLVE_RATES",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
+        /// Rate the conversions of a period anew, whose tier was reached or lost.
+        RerateTier = "RERATE_TIER",
         /// Work off the next page of a payout batch.
         AdvancePayoutBatch = "ADVANCE_PAYOUT_BATCH",
         /// Ask the processor to make a payout, or what became of it.

@@ -32,6 +32,7 @@ mod m20261120_8_identity;
 mod m20261120_9_postbacks;
 mod m20261126_1_click_writes;
 mod m20261126_2_postback_details;
+mod m20261126_3_rules;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
 mod m20261126_6_ledger_order;
@@ -68,6 +69,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_1_click_writes::Migration),
             Box::new(m20261126_5_changes::Migration),
             Box::new(m20261126_51_conversion_runs::Migration),
+            Box::new(m20261126_3_rules::Migration),
             Box::new(m20261126_8_payout_schedules::Migration),
             Box::new(m20261126_81_payout_files::Migration),
             Box::new(m20261126_7_processors::Migration),

@@ -1,7 +1,8 @@
-//! Caps: what a campaign, or one affiliate in it, may bring in a period; what is over is refused, never cut.
+//! Caps: what a campaign, or one affiliate in it, may bring in a period; what is over is refused.
 //!
 //! # Decisions
-//! - A conversion takes of each cap that concerns it, or of none: what does not fit whole is over. What is used never
+//! - A conversion takes of each cap that concerns it, or of none. Of clicks, conversions and sales, what does not fit whole
+//!   is over; a commission is cut to what is left (`commission::caps`), and over where that is nothing. What is used never
 //!   passes the amount.
 //! - An enrollment's cap concerns the conversions of its affiliate, and of their commissions its own.
 //! - A cap counts from when it was made. It measures no past: past conversions keep what they were decided by.

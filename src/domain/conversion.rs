@@ -20,7 +20,11 @@ use tributary_entity::{
 use super::{
     attribution::{self, Means, Share, Touch},
     click::{Labels, labels},
-    commission::{self as commission_rules, Explanation},
+    commission::{
+        self as commission_rules, Book, Explanation,
+        book::Deal,
+        choose::{Occasion, Origin},
+    },
     coupon,
     fx_rate::Quote,
     instant,
@@ -50,6 +54,9 @@ pub struct NewConversion {
     pub goal: String,
     pub order_id: Option<String>,
     pub customer_id: Option<String>,
+    /// What was bought, such as a SKU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub product_id: Option<String>,
     /// None means nothing was paid (a lead).
     pub sale: Option<Money>,
     /// None means now.
@@ -76,6 +83,7 @@ impl NewConversion {
         self.goal = text::required(&["goal"], &self.goal, text::REFERENCE_MAX)?;
         self.order_id = text::optional(&["orderId"], self.order_id.as_deref(), text::REFERENCE_MAX)?;
         self.customer_id = text::optional(&["customerId"], self.customer_id.as_deref(), text::REFERENCE_MAX)?;
+        self.product_id = text::optional(&["productId"], self.product_id.as_deref(), text::REFERENCE_MAX)?;
         self.visitor_id = text::optional(&["visitorId"], self.visitor_id.as_deref(), text::REFERENCE_MAX)?;
         let coupon_code = text::optional(&["couponCode"], self.coupon_code.as_deref(), text::REFERENCE_MAX)?;
         self.coupon_code = coupon_code.map(|code| coupon::canonical(&code));
@@ -103,6 +111,7 @@ impl NewConversion {
             goal: row.goal_code.clone(),
             order_id: row.order_id.clone(),
             customer_id: row.customer_id.clone(),
+            product_id: row.product_id.clone(),
             sale,
             occurred_at: Some(row.occurred_at),
             needs_review: row.kept_back,
@@ -289,6 +298,12 @@ pub struct Facts<'a> {
     pub promoters: &'a BTreeMap<AffiliateId, Promoter<'a>>,
     /// Of the campaign.
     pub rules: &'a [Rule],
+    /// What was counted before.
+    pub book: &'a Book,
+    pub customer_id: Option<&'a str>,
+    pub product_id: Option<&'a str>,
+    /// In upper case.
+    pub coupon_code: Option<&'a str>,
     /// Another conversion of the campaign and goal has the order id.
     pub order_taken: bool,
     /// The goal counts once per click, and another conversion has the click.
@@ -296,6 +311,41 @@ pub struct Facts<'a> {
     pub scrutiny: Scrutiny,
     /// Its sender keeps it back.
     pub needs_review: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// What its commission is reckoned from; `sale` is in the campaign's currency.
+    pub const fn deal(&self, sale: Money) -> Deal<'a> {
+        Deal {
+            campaign_id: self.campaign.id,
+            occurred_at: self.occurred_at,
+            sale,
+            left_minor: sale.amount_minor,
+            customer_id: self.customer_id,
+        }
+    }
+
+    /// What rules are asked for one of its affiliates, whose last credited click came from `origin`.
+    pub fn occasion<'o>(
+        &self,
+        goal: &goal::Model,
+        affiliate_id: AffiliateId,
+        origin: Option<&'o Origin>,
+    ) -> Occasion<'o>
+    where
+        'a: 'o,
+    {
+        let enrollment = self.promoters.get(&affiliate_id).and_then(|promoter| promoter.enrollment);
+        Occasion {
+            affiliate_id,
+            goal_id: goal.id,
+            origin,
+            product_id: self.product_id,
+            coupon_code: self.coupon_code,
+            group_id: self.book.groups.get(&affiliate_id).map(|group| group.id),
+            own_rule: enrollment.and_then(|enrollment| enrollment.rule_id),
+        }
+    }
 }
 
 /// Who is credited, found how, by which rules.
@@ -364,7 +414,10 @@ pub fn decide(facts: &Facts<'_>) -> Option<Decision> {
 }
 
 /// Whom the conversion credits, or why nobody.
-fn credit<'a>(facts: &Facts<'a>) -> Result<(&'a goal::Model, Credit), ConversionReason> {
+///
+/// # Errors
+/// Why nobody.
+pub fn credit<'a>(facts: &Facts<'a>) -> Result<(&'a goal::Model, Credit), ConversionReason> {
     let Facts { campaign, scrutiny, .. } = facts;
     let is_waived = *scrutiny == Scrutiny::Waived;
     let goal = facts.goal.filter(|goal| goal.status == GoalStatus::Active).ok_or(ConversionReason::UnknownGoal)?;
@@ -412,11 +465,12 @@ fn reward(facts: &Facts<'_>, goal: &goal::Model, credit: Credit) -> Option<Decis
             commissions: Vec::new(),
         });
     };
-    let rule_of = |affiliate_id: AffiliateId| {
-        let enrollment = facts.promoters.get(&affiliate_id).and_then(|promoter| promoter.enrollment);
-        commission_rules::choose(facts.rules, goal.id, enrollment.and_then(|enrollment| enrollment.rule_id))
+    let deal = facts.deal(rated.sale);
+    let offer_of = |affiliate_id: AffiliateId| {
+        let origin = credit.last_click_of(affiliate_id).and_then(|id| facts.book.origins.get(&id));
+        facts.book.offer(facts.rules, &deal, &facts.occasion(goal, affiliate_id, origin))
     };
-    let mut commissions = commission_rules::split(rated.sale, &attribution::credits(&credit.shares), rule_of)?;
+    let mut commissions = commission_rules::split(rated.sale, &attribution::credits(&credit.shares), offer_of)?;
     commissions.iter_mut().for_each(|(_, explanation)| explanation.fx = rated.fx);
     let (status, reason) = match (facts.scrutiny, facts.campaign.approval) {
         // Taken up again by a person, and a person has the last word.

@@ -92,6 +92,8 @@ mod tests {
             goal_id: None,
             name: "VIP".to_owned(),
             is_default: false,
+            group_id: None,
+            position: None,
             current_version: 1,
             status,
             created_at: Instant::default(),

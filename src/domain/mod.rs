@@ -4,6 +4,7 @@
 
 pub mod account;
 pub mod affiliate;
+pub mod affiliate_group;
 pub mod api_key;
 pub mod apportion;
 pub mod attribution;

@@ -5,7 +5,9 @@
 //!
 //! # Decisions
 //! - The money is split by the rule that a stored commission names, in its version: trying another model must not bring in
-//!   terms that changed since. Affiliates who had no commission get the rule that would be theirs now.
+//!   terms that changed since, nor another tier than that which it is rated at. Affiliates who had no commission get the
+//!   rule that would be theirs now, as far as it asks nothing of the click, at the first step of its tiers: a run counts
+//!   nothing for a tier.
 //! - Who has no commission from the conversion yet is credited only while active and approved in the campaign: nobody
 //!   earns anew who may not earn.
 //! - A conversion that named its click was credited with that click under LAST_CLICK, whatever came after it, and still is.
@@ -18,18 +20,17 @@ use serde::Serialize;
 use tributary_entity::{
     Instant, attribution_decision, attribution_run, attribution_touch, campaign, commission, conversion,
     ids::{AffiliateId, CampaignId},
-    kinds::{AttributionModel, AttributionRunStatus, ConversionStatus, RuleSource, TouchSource},
+    kinds::{AttributionModel, AttributionRunStatus, ConversionStatus, TouchSource},
     money::Currency,
 };
 
 use super::{
     attribution::{self, Means, Rules, Share, Touch},
     campaign as settings,
-    commission::{self as commission_rules, Explanation},
+    commission::{self as commission_rules, Explanation, Offer},
     conversion::{ConversionFilter, Rated},
     instant,
     problem::{Problem, ProblemCode},
-    rule::Rule,
 };
 
 /// The longest period that is looked at together: a year.
@@ -168,11 +169,11 @@ impl Line {
 
 /// Credits a conversion anew. None for one that is left as it is, and where an amount is past what can be held.
 ///
-/// `rule_of` answers the rule that an affiliate is paid by, `may_earn` whether one who has no commission may be credited.
+/// `offer_of` answers what an affiliate is paid by, `may_earn` whether one who has no commission may be credited.
 pub fn judge<'r>(
     known: &Known<'_>,
     rules: Rules,
-    rule_of: impl Fn(AffiliateId) -> Option<(&'r Rule, RuleSource)>,
+    offer_of: impl Fn(AffiliateId) -> Option<Offer<'r>>,
     may_earn: impl Fn(AffiliateId) -> bool,
 ) -> Option<Verdict> {
     let Known { conversion, decision, commissions, .. } = known;
@@ -188,7 +189,7 @@ pub fn judge<'r>(
     let shares = attribution::attribute(&rules, &touches, conversion.occurred_at).unwrap_or_default();
     let credits = attribution::credits(&shares);
     let rated = Rated::of_row(conversion)?;
-    let mut earned: BTreeMap<_, _> = commission_rules::split(rated.sale, &credits, rule_of)?.into_iter().collect();
+    let mut earned: BTreeMap<_, _> = commission_rules::split(rated.sale, &credits, offer_of)?.into_iter().collect();
     earned.values_mut().for_each(|explanation| explanation.fx = rated.fx);
     let lines = lines(known, &credits, earned);
     let is_new = rules != Rules::of_decision(decision)

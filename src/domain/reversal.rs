@@ -10,13 +10,14 @@
 //!   shares and later adjustments of the commission are in it.
 //! - Undoing negates the stored amounts and rounds nothing. Where reversals are undone in another order than they came in,
 //!   what is taken may differ from the formula by the units that rounding had put into one or the other; the next refund
-//!   makes that even, and none is left when all are undone or all is refunded.
+//!   makes that even, and none is left when all are undone or all is refunded. What a tier gave of it already, when the
+//!   commission was rated down meanwhile, is not given twice.
 //! - An amount can be adjusted down to what was refunded, not to it: taking back the rest is a refund. A commission is
 //!   never adjusted below what was taken of it.
 //! - A sale without an amount (a lead) is taken back as a whole or not at all.
 
 use tributary_entity::{
-    commission, commission_rule_version, conversion, conversion_change, conversion_change_line,
+    commission, conversion, conversion_change, conversion_change_line,
     ids::{AffiliateId, CommissionId},
     kinds::{CommissionStatus, ConversionChangeKind, ConversionStatus},
     money::{Currency, Money},
@@ -70,10 +71,18 @@ pub struct Earned<'a> {
 }
 
 impl<'a> Earned<'a> {
-    /// By the terms that it was reckoned by. `sale_minor` is the sale in the commission's currency. None when an amount is
-    /// past what can be held.
-    pub fn of(row: &'a commission::Model, terms: &commission_rule_version::Model, sale_minor: i64) -> Option<Self> {
-        Some(Self { row, fixed_minor: fixed_part(gross(row).amount_minor, terms, sale_minor)? })
+    /// By what it was reckoned from: its fixed part of the whole, as `commission::Offer::fixed` answers them. None when an
+    /// amount is past what can be held.
+    pub fn of(row: &'a commission::Model, (fixed, whole): (i128, i128)) -> Option<Self> {
+        Some(Self { row, fixed_minor: fixed_part(gross(row).amount_minor, fixed, whole)? })
+    }
+
+    /// What is to be taken in all of it, by what was refunded of its conversion.
+    pub fn taken_minor(&self, row: &conversion::Model) -> i64 {
+        match row.refunded_minor {
+            0 => 0,
+            refunded => self.target_minor(sale_now(row), refunded),
+        }
     }
 
     /// What is to be taken in all, after so much was refunded of a sale.
@@ -83,14 +92,11 @@ impl<'a> Earned<'a> {
 }
 
 /// The part of a commission that its rule takes back with the whole sale only: `C x flat / (flat + sale x rate)`.
-fn fixed_part(gross_minor: i64, terms: &commission_rule_version::Model, sale_minor: i64) -> Option<i64> {
-    if terms.is_flat_refunded_in_part || terms.flat_minor == 0 {
+fn fixed_part(gross_minor: i64, fixed: i128, whole: i128) -> Option<i64> {
+    if fixed == 0 {
         return Some(0);
     }
-    let flat = i128::from(terms.flat_minor) * 1_000_000;
-    let rate = i128::from(sale_minor) * i128::from(terms.rate_ppm);
-    let weighed = i128::from(gross_minor).checked_mul(flat)?;
-    i64::try_from(round_half_even(weighed, flat.checked_add(rate)?)).ok()
+    i64::try_from(round_half_even(i128::from(gross_minor).checked_mul(fixed)?, whole)).ok()
 }
 
 /// What is to be taken of a commission after so much was refunded of a sale: never more than there is.
@@ -164,7 +170,7 @@ pub fn undo(
     };
     let given = |line: &conversion_change_line::Model| {
         let row = commissions.iter().find(|row| row.id == line.commission_id)?;
-        Line::of(row, -line.amount_minor)
+        Line::of(row, (-line.amount_minor).min(row.reversed_minor))
     };
     Ok(Effect { status, sale_minor: -change.sale_minor, lines: lines.iter().filter_map(given).collect() })
 }

@@ -5,12 +5,14 @@
 use serde::Serialize;
 use tributary_entity::{
     Instant, commission_rule, commission_rule_version,
-    ids::{CampaignId, CommissionRuleId, GoalId, TenantId},
+    ids::{AffiliateGroupId, CampaignId, CommissionRuleId, GoalId, TenantId},
     kinds::{RuleKind, RuleStatus},
     money::{Currency, Money},
 };
 
 use super::{
+    change::Change,
+    commission::plan::{self, Criteria, NewTiers, Plan, Step},
     problem::{Problem, ProblemCode},
     text, transition,
 };
@@ -32,7 +34,37 @@ const RATE_MAX_PPM: i64 = 1_000_000;
 pub struct Rule {
     pub head: commission_rule::Model,
     pub terms: commission_rule_version::Model,
+    /// What the version keeps as text.
+    pub plan: Plan,
 }
+
+impl Rule {
+    /// A head with a version of its terms.
+    ///
+    /// # Errors
+    /// As the version's plan is not ours.
+    pub fn read(
+        head: commission_rule::Model,
+        terms: commission_rule_version::Model,
+    ) -> Result<Self, serde_json::Error> {
+        let plan = Plan::read(terms.plan.as_deref())?;
+        Ok(Self { head, terms, plan })
+    }
+
+    /// The rule's own terms: the step from nothing on.
+    pub const fn base(&self) -> Step {
+        Step { from: 0, flat_minor: self.terms.flat_minor, rate_ppm: self.terms.rate_ppm }
+    }
+
+    /// The step that begins at a threshold.
+    pub fn step(&self, from: i64) -> Option<Step> {
+        let steps = self.plan.tiers.iter().flat_map(|tiers| &tiers.steps).copied();
+        std::iter::once(self.base()).chain(steps).find(|step| step.from == from)
+    }
+}
+
+/// The last place of a rule.
+pub const POSITION_MAX: i32 = 10_000;
 
 /// What a rule pays, as a caller describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -54,21 +86,44 @@ pub struct NewRule {
     pub name: String,
     pub is_default: bool,
     pub terms: Terms,
+    // What came later is left out where it is not used, so that the hash of an older call's input stays what it was.
     /// The flat part is taken back with parts of the sale; else with the whole of it only.
-    // Left out where it is not used, so that the hash of an older call's input stays what it was.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_flat_refunded_in_part: bool,
+    /// The group that it is for; then it is no default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_id: Option<AffiliateGroupId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<i32>,
+    #[serde(skip_serializing_if = "Criteria::is_empty")]
+    pub criteria: Criteria,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_months: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<NewTiers>,
 }
 
 /// Changes to a rule; none leaves a part as it is.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct RuleChange {
     pub name: Option<String>,
-    /// Become a new version.
+    /// Its place; no change of what past conversions earned, nor a version.
+    #[serde(skip_serializing_if = "is_kept")]
+    pub position: Change<i32>,
+    // Each of these becomes a new version.
     pub terms: Option<Terms>,
-    /// Becomes a new version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_flat_refunded_in_part: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criteria: Option<Criteria>,
+    #[serde(skip_serializing_if = "is_kept")]
+    pub max_months: Change<i32>,
+    #[serde(skip_serializing_if = "is_kept")]
+    pub tiers: Change<NewTiers>,
+}
+
+fn is_kept<T>(change: &Change<T>) -> bool {
+    matches!(change, Change::Keep)
 }
 
 impl Terms {
@@ -80,7 +135,24 @@ impl Terms {
         }
     }
 
-    /// The terms as a version of a rule of a campaign in `currency`.
+    /// Flat part and rate, for a campaign in `currency`; `field` is where the terms stand in the input.
+    ///
+    /// # Errors
+    /// `CURRENCY_MISMATCH` when the flat part is in another.
+    pub fn amounts(&self, field: &[&str], currency: Currency) -> Result<(i64, i64), Problem> {
+        let (flat, rate_ppm, part): (_, _, &[&str]) = match *self {
+            Self::Flat(flat) => (flat, 0, &["flat", "currency"]),
+            Self::Percent(rate_ppm) => (Money::zero(currency), rate_ppm, &[]),
+            Self::FlatPlusPercent { flat, rate_ppm } => (flat, rate_ppm, &["flatPlusPercent", "flat", "currency"]),
+        };
+        if flat.currency != currency {
+            let message = format!("the campaign's commissions are in {currency}");
+            return Err(Problem::new(ProblemCode::CurrencyMismatch, &[field, part].concat(), message));
+        }
+        Ok((flat.amount_minor, rate_ppm))
+    }
+
+    /// The terms as a version of a rule of a campaign in `currency`, without a plan.
     ///
     /// # Errors
     /// `CURRENCY_MISMATCH` when the flat part is in another.
@@ -92,18 +164,7 @@ impl Terms {
         currency: Currency,
         created_at: Instant,
     ) -> Result<commission_rule_version::Model, Problem> {
-        let (flat, rate_ppm, field): (_, _, &[&str]) = match *self {
-            Self::Flat(flat) => (flat, 0, &["terms", "flat", "currency"]),
-            Self::Percent(rate_ppm) => (Money::zero(currency), rate_ppm, &[]),
-            Self::FlatPlusPercent { flat, rate_ppm } => {
-                (flat, rate_ppm, &["terms", "flatPlusPercent", "flat", "currency"])
-            }
-        };
-        if flat.currency != currency {
-            let message = format!("the campaign's commissions are in {currency}");
-            return Err(Problem::new(ProblemCode::CurrencyMismatch, field, message));
-        }
-        let flat_minor = flat.amount_minor;
+        let (flat_minor, rate_ppm) = self.amounts(&["terms"], currency)?;
         Ok(commission_rule_version::Model {
             tenant_id,
             rule_id,
@@ -112,6 +173,7 @@ impl Terms {
             flat_minor,
             rate_ppm,
             is_flat_refunded_in_part: false,
+            plan: None,
             created_at,
         })
     }
@@ -124,16 +186,38 @@ impl NewRule {
     /// `REQUIRED` or `INVALID_TEXT`.
     pub fn check(self) -> Result<Self, Problem> {
         let name = text::required(&["name"], &self.name, text::NAME_MAX)?;
-        Ok(Self { name, ..self })
+        let position = self.position.map(position).transpose()?;
+        let criteria = self.criteria.check(&["criteria"])?;
+        let max_months = self.max_months.map(|months| plan::max_months(&["maxMonths"], months)).transpose()?;
+        Ok(Self {
+            name,
+            position,
+            criteria,
+            max_months,
+            is_default: self.is_default && self.group_id.is_none(),
+            ..self
+        })
+    }
+
+    /// Its plan, for a campaign in `currency`.
+    ///
+    /// # Errors
+    /// As [`NewTiers::check`].
+    pub fn plan(&self, currency: Currency) -> Result<Plan, Problem> {
+        let tiers = self.tiers.as_ref().map(|tiers| tiers.check(&["tiers"], currency)).transpose()?;
+        Ok(Plan { criteria: self.criteria.clone(), max_months: self.max_months, tiers })
+    }
+}
+
+fn position(position: i32) -> Result<i32, Problem> {
+    if (1..=POSITION_MAX).contains(&position) {
+        Ok(position)
+    } else {
+        Err(Problem::new(ProblemCode::OutOfRange, &["position"], format!("from 1 to {POSITION_MAX}")))
     }
 }
 
 impl RuleChange {
-    /// Whether conversions from now on are decided by other terms.
-    pub const fn is_new_version(&self) -> bool {
-        self.terms.is_some() || self.is_flat_refunded_in_part.is_some()
-    }
-
     /// The rule's head with the changes applied. Its `current_version` is the next one when there are new terms.
     ///
     /// # Errors
@@ -145,10 +229,63 @@ impl RuleChange {
         if let Some(name) = &self.name {
             head.name = text::required(&["name"], name, text::NAME_MAX)?;
         }
+        match &self.position {
+            Change::Keep => {}
+            Change::Clear => head.position = None,
+            Change::Set(place) => head.position = Some(position(*place)?),
+        }
         if self.is_new_version() {
             head.current_version += 1;
         }
         Ok(head)
+    }
+
+    /// Whether conversions from now on are decided by something else than before.
+    pub const fn is_new_version(&self) -> bool {
+        self.terms.is_some()
+            || self.is_flat_refunded_in_part.is_some()
+            || self.criteria.is_some()
+            || !matches!(self.max_months, Change::Keep)
+            || !matches!(self.tiers, Change::Keep)
+    }
+
+    /// The next version of a rule: what is not changed is as in `current`. Its number is that of the changed `head`.
+    ///
+    /// # Errors
+    /// The input's problems, `CURRENCY_MISMATCH`.
+    pub fn version(
+        &self,
+        current: &Rule,
+        head: &commission_rule::Model,
+        currency: Currency,
+        now: Instant,
+    ) -> Result<(commission_rule_version::Model, Plan), Problem> {
+        let mut next = match &self.terms {
+            Some(terms) => terms.version(head.tenant_id, head.id, head.current_version, currency, now)?,
+            None => commission_rule_version::Model {
+                version: head.current_version,
+                created_at: now,
+                ..current.terms.clone()
+            },
+        };
+        next.is_flat_refunded_in_part = self.is_flat_refunded_in_part.unwrap_or(current.terms.is_flat_refunded_in_part);
+        // Written with the plan, below.
+        next.plan = None;
+        let mut plan = current.plan.clone();
+        if let Some(criteria) = self.criteria.clone() {
+            plan.criteria = criteria.check(&["criteria"])?;
+        }
+        match &self.max_months {
+            Change::Keep => {}
+            Change::Clear => plan.max_months = None,
+            Change::Set(months) => plan.max_months = Some(plan::max_months(&["maxMonths"], *months)?),
+        }
+        match &self.tiers {
+            Change::Keep => {}
+            Change::Clear => plan.tiers = None,
+            Change::Set(tiers) => plan.tiers = Some(tiers.check(&["tiers"], currency)?),
+        }
+        Ok((next, plan))
     }
 }
 
@@ -306,6 +443,8 @@ mod tests {
             goal_id: None,
             name: "old".to_owned(),
             is_default: true,
+            group_id: None,
+            position: None,
             current_version: 3,
             status,
             created_at: Instant::default(),

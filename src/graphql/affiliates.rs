@@ -4,6 +4,7 @@ use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Objec
 use tributary_entity::{affiliate, ids::AffiliateId, kinds};
 
 use super::{
+    affiliate_groups::AffiliateGroup,
     change::change,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
@@ -69,6 +70,12 @@ impl Affiliate {
     /// When it was last changed.
     async fn updated_at(&self) -> tributary_entity::Instant {
         self.0.updated_at
+    }
+
+    /// The group that it is in; null for none.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn group(&self, ctx: &Context<'_>) -> Result<Option<AffiliateGroup>> {
+        Ok(ctx.loaders()?.group_of_affiliate.load_one(self.0.id).await.or_graphql()?.map(AffiliateGroup))
     }
 
     /// Where it is paid: at most one in each currency.
@@ -210,6 +217,17 @@ pub(super) struct AffiliateStatusInput {
     id: ID,
 }
 
+/// Puts an affiliate into a group, or into none.
+#[derive(Clone, InputObject)]
+pub(super) struct SetAffiliateGroupInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Begins with `aff_`.
+    affiliate_id: ID,
+    /// Begins with `agr_`. Absent takes the affiliate out of its group.
+    group_id: Option<ID>,
+}
+
 payload! {
     /// The affiliate after the call.
     AffiliatePayload {
@@ -266,6 +284,23 @@ impl AffiliateMutation {
             let id = ids::parse(&["id"], &input.id)?;
             let change = AffiliateChange { name: input.name, email: input.email, company: change(input.company) };
             services::affiliates::update(services, viewer, input.idempotency_key.as_deref(), id, change).await
+        };
+        AffiliatePayload::answer(result.await)
+    }
+
+    /// Puts an affiliate into a group, or into none. What is recorded from now on is reckoned by it.
+    #[graphql(guard = "Needs(Permission::ManageAffiliates)")]
+    async fn set_affiliate_group(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Whom, and where.")] input: SetAffiliateGroupInput,
+    ) -> Result<AffiliatePayload> {
+        let (services, viewer) = ctx.caller()?;
+        let key = input.idempotency_key.as_deref();
+        let result = async {
+            let id = ids::parse(&["affiliateId"], &input.affiliate_id)?;
+            let group_id = ids::parse_optional(&["groupId"], input.group_id.as_ref())?;
+            services::affiliate_groups::place(services, viewer, key, id, group_id).await
         };
         AffiliatePayload::answer(result.await)
     }

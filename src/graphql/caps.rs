@@ -20,7 +20,8 @@ use crate::{
     services::{self, ServiceError, caps::CapState},
 };
 
-/// The most that a campaign, or one affiliate in it, may bring in a period. What does not fit is refused as OVER_CAP.
+/// The most that a campaign, or one affiliate in it, may bring in a period. What does not fit is refused as OVER_CAP; a
+/// commission is cut to what is left, and refused where that is nothing.
 #[derive(Description)]
 pub(super) struct Cap(pub CapState);
 

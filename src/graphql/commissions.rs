@@ -71,7 +71,7 @@ impl Commission {
         money::Money::new(self.row.amount_minor, self.row.currency).into()
     }
 
-    /// What attribution runs and adjusted sales added since; negative where they took.
+    /// What attribution runs, tiers and adjusted sales added since; negative where they took.
     async fn adjustment(&self) -> Money {
         money::Money::new(self.row.adjusted_minor, self.row.currency).into()
     }

@@ -13,9 +13,9 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, attribution_run, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId, EnrollmentId,
-        FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId,
-        PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
+        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId,
+        EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId,
+        PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
@@ -72,6 +72,8 @@ event_types! {
     ConversionRejected, ReadConversions, ConversionId;
     /// An attribution run credited a conversion anew.
     ConversionReattributed, ReadConversions, ConversionId;
+    /// A tier was reached or lost, and what a conversion earned was rated anew.
+    ConversionRerated, ReadConversions, ConversionId;
     /// A conversion was re-opened, or its click came, and it waits for a decision now.
     ConversionChanged, ReadConversions, ConversionId;
     /// A conversion was taken back, in part or whole.
@@ -86,6 +88,8 @@ event_types! {
     CampaignChanged, ReadCampaigns, CampaignId;
     /// An affiliate was created or changed.
     AffiliateChanged, ReadAffiliates, AffiliateId;
+    /// An affiliate group was created or changed. Affiliates are not told.
+    AffiliateGroupChanged, ReadRules, AffiliateGroupId;
     /// An enrollment was created or changed.
     EnrollmentChanged, ReadAffiliates, EnrollmentId;
     /// A link was created or changed.
@@ -165,8 +169,8 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions, exchange rates, journals, processors, reconciliation items and the tenant, and where the log keeps
+    /// The object as it was then; what became payable, for released earnings. Null for affiliate groups, users, keys,
+    /// postback endpoints, sessions, exchange rates, journals, processors, reconciliation items and the tenant, and where the log keeps
     /// it in another form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -194,6 +198,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         | EventKind::ConversionApproved
         | EventKind::ConversionRejected
         | EventKind::ConversionReattributed
+        | EventKind::ConversionRerated
         | EventKind::ConversionChanged
         | EventKind::ConversionReversed
         | EventKind::ConversionRestored
@@ -218,7 +223,8 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
-        EventKind::UserChanged
+        EventKind::AffiliateGroupChanged
+        | EventKind::UserChanged
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded

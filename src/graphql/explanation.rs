@@ -1,21 +1,27 @@
 //! Why a commission is what it is.
 
-use async_graphql::{Description, Object, Result};
-use tributary_entity::money;
+use async_graphql::{Description, ID, Object, Result, SimpleObject};
+use tributary_entity::{Instant, kinds, money};
 
 use super::{
     error::IntoGraphql,
-    kinds::{RuleKind, RuleSource},
+    kinds::{CapPeriod, RuleKind, RuleSource, TierBasis, TierMode},
     scalars::{Decimal, Money},
 };
 use crate::{
-    domain::{commission::Explanation, rule::format_percent as percent},
+    domain::{
+        commission::{
+            Explanation,
+            tiers::{Part, Standing},
+        },
+        rule::format_percent as percent,
+    },
     services::ServiceError,
 };
 
 /// Why a commission is what it is: stored with it, untouched by later changes of the rule.
 #[derive(Description)]
-pub(super) struct CommissionExplanation(Explanation);
+pub(super) struct CommissionExplanation(pub Explanation);
 
 impl CommissionExplanation {
     /// From what the database keeps.
@@ -27,27 +33,14 @@ impl CommissionExplanation {
 
 #[Object(use_type_description)]
 impl CommissionExplanation {
-    /// In a sentence: rule, version, terms and what they gave.
+    /// In a sentence: rule, version, terms, tier, cap, and what they gave.
     async fn summary(&self) -> String {
-        let Explanation { rule_name, rule_version, flat_minor, rate_ppm, sale, amount, .. } = &self.0;
-        let flat = money::Money::new(*flat_minor, amount.currency);
-        let rate = percent(*rate_ppm);
-        let terms = match self.0.kind {
-            tributary_entity::kinds::RuleKind::Flat => flat.to_string(),
-            tributary_entity::kinds::RuleKind::Percent => format!("{rate} % of {sale}"),
-            tributary_entity::kinds::RuleKind::FlatPlusPercent => format!("{flat} + {rate} % of {sale}"),
-        };
-        let share = match self.0.share_millionths {
-            1_000_000 => String::new(),
-            share => format!(" x {share} / 1000000"),
-        };
-        let fx = self.0.fx.map_or_else(String::new, |quote| format!("; {quote}"));
-        format!("{rule_name} v{rule_version}: {terms}{share} = {amount}{fx}")
+        self.0.summary()
     }
 
     /// The rule's name and version.
     async fn rule(&self) -> String {
-        format!("{} v{}", self.0.rule_name, self.0.rule_version)
+        self.0.rule()
     }
 
     /// The rule's id; begins with `rul_`.
@@ -75,12 +68,12 @@ impl CommissionExplanation {
         self.0.sale.into()
     }
 
-    /// The rule's fixed part.
+    /// The fixed part of the terms that applied: the rule's, or its tier's.
     async fn flat(&self) -> Money {
         money::Money::new(self.0.flat_minor, self.0.amount.currency).into()
     }
 
-    /// The rule's share of the sale, in percent.
+    /// Their share of the sale, in percent.
     async fn percent(&self) -> Decimal {
         Decimal(percent(self.0.rate_ppm))
     }
@@ -90,14 +83,57 @@ impl CommissionExplanation {
         Decimal::millionths(self.0.share_millionths)
     }
 
-    /// What was earned, rounded half to even, once.
+    /// What was earned, rounded half to even, once; cut, where a cap had less left.
     async fn amount(&self) -> Money {
         self.0.amount.into()
     }
 
-    /// The tier that applied; null where the rule has none.
+    /// How the rule's tier stood, in words; null where it has none.
     async fn tier(&self) -> Option<String> {
-        None
+        self.0.tier_words()
+    }
+
+    /// How the rule's tier stood; null where it has none.
+    async fn tier_state(&self) -> Option<CommissionTierState> {
+        self.0.tier.map(|standing| CommissionTierState { standing, currency: self.0.amount.currency })
+    }
+
+    /// The pieces of the sale, where tiers paid them differently; empty otherwise. At most 21.
+    async fn parts(&self) -> Vec<CommissionPart> {
+        let currency = self.0.amount.currency;
+        let part = |part: &Part| CommissionPart {
+            sale_amount: money::Money::new(part.sale_minor, self.0.sale.currency).into(),
+            flat: money::Money::new(part.flat_minor, currency).into(),
+            percent: Decimal(percent(part.rate_ppm)),
+        };
+        self.0.parts.iter().map(part).collect()
+    }
+
+    /// What the affiliate's group added; null where it added nothing.
+    async fn modifier(&self) -> Option<CommissionModifier> {
+        let modifier = self.0.modifier.as_ref()?;
+        Some(CommissionModifier { group: modifier.group_name.clone(), percent: Decimal(percent(modifier.ppm)) })
+    }
+
+    /// Where the conversion stood in the time for which the rule pays; null for a rule that pays for life.
+    async fn recurrence(&self) -> Option<CommissionRecurrence> {
+        let recurrence = self.0.recurrence?;
+        Some(CommissionRecurrence {
+            max_months: recurrence.max_months,
+            customer_known: recurrence.is_known,
+            first_at: recurrence.first_at,
+            over: recurrence.is_over,
+        })
+    }
+
+    /// What a cap cut it to; null where none did.
+    async fn clamp(&self) -> Option<CommissionClamp> {
+        let (clamp, currency) = (self.0.clamp?, self.0.amount.currency);
+        Some(CommissionClamp {
+            cap_id: clamp.cap_id.into(),
+            earned: money::Money::new(clamp.earned_minor, currency).into(),
+            left: money::Money::new(clamp.left_minor, currency).into(),
+        })
     }
 
     /// The exchange rate that applied; null where the sale was in the campaign's currency. Such as
@@ -105,4 +141,103 @@ impl CommissionExplanation {
     async fn fx(&self) -> Option<String> {
         self.0.fx.map(|quote| quote.to_string())
     }
+}
+
+/// How a tier stood for a commission.
+#[derive(Description)]
+pub(super) struct CommissionTierState {
+    standing: Standing,
+    currency: money::Currency,
+}
+
+#[Object(use_type_description)]
+impl CommissionTierState {
+    /// What is counted.
+    async fn basis(&self) -> TierBasis {
+        self.standing.basis.into()
+    }
+
+    /// What a reached step pays for.
+    async fn mode(&self) -> TierMode {
+        self.standing.mode.into()
+    }
+
+    /// After what counting begins anew.
+    async fn period(&self) -> CapPeriod {
+        self.standing.period.into()
+    }
+
+    /// When this period began.
+    async fn period_start(&self) -> Instant {
+        self.standing.period_start
+    }
+
+    /// Counted before the conversion.
+    async fn before(&self) -> Decimal {
+        self.count(self.standing.before)
+    }
+
+    /// Counted with it.
+    async fn after(&self) -> Decimal {
+        self.count(self.standing.after)
+    }
+
+    /// The threshold of the step that applied; zero is the rule's own terms.
+    async fn step(&self) -> Decimal {
+        self.count(self.standing.step)
+    }
+}
+
+impl CommissionTierState {
+    /// A count, or an amount in the commission's currency.
+    fn count(&self, count: i64) -> Decimal {
+        Decimal(match self.standing.basis {
+            kinds::TierBasis::Conversions => count.to_string(),
+            kinds::TierBasis::SaleAmount => money::Money::new(count, self.currency).decimal(),
+        })
+    }
+}
+
+/// A piece of a sale, and what was paid for it.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPart {
+    /// The piece.
+    sale_amount: Money,
+    /// A fixed part.
+    flat: Money,
+    /// Percent of the piece.
+    percent: Decimal,
+}
+
+/// What an affiliate's group added to the rate that was chosen.
+#[derive(SimpleObject)]
+pub(super) struct CommissionModifier {
+    /// The group's name then.
+    group: String,
+    /// On top.
+    percent: Decimal,
+}
+
+/// Where a conversion stood in the time for which its rule pays for a customer.
+#[derive(SimpleObject)]
+pub(super) struct CommissionRecurrence {
+    /// Whole months since the customer's first commission; 0 is the first alone.
+    max_months: i32,
+    /// Whether the conversion named its customer; one that does not counts as a new customer's.
+    customer_known: bool,
+    /// When the customer's first commission was earned; null where this is it.
+    first_at: Option<Instant>,
+    /// The time was over: nothing was earned.
+    over: bool,
+}
+
+/// What a cap cut a commission to.
+#[derive(SimpleObject)]
+pub(super) struct CommissionClamp {
+    /// The cap that had least left; begins with `cap_`.
+    cap_id: ID,
+    /// What the rule gave.
+    earned: Money,
+    /// What was left.
+    left: Money,
 }

@@ -195,7 +195,7 @@ pub(super) enum CapMetric {
     Commission,
 }
 
-/// After what a cap begins anew, in the tenant's time zone.
+/// After what a cap, or a tier's count, begins anew, in the tenant's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "kinds::CapPeriod")]
 pub(super) enum CapPeriod {
@@ -207,6 +207,28 @@ pub(super) enum CapPeriod {
     Month,
     /// Never.
     Lifetime,
+}
+
+/// What tiers count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::TierBasis")]
+pub(super) enum TierBasis {
+    /// Conversions; a shared one counts whole for each of its affiliates.
+    Conversions,
+    /// What their customers paid.
+    SaleAmount,
+}
+
+/// What a reached tier pays for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "kinds::TierMode")]
+pub(super) enum TierMode {
+    /// All conversions of the period: earlier ones are adjusted.
+    Whole,
+    /// Only what is past the threshold.
+    Marginal,
+    /// The conversions after the one that reached it.
+    Prospective,
 }
 
 /// Whether a cap limits anything.
@@ -393,6 +415,8 @@ pub(super) enum CommissionStatus {
 pub(super) enum RuleSource {
     /// A default rule of the campaign.
     CampaignDefault,
+    /// A rule of the affiliate's group.
+    AffiliateGroup,
     /// The rule named by the affiliate's enrollment.
     EnrollmentOverride,
 }

@@ -12,11 +12,11 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment,
-    fx_conversion, fx_rate, goal,
+    affiliate, affiliate_group, attribution_run, campaign, click, commission, commission_rule_version, conversion,
+    coupon, enrollment, fx_conversion, fx_rate, goal,
     ids::{
-        AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
-        CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
+        AffiliateGroupId, AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId,
+        ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
         PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
     link, payout, payout_batch, payout_destination, payout_transfer, postback_endpoint,
@@ -118,6 +118,12 @@ loaders! {
         };
     affiliate, AffiliateById: AffiliateId => affiliate::Model = async |services, viewer, ids| {
         by_key(services::affiliates::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    affiliate_group, AffiliateGroupById: AffiliateGroupId => affiliate_group::Model = async |services, viewer, ids| {
+        by_key(services::affiliate_groups::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    group_of_affiliate, GroupOfAffiliate: AffiliateId => affiliate_group::Model = async |services, viewer, ids| {
+        Ok(services::affiliate_groups::of_affiliates(services, viewer, ids).await?.into_iter().collect())
     };
     enrollment, EnrollmentById: EnrollmentId => enrollment::Model = async |services, viewer, ids| {
         by_key(services::enrollments::get_many(services, viewer, ids).await, |row| row.id)

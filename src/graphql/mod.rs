@@ -9,6 +9,7 @@
 mod payload;
 
 mod accounts;
+mod affiliate_groups;
 mod affiliates;
 mod api_keys;
 mod attribution;
@@ -16,6 +17,7 @@ mod campaigns;
 mod caps;
 mod change;
 mod clicks;
+mod commission_preview;
 mod commissions;
 mod connection;
 pub mod context;
@@ -45,6 +47,7 @@ mod payout_destinations;
 mod payout_terms;
 mod payouts;
 mod persisted;
+mod plans;
 mod postbacks;
 mod postings;
 mod processors;
@@ -70,6 +73,7 @@ pub struct Query(
     viewer::ViewerQuery,
     campaigns::CampaignQuery,
     affiliates::AffiliateQuery,
+    affiliate_groups::AffiliateGroupQuery,
     enrollments::EnrollmentQuery,
     links::LinkQuery,
     coupons::CouponQuery,
@@ -77,6 +81,7 @@ pub struct Query(
     conversions::ConversionQuery,
     conversions::ConversionRunQuery,
     commissions::CommissionQuery,
+    commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
     ledger::LedgerQuery,
     accounts::AccountQuery,
@@ -108,6 +113,7 @@ pub struct Mutation(
     caps::CapMutation,
     rules::RuleMutation,
     affiliates::AffiliateMutation,
+    affiliate_groups::AffiliateGroupMutation,
     enrollments::EnrollmentMutation,
     links::LinkMutation,
     coupons::CouponMutation,

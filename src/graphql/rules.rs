@@ -1,19 +1,24 @@
 //! Commission rules.
 
-use async_graphql::{Context, Description, ID, InputObject, Object, OneofObject, Result};
+use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Object, OneofObject, Result};
 use tributary_entity::{commission_rule_version, ids::CampaignId, money, money::Currency};
 
 use super::{
+    affiliate_groups::AffiliateGroup,
+    change::change,
     context::{Needs, RequestData},
     error::IntoGraphql,
     goals::Goal,
     ids,
     kinds::{RuleKind, RuleStatus},
+    plans::{CommissionTiers, CommissionTiersInput, RuleCriteria, RuleCriteriaInput},
     scalars::{Decimal, Money, MoneyInput},
 };
 use crate::{
     auth::Permission,
     domain::{
+        change::Change,
+        commission::Plan,
         problem::Problem,
         rule::{self, NewRule, Rule, RuleChange, Terms},
     },
@@ -45,6 +50,34 @@ impl CommissionRule {
     /// How a commission is reckoned.
     async fn kind(&self) -> RuleKind {
         self.0.terms.kind.into()
+    }
+
+    /// Its place among the rules of its level: the first that fits applies. Null comes last.
+    async fn position(&self) -> Option<i32> {
+        self.0.head.position
+    }
+
+    /// The group of affiliates that it is for; null means that it is for no group.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn group(&self, ctx: &Context<'_>) -> Result<Option<AffiliateGroup>> {
+        let Some(id) = self.0.head.group_id else { return Ok(None) };
+        Ok(ctx.loaders()?.affiliate_group.load_one(id).await.or_graphql()?.map(AffiliateGroup))
+    }
+
+    /// For which conversions it is.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn criteria(&self) -> RuleCriteria {
+        (&self.0.plan.criteria).into()
+    }
+
+    /// For how many whole months after a customer's first commission it pays: 0 is the first alone, null for life.
+    async fn max_months(&self) -> Option<i32> {
+        self.0.plan.max_months
+    }
+
+    /// The steps above its own terms; null where it has none.
+    async fn tiers(&self, ctx: &Context<'_>) -> Result<Option<CommissionTiers>> {
+        tiers(ctx, self.0.head.campaign_id, &self.0.plan).await
     }
 
     /// The version that new conversions are decided by; counts from 1.
@@ -123,6 +156,21 @@ impl CommissionRuleVersion {
         self.terms.kind.into()
     }
 
+    /// For which conversions it is.
+    async fn criteria(&self) -> Result<RuleCriteria> {
+        Ok((&self.plan()?.criteria).into())
+    }
+
+    /// For how many whole months after a customer's first commission it pays: 0 is the first alone, null for life.
+    async fn max_months(&self) -> Result<Option<i32>> {
+        Ok(self.plan()?.max_months)
+    }
+
+    /// The steps above its own terms; null where it has none.
+    async fn tiers(&self, ctx: &Context<'_>) -> Result<Option<CommissionTiers>> {
+        tiers(ctx, self.campaign_id, &self.plan()?).await
+    }
+
     /// Per conversion, in the campaign's currency; null where the kind has no flat part.
     async fn flat(&self, ctx: &Context<'_>) -> Result<Option<Money>> {
         flat(ctx, self.campaign_id, &self.terms).await
@@ -144,6 +192,18 @@ impl CommissionRuleVersion {
     }
 }
 
+impl CommissionRuleVersion {
+    fn plan(&self) -> Result<Plan> {
+        let read = Plan::read(self.terms.plan.as_deref());
+        read.map_err(|_| ServiceError::Internal("a stored plan cannot be read")).or_graphql()
+    }
+}
+
+async fn tiers(ctx: &Context<'_>, campaign_id: CampaignId, plan: &Plan) -> Result<Option<CommissionTiers>> {
+    let Some(tiers) = &plan.tiers else { return Ok(None) };
+    Ok(Some(CommissionTiers::of(tiers, currency(ctx, campaign_id).await?)))
+}
+
 async fn flat(
     ctx: &Context<'_>,
     campaign_id: CampaignId,
@@ -152,10 +212,12 @@ async fn flat(
     if !rule::has_flat(terms.kind) {
         return Ok(None);
     }
+    Ok(Some(money::Money::new(terms.flat_minor, currency(ctx, campaign_id).await?).into()))
+}
+
+async fn currency(ctx: &Context<'_>, campaign_id: CampaignId) -> Result<Currency> {
     let campaign = ctx.loaders()?.campaign.load_one(campaign_id).await.or_graphql()?;
-    let currency: Currency =
-        campaign.ok_or(ServiceError::Internal("a rule without its campaign")).or_graphql()?.currency;
-    Ok(Some(money::Money::new(terms.flat_minor, currency).into()))
+    Ok(campaign.ok_or(ServiceError::Internal("a rule without its campaign")).or_graphql()?.currency)
 }
 
 fn percent(terms: &commission_rule_version::Model) -> Option<Decimal> {
@@ -183,13 +245,19 @@ pub(super) struct FlatPlusPercentInput {
 }
 
 impl CommissionTermsInput {
-    fn parse(&self) -> Result<Terms, Problem> {
+    pub fn parse(&self) -> Result<Terms, Problem> {
+        self.parse_at(&[])
+    }
+
+    /// `field` is where what has these `terms` stands.
+    pub fn parse_at(&self, field: &[&str]) -> Result<Terms, Problem> {
+        let at = |parts: &[&'static str]| [field, &["terms"], parts].concat();
         Ok(match self {
-            Self::Flat(flat) => Terms::Flat(flat.money(&["terms", "flat"])?),
-            Self::Percent(percent) => Terms::Percent(rule::parse_percent(&["terms", "percent"], &percent.0)?),
+            Self::Flat(flat) => Terms::Flat(flat.money(&at(&["flat"]))?),
+            Self::Percent(percent) => Terms::Percent(rule::parse_percent(&at(&["percent"]), &percent.0)?),
             Self::FlatPlusPercent(both) => Terms::FlatPlusPercent {
-                flat: both.flat.money(&["terms", "flatPlusPercent", "flat"])?,
-                rate_ppm: rule::parse_percent(&["terms", "flatPlusPercent", "percent"], &both.percent.0)?,
+                flat: both.flat.money(&at(&["flatPlusPercent", "flat"]))?,
+                rate_ppm: rule::parse_percent(&at(&["flatPlusPercent", "percent"]), &both.percent.0)?,
             },
         })
     }
@@ -214,6 +282,18 @@ pub(super) struct CreateCommissionRuleInput {
     /// Whether refunds of a part of the sale take that part of the flat amount, too; else it goes with the whole sale only.
     #[graphql(default = false)]
     flat_refunded_in_part: bool,
+    /// For the affiliates of this group, before the campaign's defaults; begins with `agr_`. It is no default then.
+    group_id: Option<ID>,
+    /// Its place among the rules of its level, 1 to 10,000: the first that fits applies. Those without come last, and of
+    /// them one is active for each goal, and one for all others.
+    position: Option<i32>,
+    /// For which conversions it is; all where it is absent.
+    criteria: Option<RuleCriteriaInput>,
+    /// For how many whole months after a customer's first commission it pays, 0 to 1,200: 0 is the first alone. Absent pays
+    /// for life.
+    max_months: Option<i32>,
+    /// Steps above its own terms.
+    tiers: Option<CommissionTiersInput>,
 }
 
 impl CreateCommissionRuleInput {
@@ -225,6 +305,11 @@ impl CreateCommissionRuleInput {
             is_default: self.is_default,
             terms: self.terms.parse()?,
             is_flat_refunded_in_part: self.flat_refunded_in_part,
+            group_id: ids::parse_optional(&["groupId"], self.group_id.as_ref())?,
+            position: self.position,
+            criteria: self.criteria.unwrap_or_default().parse(&["criteria"])?,
+            max_months: self.max_months,
+            tiers: self.tiers.map(|tiers| tiers.parse(&["tiers"])).transpose()?,
         })
     }
 }
@@ -242,6 +327,33 @@ pub(super) struct UpdateCommissionRuleInput {
     terms: Option<CommissionTermsInput>,
     /// Whether refunds of a part of the sale take that part of the flat amount, too. Becomes a new version, as terms do.
     flat_refunded_in_part: Option<bool>,
+    /// Its place among the rules of its level; null puts it last.
+    position: MaybeUndefined<i32>,
+    /// Become a new version; an empty one is met by all conversions.
+    criteria: Option<RuleCriteriaInput>,
+    /// Becomes a new version; null pays for life.
+    max_months: MaybeUndefined<i32>,
+    /// Become a new version; null takes them away. Conversions of earlier versions stay as they are rated.
+    tiers: MaybeUndefined<CommissionTiersInput>,
+}
+
+impl UpdateCommissionRuleInput {
+    fn parse(self) -> Result<RuleChange, Problem> {
+        let tiers = match change(self.tiers) {
+            Change::Set(tiers) => Change::Set(tiers.parse(&["tiers"])?),
+            Change::Clear => Change::Clear,
+            Change::Keep => Change::Keep,
+        };
+        Ok(RuleChange {
+            name: self.name,
+            terms: self.terms.as_ref().map(CommissionTermsInput::parse).transpose()?,
+            position: change(self.position),
+            criteria: self.criteria.map(|criteria| criteria.parse(&["criteria"])).transpose()?,
+            max_months: change(self.max_months),
+            tiers,
+            is_flat_refunded_in_part: self.flat_refunded_in_part,
+        })
+    }
 }
 
 /// Names a commission rule whose state is to change.
@@ -289,10 +401,8 @@ impl RuleMutation {
         let (services, viewer) = ctx.caller()?;
         let result = async {
             let id = ids::parse(&["id"], &input.id)?;
-            let terms = input.terms.as_ref().map(CommissionTermsInput::parse).transpose()?;
-            let is_flat_refunded_in_part = input.flat_refunded_in_part;
-            let change = RuleChange { name: input.name, terms, is_flat_refunded_in_part };
-            services::rules::update(services, viewer, input.idempotency_key.as_deref(), id, change).await
+            let key = input.idempotency_key.clone();
+            services::rules::update(services, viewer, key.as_deref(), id, input.parse()?).await
         };
         CommissionRulePayload::answer(result.await)
     }

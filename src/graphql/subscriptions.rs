@@ -31,6 +31,7 @@ const OF_CONVERSIONS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
+    EventKind::ConversionRerated,
     EventKind::ConversionChanged,
     EventKind::ConversionReversed,
     EventKind::ConversionRestored,
@@ -42,6 +43,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionApproved,
     EventKind::ConversionRejected,
     EventKind::ConversionReattributed,
+    EventKind::ConversionRerated,
     EventKind::ConversionChanged,
     EventKind::ConversionReversed,
     EventKind::ConversionRestored,
@@ -63,6 +65,8 @@ pub(super) enum ConversionEventType {
     Rejected,
     /// An attribution run credited it anew.
     Reattributed,
+    /// A tier was reached or lost, and what it earned was rated anew.
+    Rerated,
     /// It was re-opened, or the click came that it waited for; its status tells what became of it.
     Changed,
     /// It was taken back, in part or whole.
@@ -120,6 +124,7 @@ impl FeedSubscription {
                     EventKind::ConversionApproved => ConversionEventType::Approved,
                     EventKind::ConversionRejected => ConversionEventType::Rejected,
                     EventKind::ConversionReattributed => ConversionEventType::Reattributed,
+                    EventKind::ConversionRerated => ConversionEventType::Rerated,
                     EventKind::ConversionChanged => ConversionEventType::Changed,
                     EventKind::ConversionReversed => ConversionEventType::Reversed,
                     EventKind::ConversionRestored => ConversionEventType::Restored,

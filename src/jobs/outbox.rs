@@ -11,6 +11,7 @@ use crate::{
         attribution::apply,
         conversions, holds,
         payouts::{drive, pages},
+        tiers,
     },
     store::{directory, outbox},
 };
@@ -30,6 +31,7 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         OutboxKind::AdvancePayoutBatch
         | OutboxKind::ApplyAttribution
         | OutboxKind::ReleaseHolds
+        | OutboxKind::RerateTier
         | OutboxKind::ResolveRates
         | OutboxKind::ResolveWaiting
         | OutboxKind::RunConversions => false,
@@ -118,6 +120,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::RunConversions => match work.dedup_key.parse() {
             Ok(run) => conversions::advance::advance(services, scope, run, conversions::advance::CHUNK).await?,
             Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
+        },
+        OutboxKind::RerateTier => match work.dedup_key.parse() {
+            Ok(key) => tiers::rerate(services, scope, key).await?,
+            Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no tier is of this name"),
         },
         OutboxKind::AdvancePayoutBatch => match work.dedup_key.parse() {
             Ok(batch) => pages::advance(services, scope, batch).await?,

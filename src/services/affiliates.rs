@@ -177,7 +177,7 @@ async fn existing(tx: &Tx, id: AffiliateId) -> Result<affiliate::Model, ServiceE
     affiliates::get(tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))
 }
 
-fn changed(row: &affiliate::Model) -> NewEvent {
+pub(super) fn changed(row: &affiliate::Model) -> NewEvent {
     NewEvent::new(EventKind::AffiliateChanged, row.id.uuid(), row, row.updated_at).of_affiliate(Some(row.id))
 }
 

@@ -6,6 +6,8 @@
 
 pub mod access;
 pub mod accounts;
+mod adjustments;
+pub mod affiliate_groups;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution;
@@ -14,6 +16,7 @@ pub mod budgets;
 pub mod campaigns;
 pub mod caps;
 pub mod clicks;
+pub mod commission_preview;
 pub mod commissions;
 pub mod conversions;
 pub mod coupons;
@@ -47,6 +50,7 @@ pub mod sessions;
 pub mod spool;
 pub mod statements;
 pub mod tenants;
+pub mod tiers;
 pub mod users;
 pub mod visitors;
 

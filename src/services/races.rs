@@ -5,13 +5,13 @@ use super::ServiceError;
 /// Races that a step may lose before its work waits for its next turn.
 const RACES: usize = 5;
 
-/// Does a step, which is one transaction, until it loses no race.
+/// Does a step, which is one transaction, until it loses no race. Answers what it answers.
 ///
 /// # Errors
 /// As the step; a conflict when it lost too many.
-pub(super) async fn outlast<F>(step: impl Fn() -> F) -> Result<(), ServiceError>
+pub(super) async fn outlast<F, T>(step: impl Fn() -> F) -> Result<T, ServiceError>
 where
-    F: Future<Output = Result<(), ServiceError>>,
+    F: Future<Output = Result<T, ServiceError>>,
 {
     for _ in 0..RACES {
         match step().await {
@@ -45,7 +45,7 @@ mod tests {
         assert!(matches!(done(0).await, (1, Ok(()))));
         assert!(matches!(done(RACES).await, (6, Ok(()))));
         assert!(matches!(done(RACES + 1).await, (6, Err(error)) if error.is_transient()));
-        let failed = outlast(|| ready(Err(ServiceError::Internal("a defect")))).await;
+        let failed = outlast(|| ready(Err::<(), _>(ServiceError::Internal("a defect")))).await;
         assert!(matches!(failed, Err(ServiceError::Internal(_))));
     }
 }

@@ -13,11 +13,13 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
+        commission::Plan,
         problem::{Problem, ProblemCode},
         rule::{self, NewRule, RULES_MAX, Rule, RuleChange},
         transition,
     },
     store::{
+        affiliate_groups,
         error::{Constraint, StoreError},
         goals, rules,
         scope::Tx,
@@ -54,7 +56,13 @@ pub async fn create(
         let message = format!("a campaign has at most {RULES_MAX} commission rules");
         return Err(Problem::new(ProblemCode::OutOfRange, &["campaignId"], message).into());
     }
+    if let Some(group_id) = input.group_id
+        && affiliate_groups::get_many(&tx, &[group_id]).await?.is_empty()
+    {
+        return Err(ServiceError::not_found(&["groupId"]));
+    }
     let (now, tenant_id) = (services.now(), viewer.scope.tenant_id());
+    let plan = input.plan(campaign.currency)?;
     let head = commission_rule::Model {
         tenant_id,
         id,
@@ -62,6 +70,8 @@ pub async fn create(
         goal_id: input.goal_id,
         name: input.name,
         is_default: input.is_default,
+        group_id: input.group_id,
+        position: input.position,
         current_version: FIRST_VERSION,
         status: RuleStatus::Active,
         created_at: now,
@@ -69,7 +79,8 @@ pub async fn create(
     };
     let mut terms = input.terms.version(tenant_id, id, FIRST_VERSION, campaign.currency, now)?;
     terms.is_flat_refunded_in_part = input.is_flat_refunded_in_part;
-    let rule = Rule { head, terms };
+    terms.plan = stored(&plan)?;
+    let rule = Rule { head, terms, plan };
     rules::insert(&mut tx, rule.clone()).await.map_err(second_default())?;
     campaigns::touch(&mut tx, campaign, now).await?;
     services.commit(tx).await?;
@@ -95,21 +106,17 @@ pub async fn update(
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
     let campaign = campaigns::lock(&tx, &["id"], existing(&tx, id).await?.head.campaign_id).await?;
-    let before = existing(&tx, id).await?.terms;
     let head = rules::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    // As it is under the lock.
+    let current = existing(&tx, id).await?;
     let now = services.now();
     let head = commission_rule::Model { updated_at: now, ..change.apply(head)? };
     if change.is_new_version() {
-        let version = head.current_version;
-        let part = change.is_flat_refunded_in_part.unwrap_or(before.is_flat_refunded_in_part);
-        let row = match &change.terms {
-            Some(terms) => terms.version(head.tenant_id, id, version, campaign.currency, now)?,
-            None => commission_rule_version::Model { version, created_at: now, ..before },
-        };
-        let row = commission_rule_version::Model { is_flat_refunded_in_part: part, ..row };
+        let (mut row, plan) = change.version(&current, &head, campaign.currency, now)?;
+        row.plan = stored(&plan)?;
         rules::insert_version(&mut tx, row).await?;
     }
-    rules::update(&mut tx, head).await?;
+    rules::update(&mut tx, head).await.map_err(second_default())?;
     campaigns::touch(&mut tx, campaign, now).await?;
     let rule = existing(&tx, id).await?;
     services.commit(tx).await?;
@@ -141,6 +148,11 @@ pub async fn archive(
     let rule = existing(&tx, id).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(rule))
+}
+
+/// A plan as a version keeps it.
+fn stored(plan: &Plan) -> Result<Option<String>, ServiceError> {
+    plan.json().map_err(|_| ServiceError::Internal("a plan cannot be written"))
 }
 
 /// A goal of another campaign answers as none does.

@@ -10,6 +10,7 @@ pub enum Constraint {
     TenantSlug,
     UserEmail,
     AffiliateEmail,
+    GroupName,
     GoalCode,
     RuleDefault,
     EnrollmentPair,
@@ -48,6 +49,17 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
     (Constraint::GoalCode, "goal_code_key", "goal.tenant_id, goal.campaign_id, goal.code"),
     (Constraint::CapSame, "cap_campaign_key", "cap.tenant_id, cap.campaign_id, cap.metric, cap.period"),
     (Constraint::CapSame, "cap_enrollment_key", "cap.tenant_id, cap.enrollment_id, cap.metric, cap.period"),
+    (Constraint::GroupName, "affiliate_group_name_key", "affiliate_group.tenant_id, affiliate_group.name"),
+    (
+        Constraint::RuleDefault,
+        "commission_rule_group_goal_key",
+        "commission_rule.tenant_id, commission_rule.campaign_id, commission_rule.group_id, commission_rule.goal_id",
+    ),
+    (
+        Constraint::RuleDefault,
+        "commission_rule_group_key",
+        "commission_rule.tenant_id, commission_rule.campaign_id, commission_rule.group_id",
+    ),
     (
         Constraint::RuleDefault,
         "commission_rule_goal_default_key",

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod address_keys;
+pub mod affiliate_groups;
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
@@ -60,5 +61,6 @@ pub mod statements;
 pub mod tenants;
 #[cfg(test)]
 mod testing;
+pub mod tiers;
 pub mod touches;
 pub mod users;

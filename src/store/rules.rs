@@ -35,7 +35,11 @@ async fn with_terms(tx: &Tx, select: Select<head::Entity>) -> Result<Vec<Rule>, 
         .select_two_required(version::Entity)
         .all(tx.connection())
         .await?;
-    Ok(rows.into_iter().map(|(head, terms)| Rule { head, terms }).collect())
+    rows.into_iter().map(|(head, terms)| read(head, terms)).collect()
+}
+
+fn read(head: head::Model, terms: version::Model) -> Result<Rule, StoreError> {
+    Rule::read(head, terms).map_err(|error| StoreError::inconsistent("commission_rule_version", error))
 }
 
 /// # Errors
@@ -114,7 +118,7 @@ pub async fn in_versions(tx: &Tx, wanted: &[(CommissionRuleId, i32)]) -> Result<
         versions = versions.add(one);
     }
     let terms = tx.find::<version::Entity>().filter(versions).all(tx.connection()).await?;
-    Ok(terms.into_iter().filter_map(|terms| Some(Rule { head: heads.get(&terms.rule_id)?.clone(), terms })).collect())
+    terms.into_iter().filter_map(|terms| Some(read(heads.get(&terms.rule_id)?.clone(), terms))).collect()
 }
 
 /// How many rules a campaign has, archived ones too.
@@ -153,6 +157,7 @@ mod tests {
     use super::*;
     use crate::{
         ambient,
+        domain::commission::Plan,
         store::{
             error::Constraint,
             testing::{self, TestDb},
@@ -170,6 +175,8 @@ mod tests {
                 goal_id,
                 name: "Standard".to_owned(),
                 is_default: true,
+                group_id: None,
+                position: None,
                 current_version: 1,
                 status: RuleStatus::Active,
                 created_at,
@@ -183,8 +190,10 @@ mod tests {
                 flat_minor: 0,
                 rate_ppm: 100_000,
                 is_flat_refunded_in_part: false,
+                plan: None,
                 created_at,
             },
+            plan: Plan::default(),
         }
     }
 
@@ -200,7 +209,7 @@ mod tests {
         insert_version(&mut tx, second.clone()).await.expect("inserts");
         let head = head::Model { current_version: 2, ..first.head.clone() };
         update(&mut tx, head.clone()).await.expect("updates");
-        let now = Rule { head, terms: second.clone() };
+        let now = Rule { head, terms: second.clone(), plan: Plan::default() };
         assert_eq!(get(&tx, first.head.id).await.expect("reads"), Some(now.clone()));
         assert_eq!(of_campaigns(&tx, &[campaign]).await.expect("reads"), std::slice::from_ref(&now));
         assert_eq!(for_campaigns(&tx, &[campaign]).await.expect("reads"), std::slice::from_ref(&now));

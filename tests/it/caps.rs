@@ -62,7 +62,7 @@ on_both! {
         for (metric, amount, sales, outcomes, left) in [
             ("CONVERSIONS", json!({ "count": 2 }), ["1.00", "1.00", "1.00"], [GOOD, GOOD, OVER], json!(2)),
             ("SALE_AMOUNT", euros("100.00"), ["60.00", "40.01", "40.00"], [GOOD, OVER, GOOD], json!("100.00")),
-            ("COMMISSION", euros("10.00"), ["60.00", "50.00", "40.00"], [GOOD, OVER, GOOD], json!("10.00")),
+            ("COMMISSION", euros("10.00"), ["60.00", "50.00", "40.00"], [GOOD, GOOD, OVER], json!("10.00")),
             ("CONVERSIONS", json!({ "count": 0 }), ["1.00", "1.00", "0.00"], [OVER, OVER, OVER], json!(0)),
         ] {
             let programme = Programme::build(&owner, &Terms::default()).await;
@@ -71,6 +71,26 @@ on_both! {
             assert_eq!(sell(&owner, &click, &sales).await, outcomes, "{metric}");
             assert_eq!(used(&owner, &programme).await, [left], "{metric}");
         }
+    }
+
+    async fn commission_is_cut_to_what_the_cap_has_left_and_says_so(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let cap = campaign_cap(&owner, &programme, "COMMISSION", euros("10.00")).await;
+        let click = programme.click(&owner).await;
+        let commission = "conversion { status commissions { amount { amount } \
+            explanation { summary clamp { capId earned { amount } left { amount } } } } }";
+        let mut told = Vec::new();
+        for (order, amount) in [("1", "60.00"), ("2", "50.00")] {
+            let payload = owner.done("recordConversion", sale(&click, order, amount), commission).await;
+            told.push(payload["conversion"]["commissions"][0].clone());
+        }
+        assert_eq!(told[0]["explanation"]["clamp"], json!(null));
+        assert_eq!(told[1]["amount"]["amount"], "4.00");
+        let clamp = json!({ "capId": cap, "earned": { "amount": "5.00" }, "left": { "amount": "4.00" } });
+        assert_eq!(told[1]["explanation"]["clamp"], clamp);
+        let summary = "Standard v1: 10 % of 50.00 EUR = 5.00 EUR, cut to 4.00 EUR: 4.00 EUR was left of a cap";
+        assert_eq!(told[1]["explanation"]["summary"], summary);
     }
 
     async fn sales_of_one_batch_take_one_after_the_other(app) {

@@ -30,7 +30,7 @@ async fn conversion(client: &Client, id: &Value) -> Value {
 }
 
 /// One euro in dollars, on a day before today.
-async fn set(app: &TestApp, client: &Client, rate: &str, days_ago: i64) -> Value {
+pub async fn set(app: &TestApp, client: &Client, rate: &str, days_ago: i64) -> Value {
     let day = (app.clock.now() - TimeDelta::days(days_ago)).date_naive();
     let input = json!({ "base": "EUR", "quote": "USD", "rate": rate, "validOn": day });
     client.done("setFxRate", input, "fxRate { id rate }").await["fxRate"].clone()

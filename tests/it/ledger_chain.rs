@@ -15,11 +15,14 @@ use tributary::{
     },
 };
 
-use crate::support::{
-    Backend, Programme, Terms as Pay, TestApp,
-    app::SECRET,
-    on_both_tuned,
-    programme::{id, sale},
+use crate::{
+    support::{
+        Backend, Programme, Terms as Pay, TestApp,
+        app::SECRET,
+        on_both_tuned,
+        programme::{id, sale},
+    },
+    tiers,
 };
 
 /// Five approved sales, of which two are released, all sealed in two blocks; behind them one more that is not.
@@ -236,6 +239,25 @@ on_both_tuned! { |tuning| tuning.settings.ledger_seal_secs = 86_400 =>
         assert!(found(app).await.is_empty());
         assert_eq!(rebuild(false).await, []);
         assert_eq!(app.auditor.number(versions).await, before + 2);
+    }
+
+    async fn what_tiers_counted_is_verified_and_restored(app) {
+        let owner = app.owner();
+        let programme = tiers::of_sales(&owner, "WHOLE").await;
+        let sold = tiers::sell(&owner, &programme, &["150.00"; 3]).await;
+        tiers::rerate(app).await;
+        owner.done("refundConversion", json!({ "id": sold[0] }), "").await;
+        tiers::rerate(app).await;
+        for sql in ["UPDATE tier_state SET conversions = 9", "UPDATE tier_state SET sale_minor = 1", "DELETE FROM tier_state"] {
+            assert_eq!(found(app).await, []);
+            tamper(app, sql).await;
+            names(&found(app).await, "PROJECTION", "tier_state", "");
+            audit::rebuild(&app.services.db, &home(app), tributary_entity::Instant::default(), false).await.expect("is rebuilt");
+        }
+        assert_eq!(found(app).await, []);
+        app.check_invariants.store(false, std::sync::atomic::Ordering::Relaxed);
+        tamper(app, "UPDATE tier_share SET is_counted = TRUE, sale_minor = 15000").await;
+        names(&found(app).await, "TIER_SHARE", "conversion", "counted by a tier");
     }
 
     async fn what_refunds_and_conversions_of_balances_made_is_verified_and_restored(app) {

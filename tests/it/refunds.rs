@@ -173,6 +173,8 @@ on_both! {
         owner.done("approveConversions", json!({ "ids": [conversion] }), "").await;
         assert_eq!(app.auditor.number("SELECT COUNT(*) FROM journal").await, 0);
         assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 0, 0, 0]);
+        undo(&owner, &change).await;
+        assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 1, 0, 0]);
     }
 
     async fn refund_before_approval_shrinks_what_will_be_approved(app) {

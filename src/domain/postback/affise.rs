@@ -15,6 +15,7 @@ pub(super) const NAMES: Names = Names {
     customer: &["user_id"],
     coupon: &["promo_code"],
     campaign: &["offer_id"],
+    product: &[],
     amount: &["sum"],
     labels: &[
         ("custom_field1", "adv1"),

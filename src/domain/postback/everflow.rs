@@ -31,6 +31,7 @@ pub(super) const NAMES: Names = Names {
     customer: &[],
     coupon: &["coupon_code"],
     campaign: &["oid", "offer_id"],
+    product: &[],
     amount: &["amount"],
     labels: super::tributary::NAMES.labels,
     standing: None,

@@ -50,6 +50,8 @@ struct Names {
     customer: &'static [&'static str],
     coupon: &'static [&'static str],
     campaign: &'static [&'static str],
+    /// What was bought.
+    product: &'static [&'static str],
     amount: &'static [&'static str],
     /// A label each.
     labels: &'static [(&'static str, &'static str)],
@@ -98,6 +100,7 @@ pub struct Said {
     pub goal: Option<String>,
     pub order_id: Option<String>,
     pub customer_id: Option<String>,
+    pub product_id: Option<String>,
     pub amount: Option<Amount>,
     pub labels: Labels,
     pub standing: Standing,
@@ -147,6 +150,7 @@ pub fn read(dialect: PostbackDialect, parameters: &Parameters, cookie: Option<&s
         goal: text(names.goal),
         order_id,
         customer_id: text(names.customer),
+        product_id: text(names.product),
         amount: amount(names, parameters)?,
         labels: names
             .labels
@@ -278,6 +282,7 @@ mod tests {
             goal: None,
             order_id: None,
             customer_id: None,
+            product_id: None,
             amount: None,
             labels: Labels::new(),
             standing: Standing::Unsaid,

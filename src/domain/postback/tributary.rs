@@ -10,6 +10,7 @@ pub(super) const NAMES: Names = Names {
     customer: &["customer_id", "customerId"],
     coupon: &["coupon_code", "couponCode"],
     campaign: &["campaign_id", "campaignId"],
+    product: &["product_id", "productId", "sku"],
     amount: &["amount"],
     labels: &[
         ("adv1", "adv1"),

@@ -12,6 +12,7 @@ pub(super) const NAMES: Names = Names {
     customer: &[],
     coupon: &[],
     campaign: &["offer_id"],
+    product: &[],
     amount: &["amount"],
     labels: &[
         ("adv_sub2", "adv2"),

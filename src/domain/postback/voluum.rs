@@ -12,6 +12,7 @@ pub(super) const NAMES: Names = Names {
     customer: &[],
     coupon: &[],
     campaign: &[],
+    product: &[],
     amount: &["payout"],
     labels: &[("param1", "adv1"), ("param2", "adv2"), ("param3", "adv3"), ("param4", "adv4"), ("param5", "adv5")],
     standing: None,

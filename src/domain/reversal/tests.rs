@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tributary_entity::{
     Instant,
     ids::{CampaignId, CommissionRuleId, ConversionChangeId, ConversionId, TenantId},
-    kinds::{ConversionReason, RuleKind},
+    kinds::ConversionReason,
 };
 use uuid::Uuid;
 
@@ -35,6 +35,7 @@ fn conversion(sale_minor: i64, code: &str, status: ConversionStatus) -> conversi
         unique_order_id: None,
         unique_click_id: None,
         customer_id: None,
+        product_id: None,
         status,
         reason: None,
         sale_minor,
@@ -75,29 +76,29 @@ fn commission(number: u128, amount_minor: i64, code: &str) -> commission::Model 
     }
 }
 
-fn terms(flat_minor: i64, rate_ppm: i64, is_flat_refunded_in_part: bool) -> commission_rule_version::Model {
-    commission_rule_version::Model {
-        tenant_id: TenantId::default(),
-        rule_id: CommissionRuleId::default(),
-        version: 1,
-        kind: RuleKind::FlatPlusPercent,
-        flat_minor,
-        rate_ppm,
-        is_flat_refunded_in_part,
-        created_at: Instant::default(),
-    }
+/// What a rule's terms take back with the whole sale only, and all that they give.
+type Terms = (i64, i64, bool);
+
+const fn terms(flat_minor: i64, rate_ppm: i64, is_flat_refunded_in_part: bool) -> Terms {
+    (flat_minor, rate_ppm, is_flat_refunded_in_part)
+}
+
+fn weights((flat_minor, rate_ppm, in_part): Terms, sale_minor: i64) -> (i128, i128) {
+    let flat = i128::from(flat_minor) * 1_000_000;
+    let whole = flat + i128::from(sale_minor) * i128::from(rate_ppm);
+    (if in_part { 0 } else { flat }, whole)
 }
 
 /// A conversion under change: what the program would keep of it.
 struct Books {
     row: conversion::Model,
     commissions: Vec<commission::Model>,
-    terms: commission_rule_version::Model,
+    terms: Terms,
     events: Vec<(conversion_change::Model, Vec<conversion_change_line::Model>, bool)>,
 }
 
 impl Books {
-    fn new(code: &str, sale_minor: i64, amounts: &[i64], terms: commission_rule_version::Model) -> Self {
+    fn new(code: &str, sale_minor: i64, amounts: &[i64], terms: Terms) -> Self {
         Self {
             row: conversion(sale_minor, code, ConversionStatus::Approved),
             commissions: (1..).zip(amounts).map(|(number, amount)| commission(number, *amount, code)).collect(),
@@ -119,7 +120,7 @@ impl Books {
     fn refund(&mut self, amount_minor: Option<i64>) -> Result<Vec<i64>, ProblemCode> {
         let sale = self.row.sale_minor;
         let earned: Vec<Earned<'_>> =
-            self.commissions.iter().map(|row| Earned::of(row, &self.terms, sale).expect("in range")).collect();
+            self.commissions.iter().map(|row| Earned::of(row, weights(self.terms, sale)).expect("in range")).collect();
         let amount = amount_minor.map(|amount| Money::new(amount, self.row.sale_currency));
         let effect = reverse(&self.row, &earned, amount).map_err(|problem| problem.code)?;
         let change = conversion_change::Model {
@@ -162,7 +163,7 @@ impl Books {
     }
 
     fn target(&self, row: &commission::Model) -> i64 {
-        Earned::of(row, &self.terms, self.row.sale_minor)
+        Earned::of(row, weights(self.terms, self.row.sale_minor))
             .expect("in range")
             .target_minor(self.row.sale_minor, self.row.refunded_minor)
     }
@@ -320,7 +321,7 @@ proptest! {
                 taken.push(-lost[0]);
             }
         }
-        let earned = Earned::of(&row, &books.terms, sale).expect("in range");
+        let earned = Earned::of(&row, weights(books.terms, sale)).expect("in range");
         prop_assert_eq!(replay(&earned, sale, &refunds), taken);
     }
 }

@@ -160,6 +160,11 @@ impl Conversion {
         self.row.coupon_code.as_deref()
     }
 
+    /// What was bought, as sent.
+    async fn product_id(&self) -> Option<&str> {
+        self.row.product_id.as_deref()
+    }
+
     /// Until when it waits for its click; null when it does not.
     async fn held_until(&self) -> Option<Instant> {
         self.row.held_until

@@ -45,6 +45,8 @@ pub(in crate::graphql) struct RecordConversionInput {
     /// Your own customer reference. With a click or visitor it binds the two; later on it finds that visitor's clicks. At
     /// most 255 characters.
     customer_id: Option<String>,
+    /// What was bought, such as a SKU; commission rules may ask for it. At most 255 characters.
+    product_id: Option<String>,
     /// What the customer paid; absent for a lead.
     sale_amount: Option<MoneyInput>,
     /// When the customer acted; now if absent. Not in the future, nor further back than this installation takes.
@@ -63,6 +65,7 @@ impl RecordConversionInput {
             goal: self.goal,
             order_id: self.order_id,
             customer_id: self.customer_id,
+            product_id: self.product_id,
             sale: self.sale_amount.map(|sale| sale.money(&["saleAmount"])).transpose()?,
             occurred_at: self.occurred_at,
             labels: self.labels.map(AdvLabelsInput::into_labels).unwrap_or_default(),

@@ -10,14 +10,13 @@
 //!   asked for again makes only the difference that is left.
 //! - Locks are taken as reviews and releases do: conversions, commissions, earnings, balances.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tributary_entity::{
     Instant, attribution_adjustment, attribution_decision, attribution_run, attribution_touch, commission, conversion,
-    conversion_history,
-    ids::{AffiliateId, AttributionRunId, CommissionId, ConversionId, JournalId},
+    ids::{AffiliateId, AttributionRunId, CommissionId, ConversionId},
     kinds::{AttributionRunStatus, CommissionStatus, ConversionStatus, EventKind},
-    money::{Currency, Money},
+    money::Money,
 };
 
 use super::{
@@ -30,22 +29,15 @@ use crate::{
         attribution::Means,
         conversion::Snapshot,
         event::NewEvent,
-        ledger::{self, Adjustment, Journal},
         reattribution::{self, Line, Trial, Verdict},
-        report::{self, Totals},
         tenancy::TenantScope,
     },
     services::{
-        ServiceError, Services, holds,
-        ledger::{post, standing},
-        publish, races,
+        ServiceError, Services,
+        adjustments::{self, By, Move, Moves},
+        holds, publish, races,
     },
-    store::{
-        attribution_runs, attributions, balances, commissions, conversions,
-        error::{Constraint, StoreError},
-        rollups::{self, RollupKey},
-        scope::Tx,
-    },
+    store::{attribution_runs, attributions, commissions, conversions, error::StoreError, scope::Tx},
 };
 
 /// Conversions of one chunk: a few hundred milliseconds, in which others that write wait on SQLite.
@@ -186,15 +178,14 @@ impl Change {
         }
     }
 
-    /// What the ledger is told; nothing of a conversion that is not approved.
-    fn adjustments(&self) -> Vec<Adjustment> {
+    fn moves(&self) -> Moves<'_> {
         let status_of = |line: &Line| self.commission_of(line.affiliate_id).map_or(self.status(), |row| row.status);
-        let adjustment = |line: &Line| Adjustment {
+        let lines = self.moved().map(|line| Move {
             affiliate_id: line.affiliate_id,
             amount: Money::new(line.difference_minor(), line.currency),
-            in_hold: status_of(line) == CommissionStatus::Pending,
-        };
-        if self.is_approved() { self.moved().map(adjustment).collect() } else { Vec::new() }
+            status: status_of(line),
+        });
+        Moves { conversion: &self.conversion, lines: lines.collect() }
     }
 }
 
@@ -208,12 +199,10 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
     let touches = snapshots.iter().flat_map(|snapshot| snapshot.touches.iter().cloned()).collect();
     attributions::insert(tx, decisions, touches).await?;
     write_commissions(tx, changes, &snapshots, now).await?;
-    let moved: Vec<(ConversionId, i64)> =
-        changes.iter().map(|change| (change.conversion.id, change.moved().map(Line::difference_minor).sum())).collect();
-    conversions::adjust(tx, &moved, now).await?;
-    write_history(tx, run, changes, now).await?;
-    add_unapproved(tx, changes).await?;
-    let journals = post_adjustments(tx, run, changes, now).await?;
+    let moves: Vec<Moves<'_>> = changes.iter().map(Change::moves).collect();
+    let by = By { actor: &run.author, note: Some(&run.reason) };
+    let key = |conversion: &conversion::Model| format!("{}:{}", run.id, conversion.id);
+    let journals = adjustments::write(tx, &moves, by, key, now).await?;
     let rows = changes.iter().flat_map(|change| {
         let journal_id = journals.get(&change.conversion.id).copied();
         change.moved().map(move |line| attribution_adjustment::Model {
@@ -228,7 +217,6 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
         })
     });
     attribution_runs::insert_adjustments(tx, rows.collect()).await?;
-    add_totals(tx, changes).await?;
     tell(tx, snapshots, now).await
 }
 
@@ -344,83 +332,6 @@ fn new_commission(change: &Change, line: &Line, now: Instant) -> Result<Option<c
         released_at: (status == CommissionStatus::Available).then_some(now),
         created_at: now,
     }))
-}
-
-/// A step of each conversion's life, in which it stays where it stands.
-async fn write_history(
-    tx: &mut Tx,
-    run: &attribution_run::Model,
-    changes: &[Change],
-    now: Instant,
-) -> Result<(), StoreError> {
-    let rows = changes.iter().map(|Change { conversion, .. }| conversion_history::Model {
-        tenant_id: conversion.tenant_id,
-        conversion_id: conversion.id,
-        version: conversion.version + 1,
-        from_status: Some(conversion.status),
-        to_status: conversion.status,
-        reason: conversion.reason,
-        actor: run.author.clone(),
-        note: Some(run.reason.clone()),
-        recorded_at: now,
-    });
-    conversions::insert_history(tx, rows.collect()).await
-}
-
-/// The projection of what is not approved.
-async fn add_unapproved(tx: &mut Tx, changes: &[Change]) -> Result<(), StoreError> {
-    let mut deltas: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
-    for line in changes.iter().filter(|change| !change.is_approved()).flat_map(Change::moved) {
-        let sum = deltas.entry((line.affiliate_id, line.currency)).or_default();
-        *sum = sum.checked_add(line.difference_minor()).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
-    }
-    if deltas.is_empty() { Ok(()) } else { balances::add_unapproved(tx, &deltas).await }
-}
-
-/// Posts the differences of what is approved: a journal for each conversion, under a key of run and conversion, so that
-/// it is posted once.
-async fn post_adjustments(
-    tx: &mut Tx,
-    run: &attribution_run::Model,
-    changes: &[Change],
-    now: Instant,
-) -> Result<BTreeMap<ConversionId, JournalId>, StoreError> {
-    let adjustments: Vec<(ConversionId, Vec<Adjustment>)> =
-        changes.iter().map(|change| (change.conversion.id, change.adjustments())).collect();
-    let released = adjustments.iter().flat_map(|(_, adjustments)| adjustments).filter(|one| !one.in_hold);
-    let owners: BTreeSet<(AffiliateId, Currency)> =
-        released.map(|one| (one.affiliate_id, one.amount.currency)).collect();
-    let (mut debts, mut available) = standing(tx, &owners, now).await?;
-    let mut journals: Vec<(ConversionId, Journal)> = Vec::with_capacity(adjustments.len());
-    for (id, adjustments) in &adjustments {
-        let key = format!("{}:{id}", run.id);
-        let journal = ledger::adjusted(key, *id, adjustments, &mut debts, &mut available)
-            .map_err(|error| StoreError::inconsistent("journal", error))?;
-        journals.extend(journal.map(|journal| (*id, journal)));
-    }
-    let (ids, journals): (Vec<ConversionId>, Vec<Journal>) = journals.into_iter().unzip();
-    let posted = post(tx, &journals, now).await?;
-    Ok(ids.into_iter().zip(posted).collect())
-}
-
-/// What reports show: the commission of the hour in which the customer acted, each affiliate's own.
-async fn add_totals(tx: &mut Tx, changes: &[Change]) -> Result<(), StoreError> {
-    let mut totals: BTreeMap<RollupKey, Totals> = BTreeMap::new();
-    for change in changes {
-        let Some(campaign_id) = change.conversion.campaign_id else { continue };
-        for line in change.moved() {
-            let key = RollupKey {
-                bucket_at: report::hour(change.conversion.occurred_at),
-                campaign_id,
-                affiliate_id: line.affiliate_id,
-                currency: line.currency,
-            };
-            let added = Totals { commission_minor: line.difference_minor(), ..Totals::default() };
-            let sum = totals.entry(key).or_default();
-            *sum = sum.checked_add(&added).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
-        }
-    }
-    if totals.is_empty() { Ok(()) } else { rollups::add(tx, &totals).await }
 }
 
 /// Who is credited now sees the conversion, and hears of it.

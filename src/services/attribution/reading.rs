@@ -10,25 +10,29 @@ use chrono::TimeDelta;
 use tributary_entity::{
     attribution_decision, attribution_touch, campaign, click, commission, conversion, enrollment,
     ids::{AffiliateId, CampaignId, ClickId, CommissionRuleId, ConversionId},
-    kinds::{AffiliateStatus, CommissionStatus, EnrollmentStatus, RuleSource},
+    kinds::{AffiliateStatus, CommissionStatus, EnrollmentStatus},
 };
 use uuid::Uuid;
 
 use crate::{
     domain::{
         attribution::{Means, TOUCHES_MAX, Touch},
-        commission as commission_rules,
+        cap,
+        commission::{Book, Explanation, book::Deal, choose::Occasion},
+        conversion::Rated,
         page::{List, Order, PageRequest, Position},
         reattribution::{self, Known, Trial, Verdict},
         rule::Rule,
     },
+    services::tiers::steps_of,
     store::{
-        affiliates, attributions, campaigns,
+        affiliate_groups, affiliates, attributions, campaigns,
         clicks::{self, Journey},
         conversions, customers, enrollments,
         error::StoreError,
         rules,
         scope::Tx,
+        tenants,
     },
 };
 
@@ -74,6 +78,8 @@ pub(super) struct Reader {
     versions: HashMap<(CommissionRuleId, i32), Rule>,
     /// Whether each is active.
     affiliates: HashMap<AffiliateId, bool>,
+    /// For those who had no commission: groups, and the tenant's time zone.
+    book: Book,
     /// None where there is none.
     enrollments: HashMap<(CampaignId, AffiliateId), Option<enrollment::Model>>,
 }
@@ -86,6 +92,7 @@ impl Reader {
             rules: HashMap::new(),
             versions: HashMap::new(),
             affiliates: HashMap::new(),
+            book: Book::default(),
             enrollments: HashMap::new(),
         }
     }
@@ -119,22 +126,39 @@ impl Reader {
             history: &found.history,
         };
         let enrollment = |id| self.enrollments.get(&(campaign.id, id)).and_then(Option::as_ref);
-        let rule_of = |id| match commissions.iter().find(|row| row.affiliate_id == id) {
+        let sale = Rated::of_row(&conversion).map(|rated| rated.sale);
+        let offer_of = |id| match commissions.iter().find(|row| row.affiliate_id == id) {
             // What chose it then is in its explanation, which stays.
             Some(row) => {
                 let rule = self.versions.get(&(row.rule_id, row.rule_version))?;
-                Some((rule, RuleSource::CampaignDefault))
+                let earned: Explanation = serde_json::from_str(&row.explanation).ok()?;
+                Some(earned.offer(rule, past.steps.get(&(conversion.id, id)).copied(), sale?.amount_minor))
             }
             None => {
-                let own = enrollment(id).and_then(|enrollment| enrollment.rule_id);
-                commission_rules::choose(self.rules.get(&campaign.id)?, conversion.goal_id?, own)
+                let deal = Deal {
+                    campaign_id: campaign.id,
+                    occurred_at: conversion.occurred_at,
+                    sale: sale?,
+                    left_minor: sale?.amount_minor,
+                    customer_id: conversion.customer_id.as_deref(),
+                };
+                let occasion = Occasion {
+                    affiliate_id: id,
+                    goal_id: conversion.goal_id?,
+                    origin: None,
+                    product_id: conversion.product_id.as_deref(),
+                    coupon_code: conversion.coupon_code.as_deref(),
+                    group_id: None,
+                    own_rule: enrollment(id).and_then(|enrollment| enrollment.rule_id),
+                };
+                self.book.offer(self.rules.get(&campaign.id)?, &deal, &occasion)
             }
         };
         let may_earn = |id| {
             self.affiliates.get(&id).copied().unwrap_or(false)
                 && enrollment(id).is_some_and(|enrollment| enrollment.status == EnrollmentStatus::Approved)
         };
-        let verdict = reattribution::judge(&known, self.trial.rules(campaign), rule_of, may_earn);
+        let verdict = reattribution::judge(&known, self.trial.rules(campaign), offer_of, may_earn);
         Some(Judged { conversion, decision, commissions, past_commissions, verdict })
     }
 
@@ -144,6 +168,7 @@ impl Reader {
         if missing.is_empty() {
             return Ok(());
         }
+        self.book.zone = cap::zone(&tenants::get(tx).await?.time_zone);
         self.campaigns.extend(campaigns::get_many(tx, &missing).await?.into_iter().map(|row| (row.id, row)));
         for rule in rules::for_campaigns(tx, &missing).await? {
             self.rules.entry(rule.head.campaign_id).or_default().push(rule);
@@ -225,6 +250,7 @@ impl Reader {
         }
         let missing = pairs.iter().map(|(_, id)| *id).filter(|id| !self.affiliates.contains_key(id));
         let missing: Vec<AffiliateId> = missing.collect::<BTreeSet<_>>().into_iter().collect();
+        self.book.groups.extend(affiliate_groups::of_affiliates(tx, &missing).await?);
         let rows = affiliates::get_all(tx, &missing).await?;
         self.affiliates.extend(rows.into_iter().map(|row| (row.id, row.status == AffiliateStatus::Active)));
         Ok(())
@@ -249,6 +275,8 @@ struct Past {
     touches: HashMap<ConversionId, Vec<attribution_touch::Model>>,
     /// Those that count, and those that do not any more.
     commissions: HashMap<ConversionId, (Vec<commission::Model>, Vec<commission::Model>)>,
+    /// The steps of tiers that commissions are rated at.
+    steps: HashMap<(ConversionId, AffiliateId), i64>,
 }
 
 impl Past {
@@ -275,6 +303,6 @@ impl Past {
             let (counting, others) = commissions.entry(row.conversion_id).or_default();
             if counts(&row) { counting.push(row) } else { others.push(row) }
         }
-        Ok(Self { decisions, touches, commissions })
+        Ok(Self { decisions, touches, commissions, steps: steps_of(tx, &ids).await? })
     }
 }

@@ -1,8 +1,8 @@
 //! Adjusting: a conversion's sale has another amount, up or down. What was sent stays, and the difference is an event.
 //!
 //! # Decisions
-//! - Commissions are reckoned anew by the rule that each names, in its version, and split by the newest attribution: terms
-//!   that changed since are not brought in.
+//! - Commissions are reckoned anew by the rule that each names, in its version and at the step of its tiers at which it is
+//!   rated, and split by the newest attribution: terms that changed since are not brought in. Tiers count the difference.
 //! - A commission that others are reckoned from no more (the last attribution gives it no share) stays as it is.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use tributary_entity::{
     attribution_touch, commission, conversion,
     ids::{AffiliateId, ConversionChangeId, ConversionId},
-    kinds::{ConversionChangeKind, ConversionReason, RuleSource},
+    kinds::{ConversionChangeKind, ConversionReason},
     money::Money,
 };
 
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     auth::Viewer,
     domain::{
-        commission as commission_rules,
+        commission::{self as commission_rules, Offer},
         conversion::{Rated, sale_now},
         reversal::{self, Effect, Line},
         text,
@@ -86,13 +86,13 @@ async fn lines(tx: &Tx, locked: &Locked, row: &conversion::Model, sale_minor: i6
         return Ok(Vec::new());
     }
     let touches = newest_attributions(tx, &[row.id]).await?.pop().map(|(_, touches)| touches).unwrap_or_default();
-    let rule_of = |id| {
-        let rule = locked.rule(commissions.iter().find(|row| row.affiliate_id == id)?)?;
-        Some((rule, RuleSource::CampaignDefault))
-    };
     let sale = Rated::at(row, sale_now(row) + sale_minor).map(|rated| rated.sale);
     let sale = sale.ok_or(StoreError::Constraint(Constraint::CounterRange))?;
-    let earned = commission_rules::split(sale, &credits(touches), rule_of)
+    let mut offers: HashMap<AffiliateId, Offer<'_>> = HashMap::new();
+    for row in commissions {
+        offers.insert(row.affiliate_id, locked.offer(row, sale.amount_minor)?);
+    }
+    let earned = commission_rules::split(sale, &credits(touches), |id| offers.get(&id).cloned())
         .ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let earned: HashMap<AffiliateId, i64> =
         earned.into_iter().map(|(id, earned)| (id, earned.amount.amount_minor)).collect();

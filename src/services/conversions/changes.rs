@@ -21,6 +21,7 @@ use tributary_entity::{
 use super::snapshots_by_id;
 use crate::{
     domain::{
+        commission::Offer,
         conversion::{Rated, Snapshot, sale_now},
         event::NewEvent,
         ledger::{self, Adjustment, Journal},
@@ -33,6 +34,7 @@ use crate::{
         holds,
         ingest::conversions::waiting,
         ledger::{post, standing},
+        tiers::{self, earned_of, steps_of},
     },
     store::{
         balances, caps, changes, commissions, conversions,
@@ -48,6 +50,8 @@ pub(super) struct Locked {
     pub rows: Vec<conversion::Model>,
     commissions: HashMap<ConversionId, Vec<commission::Model>>,
     rules: HashMap<(CommissionRuleId, i32), Rule>,
+    /// The steps of tiers that commissions are rated at.
+    steps: HashMap<(ConversionId, AffiliateId), i64>,
 }
 
 impl Locked {
@@ -63,27 +67,34 @@ impl Locked {
                 by_id.entry(row.conversion_id).or_default().push(row);
             }
         }
-        Ok(Self { rows, commissions: by_id, rules: versions(tx, named).await? })
+        Ok(Self { rows, commissions: by_id, rules: versions(tx, named).await?, steps: steps_of(tx, &ids).await? })
     }
 
     pub fn commissions(&self, id: ConversionId) -> &[commission::Model] {
         self.commissions.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// The rule that a commission was reckoned by.
-    pub fn rule(&self, row: &commission::Model) -> Option<&Rule> {
-        self.rules.get(&(row.rule_id, row.rule_version))
+    /// By what a commission is paid, were the sale so much in its currency.
+    pub fn offer(&self, row: &commission::Model, sale_minor: i64) -> Result<Offer<'_>, StoreError> {
+        let rule = self.rules.get(&(row.rule_id, row.rule_version));
+        let rule = rule.ok_or_else(|| StoreError::inconsistent("commission", "has no rule"))?;
+        let step = self.steps.get(&(row.conversion_id, row.affiliate_id)).copied();
+        Ok(earned_of(row)?.offer(rule, step, sale_minor))
     }
 
     /// The commissions of a conversion with what their rules say of taking them back.
     pub fn earned<'a>(&'a self, row: &conversion::Model) -> Result<Vec<Earned<'a>>, StoreError> {
         let of = |commission: &'a commission::Model| {
-            let rule = self.rule(commission).ok_or_else(|| StoreError::inconsistent("commission", "has no rule"))?;
             let sale_minor = Rated::of_row(row).map_or(0, |rated| rated.sale.amount_minor);
-            Earned::of(commission, &rule.terms, sale_minor).ok_or(StoreError::Constraint(Constraint::CounterRange))
+            earned(commission, &self.offer(commission, sale_minor)?)
         };
         self.commissions(row.id).iter().map(of).collect()
     }
+}
+
+fn earned<'a>(row: &'a commission::Model, offer: &Offer<'_>) -> Result<Earned<'a>, StoreError> {
+    let earned = offer.fixed().and_then(|fixed| Earned::of(row, fixed));
+    earned.ok_or(StoreError::Constraint(Constraint::CounterRange))
 }
 
 async fn versions(
@@ -212,7 +223,7 @@ pub(super) async fn write(
     }
     write_history(tx, actor, steps, now).await?;
     write_commissions(tx, steps).await?;
-    after_reversals(tx, steps).await?;
+    after_reversals(tx, steps, now).await?;
     add_unapproved(tx, steps).await?;
     let journals = post_steps(tx, steps, now).await?;
     write_changes(tx, actor, steps, &journals, now).await?;
@@ -231,10 +242,14 @@ pub(super) async fn write(
 }
 
 /// What else goes with conversions that are taken back or given again: their room in caps, where all of one is taken back.
-/// It may be others' when the reversal is undone, and is not taken again. What else counts conversions belongs here, too.
-async fn after_reversals(tx: &mut Tx, steps: &[Step<'_>]) -> Result<(), StoreError> {
+/// It may be others' when the reversal is undone, and is not taken again. Tiers count what is left of each.
+async fn after_reversals(tx: &mut Tx, steps: &[Step<'_>], now: Instant) -> Result<(), StoreError> {
     let over: Vec<ConversionId> = steps.iter().filter(|step| step.counted() < 0).map(|step| step.before.id).collect();
-    if over.is_empty() { Ok(()) } else { caps::give_back(tx, &over).await }
+    if !over.is_empty() {
+        caps::give_back(tx, &over).await?;
+    }
+    let after: Vec<conversion::Model> = steps.iter().map(|step| step.after(now)).collect();
+    tiers::recount(tx, &after, now).await
 }
 
 async fn write_history(tx: &mut Tx, actor: &str, steps: &[Step<'_>], now: Instant) -> Result<(), StoreError> {
@@ -420,8 +435,9 @@ pub(in crate::services) async fn carry_over(
         for row in &mut snapshot.commissions {
             let rule = rules.get(&(row.rule_id, row.rule_version));
             let rule = rule.ok_or_else(|| StoreError::inconsistent("commission", "has no rule"))?;
-            let earned = Earned::of(row, &rule.terms, rated).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
-            let parts = reversal::replay(&earned, sale, &amounts);
+            // It was reckoned just now: the terms that it names are those of its step.
+            let offer = earned_of(row)?.offer(rule, None, rated);
+            let parts = reversal::replay(&earned(row, &offer)?, sale, &amounts);
             let line = |(change, part): (&conversion_change::Model, &i64)| conversion_change_line::Model {
                 tenant_id: row.tenant_id,
                 change_id: change.id,

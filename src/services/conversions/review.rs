@@ -24,7 +24,7 @@ use crate::{
         report::{self, Totals},
         text,
     },
-    services::{Outcome, ServiceError, Services, holds, idempotency, ledger::post},
+    services::{Outcome, ServiceError, Services, holds, idempotency, ledger::post, tiers},
     store::{
         balances, campaigns, caps, commissions,
         conversions::{self, StatusChange},
@@ -163,6 +163,7 @@ async fn reject(
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
     // Before earnings, as ingest does: the other way round the two would wait for each other.
     caps::give_back(tx, &ids).await?;
+    tiers::undo(tx, &ids, now).await?;
     let earned = take_unapproved(tx, &rows).await?;
     if !ids.is_empty() {
         let change =

@@ -37,6 +37,7 @@ impl LiveEvent {
             | EventKind::ConversionApproved
             | EventKind::ConversionRejected
             | EventKind::ConversionReattributed
+            | EventKind::ConversionRerated
             | EventKind::ConversionChanged
             | EventKind::ConversionReversed
             | EventKind::ConversionRestored
@@ -47,6 +48,7 @@ impl LiveEvent {
             EventKind::EarningsReleased
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
+            | EventKind::AffiliateGroupChanged
             | EventKind::EnrollmentChanged
             | EventKind::LinkChanged
             | EventKind::CouponChanged

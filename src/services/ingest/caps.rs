@@ -16,6 +16,10 @@ use tributary_entity::{
 use crate::{
     domain::{
         cap::{self as rules, Demand},
+        commission::{
+            Explanation,
+            caps::{Room, clamp},
+        },
         conversion::{Decision, Facts},
         touches::Scrutiny,
     },
@@ -100,50 +104,58 @@ impl BatchCaps {
         Ok(false)
     }
 
-    /// Refuses a conversion that would count and is over a cap. One that is not takes its share of each. What a person
-    /// lets pass is not refused, and takes its share where there is room for it.
+    /// Cuts the commissions of a conversion that would count to what caps have left. Refuses it where nothing is left of
+    /// what it earned, and where it does not fit whole into a cap of conversions or sales. One that is admitted takes its
+    /// share of each. What a person lets pass is neither cut nor refused, and takes its share where there is room for it.
     ///
     /// # Errors
     /// As [`BatchCaps::click_is_over`].
-    pub fn admit(&mut self, id: ConversionId, facts: &Facts<'_>, decision: Decision) -> Result<Decision, StoreError> {
+    pub fn admit(
+        &mut self,
+        id: ConversionId,
+        facts: &Facts<'_>,
+        mut decision: Decision,
+    ) -> Result<Decision, StoreError> {
         let credited = decision.credit.as_ref().and_then(|credit| credit.affiliates().first().copied());
         let Some(affiliate_id) = credited.filter(|_| decision.status != ConversionStatus::Rejected) else {
             return Ok(decision);
         };
-        let commissions: Vec<(AffiliateId, i64)> =
-            decision.commissions.iter().map(|(id, explanation)| (*id, explanation.amount.amount_minor)).collect();
         let campaign = facts.campaign;
-        let demand = Demand {
-            affiliate_id,
-            sale_minor: facts.rated.map_or(0, |rated| rated.sale.amount_minor),
-            commissions: &commissions,
-        };
-        if self.takes(id, campaign.id, facts.occurred_at, &demand)? || facts.scrutiny == Scrutiny::Waived {
-            return Ok(decision);
+        let sale_minor = facts.rated.map_or(0, |rated| rated.sale.amount_minor);
+        let earned = amounts(&decision.commissions);
+        let demand = Demand { affiliate_id, sale_minor, commissions: &earned };
+        let periods = self.periods(campaign.id, facts.occurred_at, |cap| demand.of(cap) > 0)?;
+        let is_waived = facts.scrutiny == Scrutiny::Waived;
+        if !is_waived {
+            let mut rooms: Vec<Room<'_>> =
+                periods.iter().map(|period| Room { cap: &period.cap, used: period.used, taken: 0 }).collect();
+            if !clamp(&mut decision.commissions, &mut rooms) {
+                return Ok(Decision::refused(ConversionReason::OverCap));
+            }
         }
-        Ok(Decision::refused(ConversionReason::OverCap))
+        let granted = amounts(&decision.commissions);
+        let demand = Demand { affiliate_id, sale_minor, commissions: &granted };
+        if periods.iter().all(|period| rules::fits(&period.cap, period.used, demand.of(&period.cap))) {
+            self.take_all(id, periods, &demand)?;
+        } else if !is_waived {
+            return Ok(Decision::refused(ConversionReason::OverCap));
+        }
+        Ok(decision)
     }
 
-    /// Takes what a conversion demands of each cap, or of none where one has too little left.
-    fn takes(
-        &mut self,
-        id: ConversionId,
-        campaign_id: CampaignId,
-        at: Instant,
-        demand: &Demand<'_>,
-    ) -> Result<bool, StoreError> {
-        let periods = self.periods(campaign_id, at, |cap| demand.of(cap) > 0)?;
-        if periods.iter().any(|period| !rules::fits(&period.cap, period.used, demand.of(&period.cap))) {
-            return Ok(false);
-        }
+    /// Takes what a conversion demands of each cap.
+    fn take_all(&mut self, id: ConversionId, periods: Vec<Period>, demand: &Demand<'_>) -> Result<(), StoreError> {
         for period in periods {
             let amount = demand.of(&period.cap);
+            if amount == 0 {
+                continue;
+            }
             let (cap_id, period_start) = period.key;
             let tenant_id = period.cap.tenant_id;
             self.shares.push(cap_share::Model { tenant_id, conversion_id: id, cap_id, period_start, amount });
             self.take(period.key, amount)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn periods(
@@ -182,6 +194,10 @@ impl BatchCaps {
         }
         caps::insert_shares(tx, self.shares).await
     }
+}
+
+fn amounts(lines: &[(AffiliateId, Explanation)]) -> Vec<(AffiliateId, i64)> {
+    lines.iter().map(|(id, line)| (*id, line.amount.amount_minor)).collect()
 }
 
 /// A cap in the period of an instant.

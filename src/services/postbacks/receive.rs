@@ -173,6 +173,7 @@ async fn record(services: &Services, found: &Found, said: &Said) -> Result<(Snap
         goal,
         order_id: said.order_id.clone(),
         customer_id: said.customer_id.clone(),
+        product_id: said.product_id.clone(),
         sale: said.amount.as_ref().map(|amount| amount.money(currency)).transpose()?,
         occurred_at: None,
         labels: said.labels.clone(),

@@ -133,6 +133,9 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
                  SELECT r.id, x.amount_minor FROM commission r JOIN attribution_adjustment x \
                  ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
                  AND x.affiliate_id = r.affiliate_id AND x.recorded_at >= r.created_at WHERE r.tenant_id = $1 \
+                 UNION ALL SELECT r.id, x.amount_minor FROM commission r JOIN tier_adjustment x \
+                 ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
+                 AND x.affiliate_id = r.affiliate_id AND x.recorded_at >= r.created_at WHERE r.tenant_id = $1 \
                  UNION ALL SELECT l.commission_id, l.amount_minor FROM conversion_change_line l \
                  JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
                  WHERE l.tenant_id = $1 AND h.kind = 'ADJUSTMENT') x ON x.id = m.id \
@@ -159,6 +162,9 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
     let id = |column: &str| dialect::id_text(backend, column);
     let by_runs = "SELECT journal_id, amount_minor FROM attribution_adjustment \
         WHERE tenant_id = $1 AND journal_id IS NOT NULL";
+    // What is left of it: the rest belongs to what was taken back already.
+    let by_tiers = "SELECT journal_id, amount_minor - reversed_minor FROM tier_adjustment \
+        WHERE tenant_id = $1 AND journal_id IS NOT NULL";
     let by_changes = |kinds: &str| {
         format!(
             "SELECT h.journal_id, l.amount_minor FROM conversion_change h \
@@ -182,8 +188,21 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
             sides("journal_id", facts, &entries)
         )
     };
-    let adjustments = format!("{by_runs} UNION ALL {}", by_changes("'ADJUSTMENT'"));
+    let adjustments = format!("{by_runs} UNION ALL {by_tiers} UNION ALL {}", by_changes("'ADJUSTMENT'"));
     vec![
+        // What is refused or taken back in full counts nowhere.
+        (
+            "TIER_SHARE",
+            format!(
+                "SELECT 'conversion ' || {} AS subject, v.status AS expected, \
+                 CASE WHEN s.is_counted THEN 'counted by a tier, ' ELSE 'not counted by a tier, ' END \
+                 || CAST(s.sale_minor AS text) AS found FROM tier_share s \
+                 JOIN conversion v ON v.tenant_id = s.tenant_id AND v.id = s.conversion_id WHERE s.tenant_id = $1 \
+                 AND (v.status = 'REJECTED' OR (v.status = 'REVERSED') = s.is_counted \
+                 OR (v.status = 'REVERSED' AND s.sale_minor <> 0))",
+                id("v.id")
+            ),
+        ),
         ("ADJUSTMENTS", posted("ADJUSTMENT", "5030", &adjustments)),
         ("REVERSALS", posted("REVERSAL", "5000, 5020", &by_changes("'REVERSAL', 'UNDO'"))),
         (

@@ -103,6 +103,15 @@ pub const ALL: &[Projection] = &[
         rows: "cap_id IN (SELECT id FROM cap WHERE cap.tenant_id = $1 AND cap.metric <> 'CLICKS')",
         expected: cap_usage,
     },
+    Projection {
+        table: "tier_state",
+        kind: Kind::Rows,
+        keys: &[("affiliate_id", true), ("rule_id", true), ("period", false), ("period_start", false)],
+        counters: &["conversions", "sale_minor"],
+        version: None,
+        rows: "1 = 1",
+        expected: tier_state,
+    },
     // Only ever raised: a lower counter would give numbers out again that somebody has seen.
     Projection {
         table: "tenant_counter",
@@ -117,11 +126,14 @@ pub const ALL: &[Projection] = &[
 
 fn reversed(_: DbBackend) -> String {
     format!(
-        "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) AS reversed_minor FROM commission c \
+        "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) + (SELECT {} FROM tier_adjustment t \
+         WHERE t.tenant_id = c.tenant_id AND t.conversion_id = c.conversion_id AND t.affiliate_id = c.affiliate_id \
+         AND t.recorded_at >= c.created_at) AS reversed_minor FROM commission c \
          LEFT JOIN (SELECT l.commission_id, {} AS amount FROM conversion_change_line l \
          JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
          WHERE l.tenant_id = $1 AND h.kind IN ('REVERSAL', 'UNDO') GROUP BY l.commission_id) x ON x.commission_id = c.id \
          WHERE c.tenant_id = $1 AND c.status <> 'REJECTED'",
+        dialect::sum("t.reversed_minor"),
         dialect::sum("-l.amount_minor")
     )
 }
@@ -217,6 +229,15 @@ fn cap_usage(_: DbBackend) -> String {
         "SELECT tenant_id, cap_id, period_start, {} AS used FROM cap_share WHERE tenant_id = $1 \
          GROUP BY tenant_id, cap_id, period_start",
         dialect::sum("amount")
+    )
+}
+
+fn tier_state(_: DbBackend) -> String {
+    format!(
+        "SELECT tenant_id, affiliate_id, rule_id, period, period_start, \
+         SUM(CASE WHEN is_counted THEN 1 ELSE 0 END) AS conversions, {} AS sale_minor FROM tier_share \
+         WHERE tenant_id = $1 GROUP BY tenant_id, affiliate_id, rule_id, period, period_start",
+        dialect::sum("sale_minor")
     )
 }
 

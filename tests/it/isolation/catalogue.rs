@@ -31,6 +31,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "payout_history",
     "payout_notice",
     "payout_skip",
+    "tier_adjustment",
 ];
 /// Kept by the migration tool, not ours; `row_security` shows that the application cannot touch it.
 pub(super) const MIGRATIONS: &str = "seaql_migrations";

@@ -65,11 +65,12 @@ pub async fn check(auditor: &Auditor, location: &Location<'_>) {
     .await;
     empty(
         "approved commissions that are not in the ledger",
-        // Of a small one rounding may have taken all back before it was approved: there was nothing to post then.
+        // Of a small one rounding may have taken all back before it was approved: there was nothing to post then, only what
+        // was given back later.
         "SELECT c.id FROM commission c WHERE c.status IN ('PENDING', 'AVAILABLE') \
          AND c.amount_minor + c.adjusted_minor > c.reversed_minor AND NOT EXISTS \
-         (SELECT 1 FROM journal j WHERE j.tenant_id = c.tenant_id AND j.kind IN ('CONVERSION_APPROVED', 'ADJUSTMENT') \
-         AND j.conversion_id = c.conversion_id)",
+         (SELECT 1 FROM journal j WHERE j.tenant_id = c.tenant_id AND j.conversion_id = c.conversion_id \
+         AND j.kind IN ('CONVERSION_APPROVED', 'ADJUSTMENT', 'REVERSAL'))",
     )
     .await;
     empty(
@@ -163,9 +164,18 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
     empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
     // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
     // than that which a run adjusted before.
-    let by_runs = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
-        AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)";
-    let adjusted = format!("({by_runs} + {})", changed("h.kind = 'ADJUSTMENT'"));
+    let by = |table: &str| {
+        format!(
+            "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM {table} x WHERE x.tenant_id = c.tenant_id \
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)"
+        )
+    };
+    let adjusted = format!(
+        "({} + {} + {})",
+        by("attribution_adjustment"),
+        by("tier_adjustment"),
+        changed("h.kind = 'ADJUSTMENT'")
+    );
     empty(
         "commissions whose adjustments are not what runs and changes did",
         &format!(
@@ -180,6 +190,8 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
          JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
          WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code = 5030) <> \
          (SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x \
+         WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
+         (SELECT COALESCE(SUM(x.amount_minor - x.reversed_minor), 0) FROM tier_adjustment x \
          WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
          (SELECT COALESCE(SUM(l.amount_minor), 0) FROM conversion_change h JOIN conversion_change_line l \
          ON l.tenant_id = h.tenant_id AND l.change_id = h.id WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
@@ -201,7 +213,9 @@ async fn reversals(empty: &impl AsyncFn(&str, &str)) {
     empty(
         "commissions of which other amounts were taken back than reversals say",
         &format!(
-            "SELECT c.id FROM commission c WHERE c.status <> 'REJECTED' AND c.reversed_minor <> -{}",
+            "SELECT c.id FROM commission c WHERE c.status <> 'REJECTED' AND c.reversed_minor <> -{} + \
+             (SELECT COALESCE(SUM(x.reversed_minor), 0) FROM tier_adjustment x WHERE x.tenant_id = c.tenant_id \
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)",
             changed("h.kind IN ('REVERSAL', 'UNDO')")
         ),
     )

@@ -71,6 +71,12 @@ impl World {
         let cap = programme::id(&owner.done("createCap", cap, "cap { id }").await, "cap");
         let coupon = json!({ "campaignId": programme.campaign, "affiliateId": programme.affiliate, "code": "ADA10" });
         let coupon = programme::id(&owner.done("createCoupon", coupon, "coupon { id }").await, "coupon");
+        let group = json!({ "name": uuid::Uuid::new_v4().simple().to_string(), "modifierPercent": "10" });
+        let group = owner.done("createAffiliateGroup", group, "affiliateGroup { id }").await;
+        let group = programme::id(&group, "affiliateGroup");
+        let member = json!({ "affiliateId": programme.affiliate, "groupId": group });
+        owner.done("setAffiliateGroup", member, "").await;
+        reach_tier(owner).await;
         app.release_holds().await;
         let destination = json!({
             "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ann",
@@ -139,6 +145,7 @@ impl World {
                 ("gol", programme.goal),
                 ("rul", programme.rule),
                 ("cap", cap),
+                ("agr", group),
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
@@ -176,6 +183,22 @@ impl World {
     pub fn like(&self, id: &str) -> String {
         let prefix = id.split('_').next().unwrap_or_default();
         self.ids.get(prefix).unwrap_or_else(|| panic!("a world has objects like {id}")).clone()
+    }
+}
+
+/// A customer's conversions that reach a tier, so that the first is rated anew with the next jobs.
+async fn reach_tier(owner: &Client) {
+    let programme = Programme::build(owner, &Terms::default()).await;
+    let tiers = json!({ "basis": "CONVERSIONS", "period": "MONTH", "mode": "WHOLE", "steps": [
+        { "conversions": 2, "terms": { "percent": "20" } },
+    ] });
+    let update = json!({ "id": programme.rule, "tiers": tiers, "maxMonths": 12 });
+    owner.done("updateCommissionRule", update, "").await;
+    for _ in 0..2 {
+        let click = programme.click(owner).await;
+        let mut sale = programme::sale(&click, &uuid::Uuid::new_v4().to_string(), "10.00");
+        programme::merge(&mut sale, json!({ "customerId": "tier" }));
+        owner.done("recordConversion", sale, "").await;
     }
 }
 
@@ -277,6 +300,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
     };
     BTreeMap::from([
         ("Query.affiliate", by_id("aff")),
+        ("Query.affiliateGroups", vec![json!({})]),
         ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
         ("Query.apiKeys", vec![json!({ "first": 20 })]),
         (
@@ -291,6 +315,12 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         (
             "Query.clicks",
             page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")], "linkIds": [id("lnk")] })),
+        ),
+        (
+            "Query.commissionPreview",
+            input(json!({ "campaignId": id("cmp"), "events": [
+                { "affiliate": "ada", "occurredAt": until, "saleAmount": { "amount": "1.00", "currency": "EUR" } },
+            ] })),
         ),
         ("Query.commissions", page(json!({ "affiliateIds": [id("aff")], "conversionIds": [id("cnv")] }))),
         ("Query.conversion", vec![json!({ "by": { "id": id("cnv") } })]),
@@ -399,6 +429,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             input(json!({ "base": "EUR", "quote": "NOK", "rate": "11.7", "validOn": world.now.date_naive() })),
         ),
         ("Mutation.createAffiliate", input(json!({ "name": "$UNIQUE", "email": "$UNIQUE@new.example" }))),
+        ("Mutation.createAffiliateGroup", input(json!({ "name": "$UNIQUE", "modifierPercent": "10" }))),
         ("Mutation.createApiKey", input(json!({ "name": "key", "scopes": ["READ"] }))),
         (
             "Mutation.createCampaign",
@@ -412,6 +443,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             "Mutation.createCommissionRule",
             input(json!({
                 "campaignId": id("cmp"), "goalId": id("gol"), "name": "Other", "terms": terms, "isDefault": false,
+                "groupId": id("agr"), "position": 1,
             })),
         ),
         (
@@ -470,6 +502,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
+        ("Mutation.setAffiliateGroup", input(json!({ "affiliateId": id("aff"), "groupId": id("agr") }))),
         (
             "Mutation.setPayoutDestination",
             input(json!({
@@ -512,6 +545,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.suspendEnrollment", named("enr")),
         ("Mutation.undoReversal", named("chg")),
         ("Mutation.updateAffiliate", input(json!({ "id": id("aff"), "company": "Ltd" }))),
+        ("Mutation.updateAffiliateGroup", input(json!({ "id": id("agr"), "name": "$UNIQUE" }))),
         ("Mutation.updateCap", input(json!({ "id": id("cap"), "amount": count }))),
         ("Mutation.updateCampaign", input(json!({ "id": id("cmp"), "name": "Boots" }))),
         ("Mutation.updateCommissionRule", input(json!({ "id": id("rul"), "name": "Other" }))),

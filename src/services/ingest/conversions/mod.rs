@@ -1,6 +1,7 @@
 //! The conversions of a batch: [traces](traces) looked up, decided in `domain`, [written](write) with everything that follows
 //! from them. Conversions that [waited](waiting) for a click, or are taken up again by a person, go the same way.
 
+mod book;
 pub(in crate::services) mod rated;
 mod rows;
 mod traces;
@@ -24,6 +25,7 @@ use super::programme::{BatchTotals, Programme};
 use crate::{
     auth::Actor,
     domain::{
+        commission::{Book, book::Deal},
         conversion::{self as rules, Decision, Facts, NewConversion, Promoter, Rated, Snapshot},
         fx_rate::Rates,
         problem::{Problem, ProblemCode},
@@ -38,6 +40,7 @@ use crate::{
     },
 };
 
+use book::BatchBook;
 pub(in crate::services) use traces::load_clicks;
 use traces::{Trace, look_up};
 
@@ -92,14 +95,17 @@ pub(in crate::services) async fn settle(
     let campaign_ids: BTreeSet<CampaignId> = leads.iter().flatten().filter_map(|lead| lead.trace.campaign_id).collect();
     let instants = cases.iter().map(|case| case.occurred_at(now)).collect();
     totals.caps.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
+    let counting: Vec<&Lead<'_, '_>> = leads.iter().flatten().collect();
+    let rates = rated::rates(tx, counting.iter().copied(), programme, now).await?;
+    let mut book = BatchBook::load(tx, &counting, known, programme, &rates, now).await?;
     let needs_tenant = leads.iter().flatten().any(|lead| lead.trace.campaign_id.is_none());
     let tenant = if needs_tenant { Some(tenants::get(tx).await?) } else { None };
-    let rates = rated::rates(tx, leads.iter().flatten(), programme, now).await?;
     let versions = decision_versions(tx, &cases).await?;
     let mut answers = Vec::with_capacity(cases.len());
+    let mut batch = Batch { taken: &mut taken, totals: &mut *totals, book: &mut book, rates: &rates };
     for lead in leads {
         let snapshot = match lead {
-            Ok(lead) => decided(tx, &lead, programme, &rates, &mut taken, totals, tenant.as_ref(), now)?,
+            Ok(lead) => decided(tx, &lead, programme, &mut batch, tenant.as_ref(), now)?,
             Err(problem) => Err(problem),
         };
         answers.push(snapshot);
@@ -110,7 +116,7 @@ pub(in crate::services) async fn settle(
     noun::carry_over(tx, &mut answers).await?;
     let written: Vec<(&Case<'_>, &Snapshot)> =
         cases.iter().zip(&answers).filter_map(|(case, answer)| Some((case, answer.as_ref().ok()?))).collect();
-    write::write(tx, &written, totals, now).await?;
+    write::write(tx, &written, totals, book, now).await?;
     Ok(answers)
 }
 
@@ -161,7 +167,15 @@ impl<'a, 'case> Lead<'a, 'case> {
     }
 }
 
+impl Lead<'_, '_> {
+    /// Whom its touches lead to.
+    fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
+        self.found.iter().flat_map(|found| &found.touches).map(|touch| touch.affiliate_id)
+    }
+}
+
 /// The natural keys that are already taken, by rows and by earlier cases.
+#[derive(Default)]
 struct Taken {
     orders: HashSet<(CampaignId, GoalId, String)>,
     clicks: HashSet<(GoalId, ClickId)>,
@@ -189,15 +203,67 @@ impl Taken {
     }
 }
 
+/// What the cases of a batch take, one after the other.
+struct Batch<'a> {
+    taken: &'a mut Taken,
+    totals: &'a mut BatchTotals,
+    book: &'a mut BatchBook,
+    rates: &'a Rates,
+}
+
+/// What cases are held against.
+struct Past<'a> {
+    taken: &'a Taken,
+    book: &'a Book,
+    rates: &'a Rates,
+}
+
+/// What is known of a case whose campaign is known.
+fn facts<'a>(
+    lead: &'a Lead<'_, '_>,
+    programme: &'a Programme,
+    promoters: &'a BTreeMap<AffiliateId, Promoter<'a>>,
+    Past { taken, book, rates }: Past<'a>,
+    campaign_id: CampaignId,
+    now: Instant,
+) -> Result<Facts<'a>, StoreError> {
+    let Lead { case, found, once, .. } = lead;
+    let campaign = programme.campaign(campaign_id)?;
+    let goal = programme.goal(campaign.id, &case.input.goal);
+    let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
+    // What a conversion has taken itself is not taken from it.
+    let (own_order, own_click) = case
+        .before
+        .as_ref()
+        .map_or((false, false), |row| (row.unique_order_id.is_some(), row.unique_click_id.is_some()));
+    let sale = case.input.sale.unwrap_or(Money::zero(campaign.currency));
+    let on = case.occurred_at(now).date_naive();
+    Ok(Facts {
+        sale,
+        rated: Rated::of(sale, campaign.currency, || rates.find(sale.currency, campaign.currency, on)),
+        occurred_at: case.occurred_at(now),
+        campaign,
+        goal,
+        found: found.as_ref().map_err(|reason| *reason),
+        promoters,
+        rules: programme.rules(campaign.id),
+        book,
+        customer_id: case.input.customer_id.as_deref(),
+        product_id: case.input.product_id.as_deref(),
+        coupon_code: case.input.coupon_code.as_deref(),
+        order_taken: !own_order && order.as_ref().is_some_and(|order| taken.orders.contains(order)),
+        click_taken: !own_click && once.is_some_and(|once| taken.clicks.contains(&once)),
+        scrutiny: case.scrutiny,
+        needs_review: case.input.needs_review,
+    })
+}
+
 /// Decides one case. A problem for one that is taken up again and cannot be credited.
-#[expect(clippy::too_many_arguments, reason = "what a batch knows, each part of its own")]
 fn decided(
     tx: &Tx,
     lead: &Lead<'_, '_>,
     programme: &Programme,
-    rates: &Rates,
-    taken: &mut Taken,
-    totals: &mut BatchTotals,
+    batch: &mut Batch<'_>,
     tenant: Option<&tenant::Model>,
     now: Instant,
 ) -> Result<Result<Snapshot, Problem>, StoreError> {
@@ -208,30 +274,10 @@ fn decided(
     let Lead { case, trace, found, once } = lead;
     let campaign = programme.campaign(campaign_id)?;
     let goal = programme.goal(campaign.id, &case.input.goal);
-    let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
-    let promoters = promoters(lead, programme, campaign.id)?;
-    // What a conversion has taken itself is not taken from it.
-    let (own_order, own_click) = case
-        .before
-        .as_ref()
-        .map_or((false, false), |row| (row.unique_order_id.is_some(), row.unique_click_id.is_some()));
-    let sale = case.input.sale.unwrap_or(Money::zero(campaign.currency));
-    let on = case.occurred_at(now).date_naive();
-    let rated = Rated::of(sale, campaign.currency, || rates.find(sale.currency, campaign.currency, on));
-    let facts = Facts {
-        sale,
-        rated,
-        occurred_at: case.occurred_at(now),
-        campaign,
-        goal,
-        found: found.as_ref().map_err(|reason| *reason),
-        promoters: &promoters,
-        rules: programme.rules(campaign.id),
-        order_taken: !own_order && order.as_ref().is_some_and(|order| taken.orders.contains(order)),
-        click_taken: !own_click && once.is_some_and(|once| taken.clicks.contains(&once)),
-        scrutiny: case.scrutiny,
-        needs_review: case.input.needs_review,
-    };
+    let promoters = promoters(lead, programme, campaign_id)?;
+    let past = Past { taken: batch.taken, book: &batch.book.book, rates: batch.rates };
+    let facts = facts(lead, programme, &promoters, past, campaign_id, now)?;
+    let (sale, rated) = (facts.sale, facts.rated);
     let mut decision = rules::decide(&facts).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut held_until = None;
     if decision.reason == found.as_ref().err().copied() && decision.status == ConversionStatus::Rejected {
@@ -240,7 +286,7 @@ fn decided(
     if held_until.is_some() {
         decision = Decision::awaits_click();
     } else {
-        decision = totals.caps.admit(case.id, &facts, decision)?;
+        decision = batch.totals.caps.admit(case.id, &facts, decision)?;
     }
     if case.scrutiny == Scrutiny::Waived && decision.status == ConversionStatus::Rejected {
         return Ok(Err(still_refused(decision.reason)));
@@ -248,8 +294,19 @@ fn decided(
     // A refused conversion does not use up its order id: the sender may mend what was wrong and send it again.
     let counts = decision.status != ConversionStatus::Rejected && held_until.is_none();
     if counts {
-        taken.orders.extend(order);
-        taken.clicks.extend(*once);
+        let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
+        batch.taken.orders.extend(order);
+        batch.taken.clicks.extend(*once);
+        if let Some(rated) = rated {
+            let deal = Deal {
+                campaign_id,
+                occurred_at: case.occurred_at(now),
+                sale: rated.sale,
+                left_minor: rated::left(&rated, sale, case),
+                customer_id: case.input.customer_id.as_deref(),
+            };
+            batch.book.enter(tx, case.id, &deal, &decision.commissions);
+        }
     }
     let row = conversion::Model {
         campaign_id: Some(campaign.id),
@@ -257,7 +314,7 @@ fn decided(
         held_until,
         unique_order_id: case.input.order_id.clone().filter(|_| counts),
         unique_click_id: once.filter(|_| counts).map(|(_, click_id)| click_id),
-        ..rows::conversion(tx, case, &decision, facts.sale, campaign.currency, now)
+        ..rows::conversion(tx, case, &decision, sale, campaign.currency, now)
     };
     rows::snapshot(rated::written(row, rated)?, trace, &decision, campaign, now).map(Ok)
 }

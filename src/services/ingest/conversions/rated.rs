@@ -9,7 +9,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::NaiveDate;
-use tributary_entity::{Instant, click, conversion, ids::ClickId, money::Currency};
+use tributary_entity::{
+    Instant, click, conversion,
+    ids::ClickId,
+    money::{Currency, Money},
+};
 
 use super::{Case, Lead, Programme, load_clicks, settle};
 use crate::{
@@ -59,6 +63,13 @@ pub(super) fn written(row: conversion::Model, rated: Option<Rated>) -> Result<co
     let Some(Rated { sale, fx: Some(quote) }) = rated else { return Ok(row) };
     let fx = serde_json::to_string(&quote).map_err(|error| StoreError::inconsistent("conversion", error))?;
     Ok(conversion::Model { rated_sale_minor: Some(sale.amount_minor), fx: Some(fx), ..row })
+}
+
+/// What of a case's sale was not taken back before, in the currency that it is rated in.
+pub(super) fn left(rated: &Rated, sale: Money, case: &Case<'_>) -> i64 {
+    let refunded_minor = case.before.as_ref().map_or(0, |row| row.refunded_minor);
+    let left = Money::new(sale.amount_minor - refunded_minor, sale.currency);
+    rated.fx.map_or(Some(left), |quote| quote.convert(left)).map_or(0, |left| left.amount_minor)
 }
 
 /// Decides every conversion of a tenant that waited for a rate which is there now. Answers how many. Safe to run at any

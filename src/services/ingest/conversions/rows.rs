@@ -51,6 +51,7 @@ pub(super) fn conversion(
         unique_order_id: None,
         unique_click_id: None,
         customer_id: input.customer_id.clone(),
+        product_id: input.product_id.clone(),
         status: decision.status,
         reason: decision.reason,
         // What was sent stays; what was changed since is beside it.

@@ -9,7 +9,7 @@ use tributary_entity::{
     money::{Currency, Money},
 };
 
-use super::{BatchTotals, Case, waiting};
+use super::{BatchTotals, Case, book::BatchBook, waiting};
 use crate::{
     domain::{
         commission::net,
@@ -31,6 +31,7 @@ pub(super) async fn write(
     tx: &mut Tx,
     decided: &[(&Case<'_>, &Snapshot)],
     totals: &mut BatchTotals,
+    book: BatchBook,
     now: Instant,
 ) -> Result<(), StoreError> {
     let snapshots = || decided.iter().map(|(_, snapshot)| *snapshot);
@@ -41,6 +42,7 @@ pub(super) async fn write(
         snapshots().flat_map(|snapshot| snapshot.touches.clone()).collect(),
     )
     .await?;
+    book.write(tx, now).await?;
     commissions::insert(tx, snapshots().flat_map(|snapshot| snapshot.commissions.clone()).collect()).await?;
     post_commissions(tx, snapshots(), now).await?;
     waiting::schedule(tx, snapshots().filter_map(|snapshot| snapshot.conversion.held_until), now).await?;

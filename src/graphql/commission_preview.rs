@@ -1,0 +1,228 @@
+//! What a plan would pay.
+
+use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
+use tributary_entity::{Instant, ids::CampaignId, money};
+
+use super::{
+    context::{Needs, RequestData},
+    error::IntoGraphql,
+    explanation::CommissionExplanation,
+    ids,
+    labels::SubLabelsInput,
+    plans::{CommissionTiersInput, RuleCriteriaInput},
+    rules::CommissionTermsInput,
+    scalars::{CurrencyCode, Decimal, Money, MoneyInput},
+};
+use crate::{
+    auth::Permission,
+    domain::{
+        commission::choose::Origin,
+        problem::{Problem, ProblemCode},
+        rule::{NewRule, parse_percent},
+    },
+    services::{
+        self,
+        commission_preview::{Plan, Preview, TrialEvent, TrialRule},
+    },
+};
+
+/// A plan, and what might happen. Give `campaignId`, or `rules` with their `currency`.
+#[derive(Clone, InputObject)]
+pub(super) struct CommissionPreviewInput {
+    /// A campaign's rules as they stand, with its affiliates' groups and overrides; begins with `cmp_`.
+    campaign_id: Option<ID>,
+    /// Rules that are nowhere stored; 1 to 100.
+    rules: Option<Vec<PreviewRuleInput>>,
+    /// Of the rules given.
+    currency: Option<CurrencyCode>,
+    /// What groups would add for affiliates, with rules given.
+    #[graphql(default)]
+    modifiers: Vec<PreviewModifierInput>,
+    /// 1 to 1,000; they are taken in the order of their time.
+    events: Vec<PreviewEventInput>,
+}
+
+/// A rule that is tried.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewRuleInput {
+    /// For people; at most 200 characters.
+    name: String,
+    /// What it pays.
+    terms: CommissionTermsInput,
+    /// The goal's code; absent means every goal.
+    goal: Option<String>,
+    /// The affiliates whose own it is, as an enrollment names it; absent makes it a default for all.
+    #[graphql(default)]
+    affiliates: Vec<String>,
+    /// Its place, as in `createCommissionRule`.
+    position: Option<i32>,
+    /// For which events it is.
+    criteria: Option<RuleCriteriaInput>,
+    /// As in `createCommissionRule`.
+    max_months: Option<i32>,
+    /// Steps above its own terms.
+    tiers: Option<CommissionTiersInput>,
+}
+
+/// What a group would add for an affiliate.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewModifierInput {
+    /// As events name it.
+    affiliate: String,
+    /// Percent on top: 0 to 100, at most 4 digits after the point.
+    percent: Decimal,
+}
+
+/// What might happen: a conversion that one affiliate is credited with.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewEventInput {
+    /// Any name; with a campaign, an affiliate's id brings its group and override.
+    affiliate: String,
+    /// The goal's code.
+    #[graphql(default = "sale")]
+    goal: String,
+    /// When; of equal ones the first given comes first.
+    occurred_at: Instant,
+    /// What the customer would pay; absent for a lead.
+    sale_amount: Option<MoneyInput>,
+    /// Who the customer is.
+    customer_id: Option<String>,
+    /// What would be bought.
+    product_id: Option<String>,
+    /// The coupon that would be used, in any case.
+    coupon_code: Option<String>,
+    /// Of the credited click; ISO 3166-1 alpha-2.
+    country: Option<String>,
+    /// Of the credited click.
+    source: Option<String>,
+    /// Of the credited click.
+    labels: Option<SubLabelsInput>,
+}
+
+impl PreviewRuleInput {
+    fn parse(self) -> Result<TrialRule, Problem> {
+        let rule = NewRule {
+            campaign_id: CampaignId::default(),
+            goal_id: None,
+            name: self.name,
+            is_default: self.affiliates.is_empty(),
+            terms: self.terms.parse_at(&["rules"])?,
+            is_flat_refunded_in_part: false,
+            group_id: None,
+            position: self.position,
+            criteria: self.criteria.unwrap_or_default().parse(&["rules", "criteria"])?,
+            max_months: self.max_months,
+            tiers: self.tiers.map(|tiers| tiers.parse(&["rules", "tiers"])).transpose()?,
+        };
+        Ok(TrialRule { rule, goal: self.goal, affiliates: self.affiliates })
+    }
+}
+
+impl PreviewEventInput {
+    fn parse(self) -> Result<TrialEvent, Problem> {
+        let labels = self.labels.map(SubLabelsInput::into_labels).unwrap_or_default();
+        Ok(TrialEvent {
+            affiliate: self.affiliate,
+            goal: self.goal,
+            occurred_at: self.occurred_at,
+            sale: self.sale_amount.map(|sale| sale.money(&["events", "saleAmount"])).transpose()?,
+            customer_id: self.customer_id,
+            product_id: self.product_id,
+            coupon_code: self.coupon_code,
+            origin: Origin { country: self.country, source: self.source, labels },
+        })
+    }
+}
+
+impl CommissionPreviewInput {
+    fn parse(self) -> Result<(Plan, Vec<TrialEvent>), Problem> {
+        let modifier = |modifier: PreviewModifierInput| {
+            Ok((modifier.affiliate, parse_percent(&["modifiers", "percent"], &modifier.percent.0)?))
+        };
+        let plan = match (self.campaign_id, self.rules) {
+            (Some(id), None) => Plan::Campaign(ids::parse(&["campaignId"], &id)?),
+            (None, Some(rules)) => Plan::Rules {
+                currency: self.currency.ok_or_else(|| Problem::required(&["currency"]))?.currency(&[])?,
+                rules: rules.into_iter().map(PreviewRuleInput::parse).collect::<Result<_, _>>()?,
+                modifiers: self.modifiers.into_iter().map(modifier).collect::<Result<_, Problem>>()?,
+            },
+            _ => {
+                let message = "one of `campaignId` and `rules`";
+                return Err(Problem::new(ProblemCode::Required, &["rules"], message));
+            }
+        };
+        let events = self.events.into_iter().map(PreviewEventInput::parse).collect::<Result<_, _>>()?;
+        Ok((plan, events))
+    }
+}
+
+/// What a plan would pay. Nothing was written.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPreview {
+    /// What each event would earn, in the order given; at most 1,000.
+    lines: Vec<CommissionPreviewLine>,
+    /// What each affiliate would earn, by name; at most 1,000.
+    totals: Vec<CommissionPreviewTotal>,
+}
+
+/// What an event would earn.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPreviewLine {
+    /// As the event names it.
+    affiliate: String,
+    /// What it would earn when it came; zero where no rule applies.
+    amount: Money,
+    /// What later events of its period would add, where tiers rate anew.
+    adjustment: Money,
+    /// Both together.
+    total: Money,
+    /// Why; null where no rule applies.
+    explanation: Option<CommissionExplanation>,
+}
+
+/// What an affiliate would earn.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPreviewTotal {
+    /// As its events name it.
+    affiliate: String,
+    /// Of all its events.
+    total: Money,
+}
+
+impl CommissionPreview {
+    fn of(preview: Preview, affiliates: Vec<String>) -> Self {
+        let money = |minor| Money::from(money::Money::new(minor, preview.currency));
+        let lines = affiliates.into_iter().zip(preview.lines).map(|(affiliate, line)| CommissionPreviewLine {
+            affiliate,
+            amount: money(line.total_minor() - line.rerated_minor),
+            adjustment: money(line.rerated_minor),
+            total: money(line.total_minor()),
+            explanation: line.earned.map(CommissionExplanation),
+        });
+        let totals = preview.totals.iter();
+        let totals = totals
+            .map(|(affiliate, total)| CommissionPreviewTotal { affiliate: affiliate.clone(), total: money(*total) });
+        Self { totals: totals.collect(), lines: lines.collect() }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct CommissionPreviewQuery;
+
+#[Object]
+impl CommissionPreviewQuery {
+    /// Tries a plan on a list of events, by the code that pays for real ones. Nothing is written; attribution and caps are
+    /// not asked. Null where there is no such campaign.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn commission_preview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The plan and the events.")] input: CommissionPreviewInput,
+    ) -> Result<Option<CommissionPreview>> {
+        let (services, viewer) = ctx.caller()?;
+        let affiliates = input.events.iter().map(|event| event.affiliate.clone()).collect();
+        let (plan, events) = input.parse().or_graphql()?;
+        let preview = services::commission_preview::preview(services, viewer, plan, events).await.or_graphql()?;
+        Ok(preview.map(|preview| CommissionPreview::of(preview, affiliates)))
+    }
+}
