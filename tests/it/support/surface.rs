@@ -111,8 +111,8 @@ impl World {
         let file = owner.done("importPayoutFile", file, "payoutFile { id }").await;
         let terms = json!({ "affiliateId": programme.affiliate, "currency": "EUR" });
         owner.done("setPayoutTerms", terms, "").await;
-        let rate = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
-        let click_rate = programme::id(&owner.done("setClickRate", rate, "clickRate { id }").await, "clickRate");
+        let terms = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
+        let click_rate = programme::id(&owner.done("setClickRate", terms, "clickRate { id }").await, "clickRate");
         programme.click(owner).await;
         let bonus = json!({
             "affiliateId": programme.affiliate, "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "thanks",
