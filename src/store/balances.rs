@@ -39,8 +39,7 @@ pub async fn add(tx: &mut Tx, deltas: &BTreeMap<AccountId, i64>) -> Result<(), S
 /// # Errors
 /// As the database answers.
 pub async fn open(tx: &mut Tx, ids: BTreeSet<AccountId>) -> Result<(), StoreError> {
-    let keys: Vec<Delta> = ids.into_iter().map(|id| Delta { key: vec![id.into()], amounts: vec![0] }).collect();
-    BALANCES.open(tx, &keys).await
+    BALANCES.open(tx, ids.into_iter().map(|id| vec![id.into()])).await
 }
 
 /// Adds to the unapproved earnings of affiliates.

@@ -99,8 +99,7 @@ pub async fn used(tx: &Tx, keys: &BTreeSet<UsageKey>) -> Result<BTreeMap<UsageKe
 /// # Errors
 /// As the database answers.
 pub async fn lock_used(tx: &mut Tx, keys: &BTreeSet<UsageKey>) -> Result<BTreeMap<UsageKey, i64>, StoreError> {
-    // Adding nothing makes the missing rows and locks all, in key order.
-    add(tx, &keys.iter().map(|key| (*key, 0)).collect()).await?;
+    USAGE.open(tx, keys.iter().map(|(cap_id, start)| vec![(*cap_id).into(), (*start).into()])).await?;
     let mut used = used(tx, keys).await?;
     used.retain(|key, _| keys.contains(key));
     Ok(used)

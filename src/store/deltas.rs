@@ -63,7 +63,9 @@ impl Counters {
     ///
     /// # Errors
     /// As the database answers.
-    pub async fn open(&self, tx: &mut Tx, deltas: &[Delta]) -> Result<(), StoreError> {
+    pub async fn open(&self, tx: &mut Tx, keys: impl Iterator<Item = Vec<Value>>) -> Result<(), StoreError> {
+        let zeros = |key| Delta { key, amounts: vec![0; self.counters.len()] };
+        let deltas: Vec<Delta> = keys.map(zeros).collect();
         for deltas in deltas.chunks(self.chunk(tx)) {
             self.upsert(tx, deltas, true).await?;
         }

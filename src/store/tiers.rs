@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, Value,
+    sea_query::Expr,
 };
 use tributary_entity::{
     Instant, commission, conversion,
@@ -66,16 +67,20 @@ fn distinct<T: Ord>(keys: &[TierKey], part: impl Fn(&TierKey) -> T) -> BTreeSet<
     keys.iter().map(part).collect()
 }
 
+fn values(key: &TierKey) -> Vec<Value> {
+    vec![key.affiliate_id.into(), key.rule_id.into(), key.period.into(), key.start.into()]
+}
+
+fn customer_values(key: &CustomerKey) -> Vec<Value> {
+    vec![key.campaign_id.into(), key.affiliate_id.into(), key.customer_id.clone().into()]
+}
+
 /// As [`counted`]; nobody else can count in these periods until the transaction ends.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn lock(tx: &mut Tx, keys: &BTreeSet<TierKey>) -> Result<BTreeMap<TierKey, Counted>, StoreError> {
-    if keys.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    // Adding nothing makes the missing rows and locks all, in key order.
-    add(tx, &keys.iter().map(|key| (*key, Counted::default())).collect()).await?;
+    STATE.open(tx, keys.iter().map(values)).await?;
     counted(tx, keys).await
 }
 
@@ -86,10 +91,7 @@ pub async fn lock(tx: &mut Tx, keys: &BTreeSet<TierKey>) -> Result<BTreeMap<Tier
 pub async fn add(tx: &mut Tx, amounts: &BTreeMap<TierKey, Counted>) -> Result<(), StoreError> {
     let deltas: Vec<Delta> = amounts
         .iter()
-        .map(|(key, counted)| Delta {
-            key: vec![key.affiliate_id.into(), key.rule_id.into(), key.period.into(), key.start.into()],
-            amounts: vec![counted.conversions, counted.sale_minor],
-        })
+        .map(|(key, counted)| Delta { key: values(key), amounts: vec![counted.conversions, counted.sale_minor] })
         .collect();
     STATE.add(tx, &deltas).await
 }
@@ -222,7 +224,7 @@ pub async fn insert_adjustments(tx: &mut Tx, rows: Vec<tier_adjustment::Model>) 
 /// # Errors
 /// As the database answers.
 pub async fn lock_customers(tx: &mut Tx, keys: &BTreeSet<CustomerKey>) -> Result<(), StoreError> {
-    count_customers(tx, &keys.iter().map(|key| (key.clone(), 0)).collect()).await
+    CUSTOMERS.open(tx, keys.iter().map(customer_values)).await
 }
 
 /// Counts conversions of customers.
@@ -230,13 +232,8 @@ pub async fn lock_customers(tx: &mut Tx, keys: &BTreeSet<CustomerKey>) -> Result
 /// # Errors
 /// As the database answers.
 pub async fn count_customers(tx: &mut Tx, amounts: &BTreeMap<CustomerKey, i64>) -> Result<(), StoreError> {
-    let deltas: Vec<Delta> = amounts
-        .iter()
-        .map(|(key, amount)| Delta {
-            key: vec![key.campaign_id.into(), key.affiliate_id.into(), key.customer_id.clone().into()],
-            amounts: vec![*amount],
-        })
-        .collect();
+    let deltas: Vec<Delta> =
+        amounts.iter().map(|(key, amount)| Delta { key: customer_values(key), amounts: vec![*amount] }).collect();
     CUSTOMERS.add(tx, &deltas).await
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tributary_entity::{
-    Instant, click, conversion,
+    Instant, click, conversion, goal,
     ids::{AffiliateId, CampaignId, ClickId, ConversionId, GoalId},
     kinds::{ConversionReason, ConversionStatus},
     money::Money,
@@ -168,6 +168,11 @@ impl<'a, 'case> Lead<'a, 'case> {
 }
 
 impl Lead<'_, '_> {
+    /// The natural key that it takes; none for one without an order id.
+    fn order(&self, campaign_id: CampaignId, goal: Option<&goal::Model>) -> Option<(CampaignId, GoalId, String)> {
+        Some((campaign_id, goal?.id, self.case.input.order_id.clone()?))
+    }
+
     /// Whom its touches lead to.
     fn affiliates(&self) -> impl Iterator<Item = AffiliateId> {
         self.found.iter().flat_map(|found| &found.touches).map(|touch| touch.affiliate_id)
@@ -230,7 +235,7 @@ fn facts<'a>(
     let Lead { case, found, once, .. } = lead;
     let campaign = programme.campaign(campaign_id)?;
     let goal = programme.goal(campaign.id, &case.input.goal);
-    let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
+    let order = lead.order(campaign_id, goal);
     // What a conversion has taken itself is not taken from it.
     let (own_order, own_click) = case
         .before
@@ -294,7 +299,7 @@ fn decided(
     // A refused conversion does not use up its order id: the sender may mend what was wrong and send it again.
     let counts = decision.status != ConversionStatus::Rejected && held_until.is_none();
     if counts {
-        let order = goal.zip(case.input.order_id.clone()).map(|(goal, order_id)| (campaign.id, goal.id, order_id));
+        let order = lead.order(campaign_id, goal);
         batch.taken.orders.extend(order);
         batch.taken.clicks.extend(*once);
         if let Some(rated) = rated {
