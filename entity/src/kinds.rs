@@ -150,6 +150,28 @@ text_enums! {
         FlatPlusPercent = "FLAT_PLUS_PERCENT",
     }
 
+    /// For how many clicks a rate is.
+    ClickRateKind {
+        PerClick = "PER_CLICK",
+        PerMille = "PER_MILLE",
+    }
+
+    /// What an award is for.
+    AwardKind {
+        Bonus = "BONUS",
+        /// By a person, to put something right.
+        Adjustment = "ADJUSTMENT",
+        /// What clicks earned in a period.
+        Clicks = "CLICKS",
+    }
+
+    AwardStatus {
+        /// In the hold period.
+        Pending = "PENDING",
+        /// Payable, or taken.
+        Available = "AVAILABLE",
+    }
+
     /// What a tier counts.
     TierBasis {
         Conversions = "CONVERSIONS",
@@ -374,6 +396,8 @@ text_enums! {
         /// A conversion was taken back, in part or whole, or a reversal was.
         Reversal = "REVERSAL",
         Bonus = "BONUS",
+        /// What was earned apart from conversions, such as by clicks.
+        Commission = "COMMISSION",
         /// A processor's charge.
         ProcessorFee = "PROCESSOR_FEE",
         /// A balance was converted into another currency.
@@ -498,6 +522,8 @@ text_enums! {
         ConversionAdjusted = "CONVERSION_ADJUSTED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
+        /// An affiliate got or lost something apart from conversions.
+        AwardPosted = "AWARD_POSTED",
         CampaignChanged = "CAMPAIGN_CHANGED",
         AffiliateChanged = "AFFILIATE_CHANGED",
         /// Made, or given another name or modifier.
@@ -561,6 +587,8 @@ text_enums! {
         ResolveWaiting = "RESOLVE_WAITING",
         /// Decide every conversion of the tenant that waited for an exchange rate which is there now.
         ResolveRates = "RESOLVE_RATES",
+        /// Post what the tenant's clicks earned.
+        PostClicks = "POST_CLICKS",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.

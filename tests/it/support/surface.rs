@@ -111,6 +111,14 @@ impl World {
         let file = owner.done("importPayoutFile", file, "payoutFile { id }").await;
         let terms = json!({ "affiliateId": programme.affiliate, "currency": "EUR" });
         owner.done("setPayoutTerms", terms, "").await;
+        let terms = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
+        let click_rate = programme::id(&owner.done("setClickRate", terms, "clickRate { id }").await, "clickRate");
+        programme.click(owner).await;
+        let bonus = json!({
+            "affiliateId": programme.affiliate, "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "thanks",
+            "campaignId": programme.campaign,
+        });
+        let award = programme::id(&owner.done("postBonus", bonus, "award { id }").await, "award");
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -146,6 +154,8 @@ impl World {
                 ("rul", programme.rule),
                 ("cap", cap),
                 ("agr", group),
+                ("crt", click_rate),
+                ("awd", award),
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
@@ -309,6 +319,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Query.attributionRun", by_id("run")),
         ("Query.attributionRuns", page(json!({ "campaignIds": [id("cmp")] }))),
+        ("Query.awards", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.campaign", by_id("cmp")),
         ("Query.campaigns", page(json!({}))),
         ("Query.click", by_id("clk")),
@@ -411,6 +422,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
+        ("Mutation.archiveClickRate", named("crt")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
         ("Mutation.cancelPayoutBatch", named("pbt")),
@@ -483,6 +495,20 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.markPayoutPaid", input(json!({ "id": id("pay"), "reference": "$UNIQUE" }))),
         ("Mutation.markPayoutReturned", input(json!({ "id": id("pay"), "reference": "$UNIQUE", "reason": "$UNIQUE" }))),
         ("Mutation.pauseCampaign", named("cmp")),
+        (
+            "Mutation.postAdjustment",
+            input(json!({
+                "affiliateId": id("aff"), "direction": "GIVE", "amount": { "amount": "1.00", "currency": "EUR" },
+                "reason": "$UNIQUE",
+            })),
+        ),
+        (
+            "Mutation.postBonus",
+            input(json!({
+                "affiliateId": id("aff"), "campaignId": id("cmp"), "amount": { "amount": "1.00", "currency": "EUR" },
+                "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.recordClick", input(click.clone())),
         ("Mutation.recordClicks", input(json!({ "items": [click] }))),
         ("Mutation.recordConversion", input(conversion.clone())),
@@ -502,6 +528,10 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
+        (
+            "Mutation.setClickRate",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "terms": { "perMille": "1" } })),
+        ),
         ("Mutation.setAffiliateGroup", input(json!({ "affiliateId": id("aff"), "groupId": id("agr") }))),
         (
             "Mutation.setPayoutDestination",
@@ -578,6 +608,6 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] = &[
-    "cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run",
-    "fxr", "fxc",
+    "cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "awd", "jrn", "pay", "pbt",
+    "pde", "run", "fxr", "fxc",
 ];
