@@ -10,7 +10,10 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    time::sleep,
+};
 
 use crate::{
     ambient::{self, Clock, SystemClock},
@@ -53,6 +56,9 @@ use crate::{
 /// How long a node that ends waits for what is under way. Orchestrators kill after 30 seconds by default; a request
 /// that is stuck must not keep the others' connections from being closed in order.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Connections that may wait to be accepted; the system may allow fewer. With the library's 128, a burst of visitors fills
+/// the queue, and who does not get in tries again a second later.
+const BACKLOG: u32 = 4_096;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -188,7 +194,14 @@ impl App {
     /// [`StartError::Listen`].
     pub async fn listen(&self) -> Result<TcpListener, StartError> {
         let address = self.services.settings.listen;
-        TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })
+        let listen = || {
+            let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+            // As the library does where it listens by itself: a port may be taken up again at once.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(BACKLOG)
+        };
+        listen().map_err(|error| StartError::Listen { address, error })
     }
 
     /// Serves requests and runs jobs until `shutdown` ends. Then says so at `/readyz`, for as long as the settings want;

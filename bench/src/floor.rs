@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
-    net::TcpListener,
+    net::TcpSocket,
     sync::broadcast::{self, error::RecvError},
 };
 
@@ -34,7 +34,10 @@ pub async fn serve() -> Result<(), BenchError> {
         .route("/publish", post(publish))
         .route("/c/{code}", get(redirect))
         .with_state(frames);
-    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    // As the node does: else a burst of connections is lost to both in turn.
+    let listener = socket.listen(4_096)?;
     println!("listening on http://{}", listener.local_addr()?);
     axum::serve(listener, router).await?;
     Ok(())

@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 
 use clap::Args;
 use hdrhistogram::Histogram;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     BenchError,
@@ -55,12 +55,24 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         answered.extend(ours.answered);
     }
     let different: HashSet<&[u8]> = answered.iter().map(|answered| &answered.click[..]).collect();
-    let stored = api.clicks(&link.id).await?;
+    let stored = stored(&api, &link.id, answered.len()).await?;
     println!("{} clicks answered, {} of them different, {stored} stored", answered.len(), different.len());
     if stored != different.len() || stored != answered.len() {
         return Err(BenchError::Failed("what was answered is not what is stored".to_owned()));
     }
     Ok(())
+}
+
+/// How many clicks are stored once all are, or none has been added for a while: what the database took too long for waits in
+/// the node's spool, as durable as it would be there.
+async fn stored(api: &Api, link: &str, expected: usize) -> Result<usize, BenchError> {
+    let (mut stored, mut patience) = (api.clicks(link).await?, 10);
+    while stored < expected && patience > 0 {
+        sleep(Duration::from_secs(1)).await;
+        let before = std::mem::replace(&mut stored, api.clicks(link).await?);
+        patience = if stored > before { 10 } else { patience - 1 };
+    }
+    Ok(stored)
 }
 
 /// What one server did.

@@ -2,16 +2,28 @@
 //! number of rows, and is parsed and planned once for each connection.
 //!
 //! # Decisions
-//! - Arrays are written as PostgreSQL's own array literals and bound as text: the library's arrays cannot hold a null.
-//! - Instants go as microseconds since 1970: a number is read several times faster than a date.
+//! - Arrays are bound as such, in the protocol's own form: read as texts, they cost PostgreSQL as much as the rows that it
+//!   makes of them.
+//! - The library's arrays cannot hold a null. One stands for it that no column holds: the least number (no amount of ours
+//!   gets there, nor an instant), the greatest id (no UUIDv7), and a text that this process has made up.
+//! - Instants go as microseconds since 1970, dates as days: no array of theirs is read as fast.
 
-use std::fmt::Write;
+use std::{fmt::Write, sync::LazyLock};
 
-use sea_orm::{DbBackend, Value};
+use data_encoding::HEXLOWER;
+use sea_orm::{DbBackend, Value, sea_query::ArrayType};
 use tributary_entity::Instant;
 use uuid::Uuid;
 
 use super::error::StoreError;
+use crate::ambient;
+
+/// Stands for a null among ids.
+const NO_ID: Uuid = Uuid::max();
+/// Stands for a null among numbers.
+const NO_NUMBER: i64 = i64::MIN;
+/// Stands for a null among texts: nobody can know it, so that nobody can send it.
+static NO_TEXT: LazyLock<String> = LazyLock::new(|| HEXLOWER.encode(&ambient::random_bytes::<16>()));
 
 /// PostgreSQL's name of a value's type; none for a type that no table of ours has.
 pub(super) const fn type_name(value: &Value) -> Option<&'static str> {
@@ -29,34 +41,35 @@ pub(super) const fn type_name(value: &Value) -> Option<&'static str> {
 }
 
 /// Columns that grow by a value at a time, to be the arrays of a statement.
-pub(super) struct Columns(Vec<(&'static str, Literal)>);
+pub(super) struct Columns(Vec<Array>);
 
 impl Columns {
     /// Columns of these types, as [`type_name`] spells them.
     pub fn new(types: impl IntoIterator<Item = &'static str>) -> Self {
-        Self(types.into_iter().map(|sql_type| (sql_type, Literal::new())).collect())
+        Self(types.into_iter().map(Array::new).collect())
     }
 
-    /// The columns' literals, to be pushed to, each once per row.
-    pub fn literals(&mut self) -> impl Iterator<Item = &mut Literal> {
-        self.0.iter_mut().map(|(_, literal)| literal)
+    /// The columns' arrays, to be pushed to, each once per row.
+    pub fn arrays(&mut self) -> impl Iterator<Item = &mut Array> {
+        self.0.iter_mut()
     }
 
     /// `SELECT` of `first` and all columns, a row each; their values are appended to what the statement binds.
     pub fn into_select(self, first: &str, values: &mut Vec<Value>) -> String {
         let mut expressions = String::from(first);
         let (mut arrays, mut names) = (String::new(), String::new());
-        for (number, (sql_type, literal)) in self.0.into_iter().enumerate() {
-            values.push(literal.finish().into());
+        if self.0.iter().any(|array| matches!(array.sql_type, "text" | "bytea")) {
+            values.push(NO_TEXT.as_str().into());
+        }
+        let no_text = values.len();
+        for (number, array) in self.0.into_iter().enumerate() {
             let comma = if number == 0 { "" } else { ", " };
-            let (element, expression) = match sql_type {
-                "timestamptz" => ("bigint", format!("timestamptz 'epoch' + c{number} * interval '1 microsecond'")),
-                other => (other, format!("c{number}")),
-            };
             let separator = if expressions.is_empty() { "" } else { ", " };
+            let (element, expression) = array.expression(number, no_text);
+            values.push(array.finish());
             let parameter = values.len();
-            write!(expressions, "{separator}{expression}")
-                .and_then(|()| write!(arrays, "{comma}CAST(CAST(${parameter} AS text) AS {element}[])"))
+            write!(expressions, "{separator}{expression} AS c{number}")
+                .and_then(|()| write!(arrays, "{comma}CAST(${parameter} AS {element}[])"))
                 .and_then(|()| write!(names, "{comma}c{number}"))
                 .expect("a text takes what is written to it");
         }
@@ -89,51 +102,76 @@ pub(super) fn relation(
     let types: Option<Vec<_>> = rows.peek().and_then(|row| row.iter().map(type_name).collect());
     let mut columns = Columns::new(types.ok_or_else(|| StoreError::inconsistent("(relation)", "no types"))?);
     for row in rows {
-        columns.literals().zip(&row).for_each(|(literal, value)| literal.push(value));
+        columns.arrays().zip(&row).for_each(|(array, value)| array.push(value));
     }
     Ok(columns.into_select("", values))
 }
 
-/// An array literal that grows by a value at a time.
-pub(super) struct Literal(String);
+/// The values of one column.
+pub(super) struct Array {
+    sql_type: &'static str,
+    values: Vec<Value>,
+}
 
-impl Literal {
-    fn new() -> Self {
-        Self("{".to_owned())
+impl Array {
+    const fn new(sql_type: &'static str) -> Self {
+        Self { sql_type, values: Vec::new() }
     }
 
-    fn next(&mut self) -> &mut String {
-        if self.0.len() > 1 {
-            self.0.push(',');
+    /// What the array is of, and how its element in `c{number}` becomes the column's value again. [`NO_TEXT`] is bound as
+    /// `no_text`.
+    fn expression(&self, number: usize, no_text: usize) -> (&'static str, String) {
+        let value = format!("NULLIF(c{number}, CAST('{NO_NUMBER}' AS bigint))");
+        match self.sql_type {
+            "uuid" => ("uuid", format!("NULLIF(c{number}, CAST('{NO_ID}' AS uuid))")),
+            "text" => ("text", format!("NULLIF(c{number}, CAST(${no_text} AS text))")),
+            "bytea" => ("bytea", format!("NULLIF(c{number}, convert_to(CAST(${no_text} AS text), 'UTF8'))")),
+            "timestamptz" => ("bigint", format!("timestamptz 'epoch' + {value} * interval '1 microsecond'")),
+            "date" => ("bigint", format!("date 'epoch' + CAST({value} AS integer)")),
+            "boolean" => ("bigint", format!("CAST(CAST({value} AS integer) AS boolean)")),
+            "integer" => ("bigint", format!("CAST({value} AS integer)")),
+            _ => ("bigint", value),
         }
-        &mut self.0
     }
 
-    fn write(&mut self, value: impl std::fmt::Display) {
-        write!(self.next(), "{value}").expect("a text takes what is written to it");
+    fn finish(self) -> Value {
+        let element = match self.sql_type {
+            "uuid" => ArrayType::Uuid,
+            "text" => ArrayType::String,
+            "bytea" => ArrayType::Bytes,
+            _ => ArrayType::BigInt,
+        };
+        Value::Array(element, Some(Box::new(self.values)))
     }
 
     pub fn push_null(&mut self) {
-        self.next().push_str("NULL");
+        self.values.push(match self.sql_type {
+            "uuid" => NO_ID.into(),
+            "text" => NO_TEXT.as_str().into(),
+            "bytea" => NO_TEXT.as_bytes().into(),
+            _ => NO_NUMBER.into(),
+        });
     }
 
     pub fn push_uuid(&mut self, value: Uuid) {
-        let mut buffer = Uuid::encode_buffer();
-        let text = value.as_hyphenated().encode_lower(&mut buffer);
-        self.next().push_str(text);
+        self.values.push(value.into());
+    }
+
+    pub fn push_number(&mut self, value: i64) {
+        self.values.push(value.into());
     }
 
     pub fn push_instant(&mut self, value: Instant) {
-        self.write(value.timestamp_micros());
+        self.push_number(value.timestamp_micros());
     }
 
     pub fn push_bool(&mut self, value: bool) {
-        self.next().push_str(if value { "true" } else { "false" });
+        self.push_number(value.into());
     }
 
     pub fn push_text(&mut self, value: Option<&str>) {
         match value {
-            Some(value) => quote(self.next(), value),
+            Some(value) => self.values.push(value.into()),
             None => self.push_null(),
         }
     }
@@ -141,87 +179,61 @@ impl Literal {
     pub fn push(&mut self, value: &Value) {
         match value {
             Value::Bool(Some(value)) => self.push_bool(*value),
-            Value::Int(Some(value)) => self.write(value),
-            Value::BigInt(Some(value)) => self.write(value),
+            Value::Int(Some(value)) => self.push_number((*value).into()),
+            Value::BigInt(Some(value)) => self.push_number(*value),
             Value::Uuid(Some(value)) => self.push_uuid(*value),
             Value::ChronoDateTimeUtc(Some(value)) => self.push_instant(*value),
-            Value::ChronoDate(Some(value)) => self.write(value),
-            Value::Bytes(Some(value)) => {
-                write!(self.next(), "\"\\\\x{}\"", data_encoding::HEXLOWER.encode(value))
-                    .expect("a text takes what is written to it");
+            Value::ChronoDate(Some(value)) => {
+                self.push_number((*value - chrono::NaiveDate::default()).num_days());
             }
-            Value::String(Some(value)) => self.push_text(Some(value)),
+            Value::Bytes(Some(_)) | Value::String(Some(_)) => self.values.push(value.clone()),
             // `type_name` knows no other types, so this one has no value.
             _ => self.push_null(),
         }
     }
-
-    fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
-    }
-}
-
-fn quote(text: &mut String, value: &str) {
-    text.push('"');
-    for part in value.split_inclusive(['"', '\\']) {
-        match part.strip_suffix(['"', '\\']) {
-            Some(before) => {
-                text.push_str(before);
-                text.push('\\');
-                text.push_str(&part[before.len()..]);
-            }
-            None => text.push_str(part),
-        }
-    }
-    text.push('"');
 }
 
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use uuid::Uuid;
 
     use super::*;
 
-    fn literal(values: &[Value]) -> String {
-        let mut literal = Literal::new();
-        values.iter().for_each(|value| literal.push(value));
-        literal.finish()
+    fn array(sql_type: &'static str, values: &[Value]) -> Value {
+        let mut array = Array::new(sql_type);
+        values.iter().for_each(|value| array.push(value));
+        array.finish()
     }
 
     #[test]
-    fn values_stand_as_postgres_writes_them() {
-        assert_eq!(literal(&[]), "{}");
-        assert_eq!(literal(&[1_i64.into(), Value::BigInt(None), (-2_i64).into()]), "{1,NULL,-2}");
-        assert_eq!(literal(&[true.into(), false.into()]), "{true,false}");
-        assert_eq!(literal(&[vec![0_u8, 255].into()]), r#"{"\\x00ff"}"#);
-        assert_eq!(literal(&[Uuid::nil().into()]), "{00000000-0000-0000-0000-000000000000}");
-        assert_eq!(literal(&[chrono::NaiveDate::default().into()]), "{1970-01-01}");
+    fn what_stands_for_a_null_is_no_value() {
+        assert_eq!(array("bigint", &[1_i64.into(), Value::BigInt(None)]), vec![1, NO_NUMBER].into());
+        assert_eq!(array("boolean", &[true.into(), false.into(), Value::Bool(None)]), vec![1, 0, NO_NUMBER].into());
+        assert_eq!(array("uuid", &[Uuid::nil().into(), Value::Uuid(None)]), vec![Uuid::nil(), NO_ID].into());
+        let texts = array("text", &["".into(), "NULL".into(), Value::String(None)]);
+        assert_eq!(texts, vec![String::new(), "NULL".to_owned(), NO_TEXT.clone()].into());
+        let day = chrono::NaiveDate::from_ymd_opt(1969, 12, 31).expect("a day");
+        assert_eq!(array("date", &[day.into()]), vec![-1_i64].into());
         let instant = DateTime::from_timestamp_micros(1_700_000_000_000_001).expect("in range");
-        assert_eq!(literal(&[instant.into()]), "{1700000000000001}");
+        assert_eq!(array("timestamptz", &[instant.into()]), vec![1_700_000_000_000_001_i64].into());
     }
 
     #[test]
     fn relation_has_one_text_for_any_number_of_rows_on_postgres() {
-        let row = |number: i64| vec![number.into(), Value::Uuid(None), DateTime::UNIX_EPOCH.into()];
+        let row = |number: i64| vec![number.into(), Value::Uuid(None), Value::String(None)];
         let (mut one, mut two) = (vec![0.into()], vec![0.into()]);
         let text = relation(DbBackend::Postgres, [row(1)].into_iter(), &mut one).expect("known types");
         assert_eq!(text, relation(DbBackend::Postgres, [row(1), row(2)].into_iter(), &mut two).expect("known types"));
         assert_eq!(
             text,
-            "SELECT c0, c1, timestamptz 'epoch' + c2 * interval '1 microsecond' FROM unnest(CAST(CAST($2 AS text) AS \
-             bigint[]), CAST(CAST($3 AS text) AS uuid[]), CAST(CAST($4 AS text) AS bigint[])) AS arrays (c0, c1, c2)"
+            "SELECT NULLIF(c0, CAST('-9223372036854775808' AS bigint)) AS c0, \
+             NULLIF(c1, CAST('ffffffff-ffff-ffff-ffff-ffffffffffff' AS uuid)) AS c1, \
+             NULLIF(c2, CAST($2 AS text)) AS c2 \
+             FROM unnest(CAST($3 AS bigint[]), CAST($4 AS uuid[]), CAST($5 AS text[])) AS arrays (c0, c1, c2)"
         );
-        assert_eq!(two, vec![0.into(), "{1,2}".into(), "{NULL,NULL}".into(), "{0,0}".into()]);
+        assert_eq!(two[2], vec![1_i64, 2].into());
         let mut values = vec![0.into()];
         let text = relation(DbBackend::Sqlite, [row(1), row(2)].into_iter(), &mut values).expect("known types");
         assert_eq!((text.as_str(), values.len()), ("VALUES ($2, $3, $4), ($5, $6, $7)", 7));
-    }
-
-    #[test]
-    fn texts_cannot_leave_their_quotes() {
-        let texts = ["", "NULL", r#"a"b"#, r"\", r#"\""#, "{,}", "ä\n"].map(Value::from);
-        assert_eq!(literal(&texts), "{\"\",\"NULL\",\"a\\\"b\",\"\\\\\",\"\\\\\\\"\",\"{,}\",\"ä\n\"}");
     }
 }

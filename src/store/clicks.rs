@@ -10,7 +10,7 @@ use tributary_entity::{
 };
 
 use super::{
-    arrays::{self, Columns, Literal},
+    arrays::{self, Array, Columns},
     error::{StoreError, is_duplicate},
     page,
     scope::{INSERT_ROWS, Tx, any_of},
@@ -68,7 +68,7 @@ pub async fn count(tx: &Tx, filter: &ClickFilter) -> Result<i64, StoreError> {
 }
 
 /// A column of the table, its type, and how a row's value is written to it.
-type Column = (&'static str, &'static str, fn(&mut Literal, &click::Model));
+type Column = (&'static str, &'static str, fn(&mut Array, &click::Model));
 
 /// All columns but the tenant's. Written out: this is the table that grows the fastest, and a row that went through the
 /// mapper's values would cost several times as much.
@@ -106,8 +106,8 @@ pub async fn insert(tx: &mut Tx, rows: &[&click::Model]) -> Result<(), StoreErro
     }
     for rows in rows.chunks(INSERT_ROWS) {
         let mut columns = Columns::new(COLUMNS.iter().map(|(_, sql_type, _)| *sql_type));
-        for (literal, (.., write)) in columns.literals().zip(&COLUMNS) {
-            rows.iter().for_each(|row| write(literal, row));
+        for (array, (.., write)) in columns.arrays().zip(&COLUMNS) {
+            rows.iter().for_each(|row| write(array, row));
         }
         let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
         let select = columns.into_select("$1", &mut values);

@@ -184,9 +184,9 @@ impl Tx {
             types.push(value.as_ref().and_then(arrays::type_name).ok_or_else(|| unset(*column))?);
         }
         let mut columns = arrays::Columns::new(types);
-        for (column, literal) in written.iter().zip(columns.literals()) {
+        for (column, array) in written.iter().zip(columns.arrays()) {
             for row in rows {
-                literal.push(&row.get(*column).into_value().ok_or_else(|| unset(*column))?);
+                array.push(&row.get(*column).into_value().ok_or_else(|| unset(*column))?);
             }
         }
         let names: Vec<String> = std::iter::once(name(&E::tenant_column())).chain(written.iter().map(name)).collect();
