@@ -117,6 +117,8 @@ typed_ids! {
     GoalId = "gol";
     /// A commission rule; its versions share the id.
     CommissionRuleId = "rul";
+    /// What clicks earn; its versions share the id.
+    ClickRateId = "crt";
     /// Who promotes.
     AffiliateId = "aff";
     /// Affiliates who are paid alike.
@@ -169,6 +171,8 @@ typed_ids! {
     ProcessorCallId = "prw";
     /// A difference between the books.
     ReconciliationItemId = "rec";
+    /// What an affiliate got or lost apart from conversions.
+    AwardId = "awd";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -69,8 +69,10 @@ macro_rules! text_enums {
     )*};
 }
 
+mod earning;
 mod paying;
 
+pub use earning::*;
 pub use paying::*;
 
 text_enums! {
@@ -134,36 +136,6 @@ text_enums! {
     GoalStatus {
         Active = "ACTIVE",
         Archived = "ARCHIVED",
-    }
-
-    RuleStatus {
-        Active = "ACTIVE",
-        Archived = "ARCHIVED",
-    }
-
-    RuleKind {
-        /// A fixed amount per conversion (CPA, CPL).
-        Flat = "FLAT",
-        /// A share of the sale amount (CPS, RevShare).
-        Percent = "PERCENT",
-        /// Both.
-        FlatPlusPercent = "FLAT_PLUS_PERCENT",
-    }
-
-    /// What a tier counts.
-    TierBasis {
-        Conversions = "CONVERSIONS",
-        SaleAmount = "SALE_AMOUNT",
-    }
-
-    /// What a reached tier pays for.
-    TierMode {
-        /// All conversions of the period, earlier ones too.
-        Whole = "WHOLE",
-        /// What is past the threshold.
-        Marginal = "MARGINAL",
-        /// The conversions after the one that reached it.
-        Prospective = "PROSPECTIVE",
     }
 
     AffiliateStatus {
@@ -348,42 +320,6 @@ text_enums! {
         TimeDecay = "TIME_DECAY",
     }
 
-    CommissionStatus {
-        /// Its conversion is not approved: a projection, not in the ledger.
-        Unapproved = "UNAPPROVED",
-        /// Approved and in the hold period.
-        Pending = "PENDING",
-        /// Hold over: payable.
-        Available = "AVAILABLE",
-        /// Its conversion was rejected.
-        Rejected = "REJECTED",
-        /// Taken back.
-        Reversed = "REVERSED",
-    }
-
-    JournalKind {
-        ConversionApproved = "CONVERSION_APPROVED",
-        HoldReleased = "HOLD_RELEASED",
-        PayoutInitiated = "PAYOUT_INITIATED",
-        PayoutSettled = "PAYOUT_SETTLED",
-        /// Failed, or cancelled after it was initiated.
-        PayoutFailed = "PAYOUT_FAILED",
-        PayoutReturned = "PAYOUT_RETURNED",
-        /// What an affiliate earns was changed later: by an attribution run, or by a person.
-        Adjustment = "ADJUSTMENT",
-        /// A conversion was taken back, in part or whole, or a reversal was.
-        Reversal = "REVERSAL",
-        Bonus = "BONUS",
-        /// A processor's charge.
-        ProcessorFee = "PROCESSOR_FEE",
-        /// A balance was converted into another currency.
-        FxConversion = "FX_CONVERSION",
-        /// An affiliate's debt was given up.
-        WriteOff = "WRITE_OFF",
-        /// The tenant paid in.
-        Deposit = "DEPOSIT",
-    }
-
     AttributionRunStatus {
         /// Asked for.
         Queued = "QUEUED",
@@ -473,13 +409,6 @@ text_enums! {
         OtherSchedule = "OTHER_SCHEDULE",
     }
 
-    /// Which precedence level chose the rule.
-    RuleSource {
-        CampaignDefault = "CAMPAIGN_DEFAULT",
-        AffiliateGroup = "AFFILIATE_GROUP",
-        EnrollmentOverride = "ENROLLMENT_OVERRIDE",
-    }
-
     EventKind {
         ConversionRecorded = "CONVERSION_RECORDED",
         ConversionApproved = "CONVERSION_APPROVED",
@@ -498,6 +427,8 @@ text_enums! {
         ConversionAdjusted = "CONVERSION_ADJUSTED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
+        /// An affiliate got or lost something apart from conversions.
+        AwardPosted = "AWARD_POSTED",
         CampaignChanged = "CAMPAIGN_CHANGED",
         AffiliateChanged = "AFFILIATE_CHANGED",
         /// Made, or given another name or modifier.
@@ -561,6 +492,8 @@ text_enums! {
         ResolveWaiting = "RESOLVE_WAITING",
         /// Decide every conversion of the tenant that waited for an exchange rate which is there now.
         ResolveRates = "RESOLVE_RATES",
+        /// Post what the tenant's clicks earned.
+        PostClicks = "POST_CLICKS",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.

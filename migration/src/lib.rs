@@ -33,6 +33,8 @@ mod m20261120_9_postbacks;
 mod m20261126_1_click_writes;
 mod m20261126_2_postback_details;
 mod m20261126_3_rules;
+mod m20261126_41_awards;
+mod m20261126_42_click_rates;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
 mod m20261126_6_ledger_order;
@@ -74,6 +76,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_81_payout_files::Migration),
             Box::new(m20261126_7_processors::Migration),
             Box::new(m20261126_82_payout_deductions::Migration),
+            Box::new(m20261126_41_awards::Migration),
+            Box::new(m20261126_42_click_rates::Migration),
             Box::new(m20261126_6_ledger_order::Migration),
         ]
     }

@@ -60,6 +60,8 @@ permissions! {
     ApprovePayouts,
     /// Set the accounts that payouts are paid from.
     ManagePayingAccounts,
+    /// Give affiliates bonuses, and put right what they have.
+    PostAwards,
     /// Say where affiliates are paid.
     ManageDestinations,
     /// Say through whose accounts is paid, and with which credentials.
@@ -97,9 +99,9 @@ impl PermissionSet {
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
     ManageDestinations, ManageFxRates, ManageLedger, ManageLinks, ManagePayingAccounts, ManagePayouts,
-    ManageProcessors, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution, ReadCampaigns, ReadClicks,
-    ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates, ReadLedger, ReadLinks, ReadPayouts, ReadReports,
-    ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ManageProcessors, ManageTenant, ManageUsers, PostAwards, ReadAffiliates, ReadAttribution, ReadCampaigns,
+    ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadFxRates, ReadLedger, ReadLinks, ReadPayouts,
+    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -125,6 +127,7 @@ const PAY: PermissionSet = PermissionSet::of(&[
     ManagePayouts,
     ApprovePayouts,
     ManagePayingAccounts,
+    PostAwards,
     ManageDestinations,
     ManageLedger,
     ApplyAttribution,

@@ -302,7 +302,7 @@ pub fn conversion_approved(
 pub type Debts = BTreeMap<(AffiliateId, Currency), i64>;
 
 /// Credits an affiliate: 1200 up to the debt, the rest 2010. `debts` is reduced by what was paid off.
-fn credit_affiliate(affiliate_id: AffiliateId, money: Money, debts: &mut Debts) -> [Line; 2] {
+pub(super) fn credit_affiliate(affiliate_id: AffiliateId, money: Money, debts: &mut Debts) -> [Line; 2] {
     let account = |code| AccountKey::of_affiliate(code, affiliate_id, money.currency);
     let debt = debts.entry((affiliate_id, money.currency)).or_default();
     let netted = money.amount_minor.min(*debt);
@@ -337,7 +337,7 @@ pub fn hold_released(
 pub type Available = BTreeMap<(AffiliateId, Currency), i64>;
 
 /// Debits an affiliate: 2010 as far as it goes, the rest 1200.
-fn debit_affiliate(
+pub(super) fn debit_affiliate(
     affiliate_id: AffiliateId,
     amount_minor: i64,
     currency: Currency,

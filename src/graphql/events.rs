@@ -11,11 +11,12 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, attribution_run, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
+    Instant, affiliate, attribution_run, award, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
-        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, ConversionRunId, CouponId,
-        EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId, PayoutFileId,
-        PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId, TenantId, UserId,
+        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, AwardId, CampaignId, ConversionId, ConversionRunId,
+        CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId,
+        PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId,
+        TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
@@ -25,6 +26,7 @@ use uuid::Uuid;
 use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
+    awards::Award,
     campaigns::Campaign,
     context::{Authenticated, RequestData},
     conversions::{Conversion, ConversionRun},
@@ -84,6 +86,8 @@ event_types! {
     ConversionAdjusted, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
+    /// An affiliate got a bonus or an adjustment, or what its clicks earned.
+    AwardPosted, ReadEarnings, AwardId;
     /// A campaign was created or changed. Affiliates are not told.
     CampaignChanged, ReadCampaigns, CampaignId;
     /// An affiliate was created or changed.
@@ -147,6 +151,7 @@ pub(super) enum EventPayload {
     PayoutFile(PayoutFile),
     PayingAccount(PayingAccount),
     ReleasedEarnings(ReleasedEarnings),
+    Award(Box<Award>),
     AttributionRun(Box<AttributionRun>),
     FxConversion(Box<FxConversion>),
     ConversionRun(Box<ConversionRun>),
@@ -222,6 +227,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::EnrollmentChanged => EventPayload::Enrollment(Enrollment(read::<enrollment::Model>(row)?)),
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
+        EventKind::AwardPosted => EventPayload::Award(Box::new(Award(read::<award::Model>(row)?))),
         // What the log keeps of these is for the program.
         EventKind::AffiliateGroupChanged
         | EventKind::UserChanged

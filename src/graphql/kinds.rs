@@ -444,6 +444,8 @@ pub(super) enum JournalKind {
     Reversal,
     /// A bonus: bonus expense to the affiliate.
     Bonus,
+    /// What was earned apart from conversions, such as by clicks: commission expense to the affiliate.
+    Commission,
     /// A processor's charge: processor fee from cash.
     ProcessorFee,
     /// A balance was converted into another currency: each side against the FX position of its currency.

@@ -12,19 +12,19 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, affiliate_group, attribution_run, campaign, click, commission, commission_rule_version, conversion,
-    coupon, enrollment, fx_conversion, fx_rate, goal,
+    affiliate, affiliate_group, attribution_run, award, campaign, click, click_accrual, commission,
+    commission_rule_version, conversion, coupon, enrollment, fx_conversion, fx_rate, goal,
     ids::{
-        AffiliateGroupId, AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId,
-        ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
-        PayoutDestinationId, PayoutId, PostbackEndpointId,
+        AffiliateGroupId, AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId,
+        CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId,
+        JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
     link, payout, payout_batch, payout_destination, payout_transfer, postback_endpoint,
 };
 
 use crate::{
     auth::Viewer,
-    domain::{payout::StatusTotal, rule::Rule},
+    domain::{click_rate::Rate, payout::StatusTotal, rule::Rule},
     services::{self, ServiceError, Services, caps::CapState, ledger::PostedJournal},
 };
 
@@ -125,6 +125,17 @@ loaders! {
     group_of_affiliate, GroupOfAffiliate: AffiliateId => affiliate_group::Model = async |services, viewer, ids| {
         Ok(services::affiliate_groups::of_affiliates(services, viewer, ids).await?.into_iter().collect())
     };
+    click_rate, ClickRateById: ClickRateId => Rate = async |services, viewer, ids| {
+        by_key(services::click_rates::get_many(services, viewer, ids).await, |rate| rate.head.id)
+    };
+    click_rates_of_campaign, ClickRatesOfCampaign: CampaignId => Vec<Rate> = async |services, viewer, ids| {
+        grouped(services::click_rates::of_campaigns(services, viewer, ids).await, |rate| rate.head.campaign_id)
+    };
+    click_accrual, ClickAccrualOf: (CampaignId, AffiliateId) => click_accrual::Model =
+        async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {
+            let rows = services::click_accruals::of(services, viewer, pairs).await;
+            by_key(rows, |row| (row.campaign_id, row.affiliate_id))
+        };
     enrollment, EnrollmentById: EnrollmentId => enrollment::Model = async |services, viewer, ids| {
         by_key(services::enrollments::get_many(services, viewer, ids).await, |row| row.id)
     };
@@ -142,6 +153,9 @@ loaders! {
     };
     commission, CommissionById: CommissionId => commission::Model = async |services, viewer, ids| {
         by_key(services::commissions::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    award, AwardById: AwardId => award::Model = async |services, viewer, ids| {
+        by_key(services::awards::get_many(services, viewer, ids).await, |row| row.id)
     };
     journal, JournalById: JournalId => PostedJournal = async |services, viewer, ids| {
         by_key(services::ledger::get_many(services, viewer, ids).await, |journal| journal.head.id)

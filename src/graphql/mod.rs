@@ -13,9 +13,11 @@ mod affiliate_groups;
 mod affiliates;
 mod api_keys;
 mod attribution;
+mod awards;
 mod campaigns;
 mod caps;
 mod change;
+mod click_rates;
 mod clicks;
 mod commission_preview;
 mod commissions;
@@ -83,6 +85,7 @@ pub struct Query(
     commissions::CommissionQuery,
     commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
+    awards::AwardQuery,
     ledger::LedgerQuery,
     accounts::AccountQuery,
     statements::StatementQuery,
@@ -112,6 +115,7 @@ pub struct Mutation(
     goals::GoalMutation,
     caps::CapMutation,
     rules::RuleMutation,
+    click_rates::ClickRateMutation,
     affiliates::AffiliateMutation,
     affiliate_groups::AffiliateGroupMutation,
     enrollments::EnrollmentMutation,
@@ -119,6 +123,7 @@ pub struct Mutation(
     coupons::CouponMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
+    awards::AwardMutation,
     conversions::ConversionChangeMutation,
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
@@ -163,6 +168,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
         .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
+        .override_output_type_description::<Paged<awards::Award>>("A page of awards.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

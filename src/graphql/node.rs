@@ -6,15 +6,18 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId,
-    EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+    AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
+    ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
+    PayoutDestinationId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
+    awards::Award,
     campaigns::Campaign,
     caps::Cap,
+    click_rates::ClickRate,
     clicks::Click,
     commissions::Commission,
     context::RequestData,
@@ -78,6 +81,7 @@ nodes! {
     Goal, GoalId, ReadCampaigns, goal;
     Cap, CapId, ReadCampaigns, cap;
     CommissionRule, CommissionRuleId, ReadRules, rule;
+    ClickRate, ClickRateId, ReadRules, click_rate;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;
@@ -85,6 +89,7 @@ nodes! {
     Click, ClickId, ReadClicks, click;
     Conversion, ConversionId, ReadConversions, conversion;
     Commission, CommissionId, ReadCommissions, commission;
+    Award, AwardId, ReadEarnings, award;
     Journal, JournalId, ReadLedger, journal;
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;

@@ -49,6 +49,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionRestored,
     EventKind::ConversionAdjusted,
     EventKind::EarningsReleased,
+    EventKind::AwardPosted,
     EventKind::BalanceConverted,
     EventKind::PayoutChanged,
     EventKind::JournalPosted,

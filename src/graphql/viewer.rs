@@ -135,6 +135,8 @@ pub(super) enum Permission {
     ApprovePayouts,
     /// Set the accounts that payouts are paid from.
     ManagePayingAccounts,
+    /// Give affiliates bonuses, and put right what they have.
+    PostAwards,
     /// Say where affiliates are paid.
     ManageDestinations,
     /// Say through whose accounts is paid, and with which credentials.

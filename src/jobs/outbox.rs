@@ -9,7 +9,7 @@ use crate::{
     services::{
         ServiceError, Services,
         attribution::apply,
-        conversions, holds,
+        click_accruals, conversions, holds,
         payouts::{drive, pages},
         tiers,
     },
@@ -30,6 +30,7 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         OutboxKind::DrivePayout => true,
         OutboxKind::AdvancePayoutBatch
         | OutboxKind::ApplyAttribution
+        | OutboxKind::PostClicks
         | OutboxKind::ReleaseHolds
         | OutboxKind::RerateTier
         | OutboxKind::ResolveRates
@@ -132,6 +133,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::ReleaseHolds => {
             let released = holds::release_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");
+        }
+        OutboxKind::PostClicks => {
+            let posted = click_accruals::post_due(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), accruals.posted = posted, "what clicks earned is posted");
         }
         OutboxKind::ResolveRates => {
             let resolved = conversions::resolve_unrated(services, scope).await?;

@@ -107,8 +107,16 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
 ];
 
 /// Columns whose CHECK is a range that running totals may leave.
-const COUNTERS: &[&str] =
-    &["amount_minor", "unapproved_minor", "sale_minor", "commission_minor", "clicks_", "conversions", "used"];
+const COUNTERS: &[&str] = &[
+    "amount_minor",
+    "unapproved_minor",
+    "sale_minor",
+    "commission_minor",
+    "clicks_",
+    "conversions",
+    "used",
+    "accrued_micros",
+];
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,9 @@ use crate::{
         Client, Sdl, TestApp,
         app::PASSWORD,
         on_both_tuned,
+        samples::{fresh, samples},
         sdl::Field,
-        surface::{World, fresh, samples},
+        surface::World,
     },
 };
 

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     Client, Programme, Sdl, Terms, on_both,
+    samples::{fresh, samples},
     sdl::{Field, Kind},
-    surface::{World, fresh, samples},
+    surface::World,
 };
 
 /// Lists that are no connections and do not say `at most`: what bounds each.

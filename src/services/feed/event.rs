@@ -46,6 +46,7 @@ impl LiveEvent {
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
             EventKind::EarningsReleased
+            | EventKind::AwardPosted
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
             | EventKind::AffiliateGroupChanged

@@ -240,7 +240,7 @@ async fn record(
     let mut programme = Programme::default();
     programme.add_pairs(tx, pairs).await?;
     let mut totals = BatchTotals::default();
-    let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
+    let recorded = clicks::record(tx, new_clicks, links, &mut programme, &mut totals, now).await?;
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =
         new_clicks.iter().filter(|fresh| fresh.input.id.is_some()).map(|fresh| fresh.id).collect();

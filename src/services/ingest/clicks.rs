@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     domain::click::{self as rules, LinkFacts, NewClick},
+    services::click_accruals::Accruals,
     store::{
         clicks::{self, Visit},
         error::StoreError,
@@ -59,7 +60,7 @@ pub(super) async fn record(
     tx: &mut Tx,
     fresh: &[Fresh<'_>],
     links: &HashMap<LinkId, link::Model>,
-    programme: &Programme,
+    programme: &mut Programme,
     totals: &mut BatchTotals,
     now: Instant,
 ) -> Result<Vec<(usize, click::Model)>, StoreError> {
@@ -68,15 +69,23 @@ pub(super) async fn record(
     }
     let clicks = fresh.iter().map(|fresh| known(fresh, links, programme, now)).collect::<Result<Vec<_>, _>>()?;
     let instants = clicks.iter().map(|click| click.at).collect();
-    totals.caps.prepare(tx, &distinct(clicks.iter().map(|click| click.facts.campaign_id)), &instants).await?;
+    let campaigns = distinct(clicks.iter().map(|click| click.facts.campaign_id));
+    programme.add_click_rates(tx, &campaigns).await?;
+    totals.caps.prepare(tx, &campaigns, &instants).await?;
     let repeated = repeated(tx, &clicks).await?;
     let mut rows = Vec::with_capacity(clicks.len());
+    let mut accruals = Accruals::default();
     for click in &clicks {
         let row = row(tx, click, totals, !repeated.contains(&click.index), now)?;
         totals.add_click(&row, click.facts.currency)?;
+        if let Some(micros) = programme.click_micros(&row).filter(|_| row.is_unique) {
+            accruals.add(&row, micros);
+        }
         rows.push((click.index, row));
     }
     clicks::insert(tx, &rows.iter().map(|(_, row)| row).collect::<Vec<_>>()).await?;
+    // Before any balance is locked, as where it is posted.
+    accruals.write(tx, now).await?;
     Ok(rows)
 }
 

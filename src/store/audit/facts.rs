@@ -110,13 +110,15 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
     let id = dialect::id_text(backend, "c.id");
     vec![
         (
-            "PENDING_COMMISSIONS",
+            "PENDING",
             format!(
                 "SELECT 'account ' || {} AS subject, CAST(COALESCE(c.amount, 0) AS text) AS expected, \
                  CAST(b.amount_minor AS text) AS found FROM account a \
                  JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
                  LEFT JOIN (SELECT affiliate_id, currency, SUM(amount_minor + adjusted_minor - reversed_minor) AS amount \
-                 FROM commission WHERE tenant_id = $1 AND status = 'PENDING' GROUP BY affiliate_id, currency) c \
+                 FROM (SELECT affiliate_id, currency, amount_minor, adjusted_minor, reversed_minor FROM commission \
+                 WHERE tenant_id = $1 AND status = 'PENDING' UNION ALL SELECT affiliate_id, currency, amount_minor, 0, 0 \
+                 FROM award WHERE tenant_id = $1 AND status = 'PENDING') held GROUP BY affiliate_id, currency) c \
                  ON c.affiliate_id = a.affiliate_id AND c.currency = a.currency \
                  WHERE a.tenant_id = $1 AND a.code = 2000 AND b.amount_minor <> COALESCE(c.amount, 0)",
                 dialect::id_text(backend, "a.id")
@@ -188,7 +190,9 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
             sides("journal_id", facts, &entries)
         )
     };
-    let adjustments = format!("{by_runs} UNION ALL {by_tiers} UNION ALL {}", by_changes("'ADJUSTMENT'"));
+    let by_awards = "SELECT journal_id, amount_minor FROM award WHERE tenant_id = $1 AND kind = 'ADJUSTMENT'";
+    let by_changed = by_changes("'ADJUSTMENT'");
+    let adjustments = format!("{by_runs} UNION ALL {by_tiers} UNION ALL {by_awards} UNION ALL {by_changed}");
     vec![
         // What is refused or taken back in full counts nowhere.
         (
@@ -201,6 +205,22 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
                  AND (v.status = 'REJECTED' OR (v.status = 'REVERSED') = s.is_counted \
                  OR (v.status = 'REVERSED' AND s.sale_minor <> 0))",
                 id("v.id")
+            ),
+        ),
+        (
+            "BONUSES",
+            posted(
+                "BONUS",
+                "5010",
+                "SELECT journal_id, amount_minor FROM award WHERE tenant_id = $1 AND kind = 'BONUS'",
+            ),
+        ),
+        (
+            "CLICKS",
+            posted(
+                "COMMISSION",
+                "5000",
+                "SELECT journal_id, amount_minor FROM award WHERE tenant_id = $1 AND kind = 'CLICKS'",
             ),
         ),
         ("ADJUSTMENTS", posted("ADJUSTMENT", "5030", &adjustments)),

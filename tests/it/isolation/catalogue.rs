@@ -16,6 +16,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "attribution_decision",
     "attribution_touch",
     "click",
+    "click_rate_version",
     "commission_rule_version",
     "conversion_change",
     "conversion_change_line",

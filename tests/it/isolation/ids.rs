@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use super::walk;
 use crate::support::{
     Client, Sdl, on_both_tuned,
+    samples::{fresh, samples},
     sdl::Field,
-    surface::{self, World, fresh, is_id, samples},
+    surface::{self, World, is_id},
 };
 
 /// How long a subscription is watched that may say nothing.
@@ -122,7 +123,7 @@ fn places(sdl: &Sdl, own: &World) -> Vec<Place> {
                 let name = format!("{root}.{}", field.name);
                 let given: Vec<&Value> = samples.get(name.as_str()).into_iter().flatten().collect();
                 let good: Vec<_> = given.into_iter().filter(|sample| sample.pointer(&pointer).is_some()).collect();
-                assert!(!good.is_empty(), "{name} takes an id at {pointer}: add a sample call to support/surface.rs");
+                assert!(!good.is_empty(), "{name} takes an id at {pointer}: add a sample call to support/samples.rs");
                 places.extend(good.into_iter().map(|sample| Place {
                     root,
                     field: field.clone(),

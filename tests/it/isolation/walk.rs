@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{
     Client, Programme, Sdl, Terms, on_both_tuned,
     programme::{enroll, sale},
+    samples::{fresh, samples},
     sdl::{Closed, Field},
-    surface::{World, fresh, is_id, samples},
+    surface::{World, is_id},
 };
 
 /// Objects below a root field.

@@ -158,10 +158,19 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
             "SELECT a.id FROM account a JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
              WHERE a.code = {code} AND b.amount_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor - c.reversed_minor), 0) \
              FROM commission c WHERE c.tenant_id = a.tenant_id AND c.affiliate_id = a.affiliate_id \
-             AND c.currency = a.currency AND c.status = '{status}')"
+             AND c.currency = a.currency AND c.status = '{status}') + (SELECT COALESCE(SUM(w.amount_minor), 0) FROM award w \
+             WHERE w.tenant_id = a.tenant_id AND w.affiliate_id = a.affiliate_id AND w.currency = a.currency \
+             AND w.status = '{status}')"
         )
     };
-    empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
+    empty("pending balances that are not the commissions and awards in hold", &account(2000, "PENDING")).await;
+    empty(
+        "awards that are not what their journals did",
+        "SELECT w.id FROM award w WHERE w.amount_minor <> (SELECT COALESCE(-SUM(e.amount_minor), 0) FROM entry e \
+         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id WHERE e.tenant_id = w.tenant_id \
+         AND e.journal_id = w.journal_id AND e.currency = w.currency AND a.affiliate_id = w.affiliate_id)",
+    )
+    .await;
     // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
     // than that which a run adjusted before.
     let by = |table: &str| {
@@ -193,6 +202,8 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
          WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
          (SELECT COALESCE(SUM(x.amount_minor - x.reversed_minor), 0) FROM tier_adjustment x \
          WHERE x.tenant_id = j.tenant_id AND x.journal_id = j.id) + \
+         (SELECT COALESCE(SUM(w.amount_minor), 0) FROM award w \
+         WHERE w.tenant_id = j.tenant_id AND w.journal_id = j.id) + \
          (SELECT COALESCE(SUM(l.amount_minor), 0) FROM conversion_change h JOIN conversion_change_line l \
          ON l.tenant_id = h.tenant_id AND l.change_id = h.id WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
     )

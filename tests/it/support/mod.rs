@@ -11,6 +11,7 @@ pub mod log;
 pub mod node;
 pub mod postgres;
 pub mod programme;
+pub mod samples;
 pub mod sdl;
 pub mod socket;
 pub mod stream;
