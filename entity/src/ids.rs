@@ -117,6 +117,10 @@ typed_ids! {
     GoalId = "gol";
     /// A commission rule; its versions share the id.
     CommissionRuleId = "rul";
+    /// What those above an affiliate earn; its versions share the id.
+    OverridePlanId = "ovp";
+    /// What clicks earn; its versions share the id.
+    ClickRateId = "crt";
     /// Who promotes.
     AffiliateId = "aff";
     /// An affiliate in a campaign.
@@ -145,6 +149,8 @@ typed_ids! {
     PostbackCallId = "pbc";
     /// Where an affiliate is paid.
     PayoutDestinationId = "pde";
+    /// What an affiliate got or lost apart from conversions.
+    AwardId = "awd";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

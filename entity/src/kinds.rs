@@ -146,6 +146,12 @@ text_enums! {
         FlatPlusPercent = "FLAT_PLUS_PERCENT",
     }
 
+    /// For how many clicks a rate is.
+    ClickRateKind {
+        PerClick = "PER_CLICK",
+        PerMille = "PER_MILLE",
+    }
+
     AffiliateStatus {
         /// Applied, not yet decided.
         Pending = "PENDING",
@@ -329,6 +335,22 @@ text_enums! {
         Reversed = "REVERSED",
     }
 
+    /// What an award is for.
+    AwardKind {
+        Bonus = "BONUS",
+        /// By a person, to put something right.
+        Adjustment = "ADJUSTMENT",
+        /// What clicks earned in a period.
+        Clicks = "CLICKS",
+    }
+
+    AwardStatus {
+        /// In the hold period.
+        Pending = "PENDING",
+        /// Payable, or taken.
+        Available = "AVAILABLE",
+    }
+
     JournalKind {
         ConversionApproved = "CONVERSION_APPROVED",
         HoldReleased = "HOLD_RELEASED",
@@ -342,6 +364,8 @@ text_enums! {
         /// A conversion was taken back, in part or whole, or a reversal was.
         Reversal = "REVERSAL",
         Bonus = "BONUS",
+        /// What was earned apart from conversions, such as by clicks.
+        Commission = "COMMISSION",
         /// A processor's charge.
         ProcessorFee = "PROCESSOR_FEE",
         /// A balance was converted into another currency.
@@ -411,6 +435,8 @@ text_enums! {
     RuleSource {
         CampaignDefault = "CAMPAIGN_DEFAULT",
         EnrollmentOverride = "ENROLLMENT_OVERRIDE",
+        /// None: it is an override, which a plan gives to those above.
+        OverridePlan = "OVERRIDE_PLAN",
     }
 
     EventKind {
@@ -423,6 +449,10 @@ text_enums! {
         ConversionChanged = "CONVERSION_CHANGED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
+        /// What an affiliate has earned changed by something that is not its own to see.
+        EarningsChanged = "EARNINGS_CHANGED",
+        /// An affiliate got or lost something apart from conversions.
+        AwardPosted = "AWARD_POSTED",
         CampaignChanged = "CAMPAIGN_CHANGED",
         AffiliateChanged = "AFFILIATE_CHANGED",
         EnrollmentChanged = "ENROLLMENT_CHANGED",
@@ -442,6 +472,8 @@ text_enums! {
         PayoutChanged = "PAYOUT_CHANGED",
         /// An attribution run was asked for, went on, or came to its end.
         AttributionRunChanged = "ATTRIBUTION_RUN_CHANGED",
+        /// What those above affiliates earn was set anew, or ended.
+        OverridePlanChanged = "OVERRIDE_PLAN_CHANGED",
     }
 
     /// What the outbox asks to be done.
@@ -452,5 +484,7 @@ text_enums! {
         ApplyAttribution = "APPLY_ATTRIBUTION",
         /// Decide every conversion of the tenant whose click has come, or was waited for long enough.
         ResolveWaiting = "RESOLVE_WAITING",
+        /// Post what the tenant's clicks earned.
+        PostClicks = "POST_CLICKS",
     }
 }

@@ -30,6 +30,9 @@ mod m20261120_6_payouts;
 mod m20261120_7_touchpoints;
 mod m20261120_8_identity;
 mod m20261120_9_postbacks;
+mod m20261126_41_awards;
+mod m20261126_42_click_rates;
+mod m20261126_4_overrides;
 pub mod protect;
 
 /// All steps in order.
@@ -53,6 +56,9 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_12_click_partitions::Migration),
             Box::new(m20261120_13_link_directory::Migration),
             Box::new(m20261120_14_payout_destinations::Migration),
+            Box::new(m20261126_4_overrides::Migration),
+            Box::new(m20261126_41_awards::Migration),
+            Box::new(m20261126_42_click_rates::Migration),
         ]
     }
 }

@@ -53,6 +53,8 @@ permissions! {
     /// Draft and submit payout batches, see them, and tell what became of their payouts.
     ManagePayouts,
     ApprovePayouts,
+    /// Give affiliates bonuses, and put right what they have.
+    PostAwards,
     /// Say where affiliates are paid.
     ManageDestinations,
     /// What only affiliates do: apply to a campaign in their own name.
@@ -87,9 +89,10 @@ impl PermissionSet {
 
 use Permission::{
     ActAsAffiliate, ApplyAttribution, ApprovePayouts, ManageAffiliates, ManageApiKeys, ManageCampaigns,
-    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, ReadAffiliates, ReadAttribution,
-    ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks, ReadPayouts,
-    ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions, ReviewConversions,
+    ManageDestinations, ManageLinks, ManagePayouts, ManageTenant, ManageUsers, PostAwards, ReadAffiliates,
+    ReadAttribution, ReadCampaigns, ReadClicks, ReadCommissions, ReadConversions, ReadEarnings, ReadLedger, ReadLinks,
+    ReadPayouts, ReadReports, ReadRules, ReadTenant, ReadUsers, ReadVisitors, RecordClicks, RecordConversions,
+    ReviewConversions,
 };
 
 const READ: PermissionSet = PermissionSet::of(&[
@@ -110,7 +113,7 @@ const MANAGE: PermissionSet = PermissionSet::of(&[ManageCampaigns, ManageAffilia
 const RECORD: PermissionSet = PermissionSet::of(&[RecordClicks, RecordConversions]);
 /// No key opens these: what leaves the house, and who gets it, is decided by people.
 const PAY: PermissionSet =
-    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, ManageDestinations, ApplyAttribution]);
+    PermissionSet::of(&[ReadPayouts, ManagePayouts, ApprovePayouts, PostAwards, ManageDestinations, ApplyAttribution]);
 
 /// What a role may do.
 pub const fn of_role(role: Role) -> PermissionSet {
@@ -196,6 +199,7 @@ mod tests {
             ApplyAttribution,
             ManagePayouts,
             ApprovePayouts,
+            PostAwards,
         ] {
             assert!(!of_role(Role::Affiliate).contains(permission), "{permission:?}");
         }

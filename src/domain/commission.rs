@@ -10,7 +10,7 @@ use tributary_entity::{
     money::Money,
 };
 
-use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS, rule::Rule};
+use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS, ledger::Earned, override_plan::Override, rule::Rule};
 
 /// Why a commission is what it is; stored with it, so that a later change of the rule explains nothing away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,11 +31,19 @@ pub struct Explanation {
     /// What was earned: `(flat + sale x rate) x share`, rounded half to even, once; where several affiliates share it by the
     /// same terms, their sum is rounded and split by largest remainder.
     pub amount: Money,
+    /// What an override is on, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Override>,
 }
 
 /// What a commission is now: what was reckoned, with what attribution runs added or took since.
 pub const fn net(row: &commission::Model) -> Money {
     Money::new(row.amount_minor + row.adjusted_minor, row.currency)
+}
+
+/// A commission as the ledger takes it, as it is now.
+pub const fn earned(row: &commission::Model) -> Earned {
+    Earned { affiliate_id: row.affiliate_id, level: row.level, amount: net(row) }
 }
 
 /// Which commissions a list holds. All conditions must hold.
@@ -44,6 +52,8 @@ pub struct CommissionFilter {
     pub affiliate_ids: Option<Vec<AffiliateId>>,
     pub conversion_ids: Option<Vec<ConversionId>>,
     pub statuses: Option<Vec<CommissionStatus>>,
+    /// 0 is an affiliate's own, the others are overrides.
+    pub levels: Option<Vec<i32>>,
 }
 
 /// The rule that applies: an enrollment's own before the campaign's default for the goal before its default for all.
@@ -125,6 +135,7 @@ fn explanation(
         rate_ppm: terms.rate_ppm,
         share_millionths,
         amount: Money::new(amount_minor, sale.currency),
+        over: None,
     })
 }
 

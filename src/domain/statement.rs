@@ -45,7 +45,7 @@ pub struct KindSum {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub opening: Money,
-    /// Commissions of approved conversions, and bonuses.
+    /// Commissions of approved conversions, what clicks earned, and bonuses.
     pub earned: Money,
     /// What was taken back of them because conversions were reversed, less what was given again.
     pub reversed: Money,
@@ -65,7 +65,10 @@ impl Statement {
             closing = closing.checked_add(*amount_minor)?;
             match kind {
                 // A release moves what was earned from one account of the affiliate's to another.
-                JournalKind::ConversionApproved | JournalKind::HoldReleased | JournalKind::Bonus => {
+                JournalKind::ConversionApproved
+                | JournalKind::HoldReleased
+                | JournalKind::Bonus
+                | JournalKind::Commission => {
                     earned = earned.checked_add(*amount_minor)?;
                 }
                 JournalKind::Reversal => reversed = reversed.checked_sub(*amount_minor)?,

@@ -6,6 +6,7 @@ use tributary_entity::{campaign, ids::CampaignId};
 use super::{
     caps::Cap,
     change::change,
+    click_rates::ClickRate,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
     enrollments::{self, Enrollment},
@@ -13,6 +14,7 @@ use super::{
     goals::Goal,
     ids,
     kinds::{ApprovalMode, AttributionModel, CampaignStatus, Device, TouchSource},
+    override_plans::OverridePlan,
     rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
@@ -155,6 +157,19 @@ impl Campaign {
     async fn commission_rules(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRule>> {
         let rules = ctx.loaders()?.rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
         Ok(rules.unwrap_or_default().into_iter().map(CommissionRule).collect())
+    }
+
+    /// What clicks earn in it, for all and for single affiliates, oldest first; at most 1,000.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn click_rates(&self, ctx: &Context<'_>) -> Result<Vec<ClickRate>> {
+        let rates = ctx.loaders()?.click_rates_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(rates.unwrap_or_default().into_iter().map(ClickRate).collect())
+    }
+
+    /// What those above affiliates earn in it; null where only the tenant's default may hold.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn override_plan(&self, ctx: &Context<'_>) -> Result<Option<OverridePlan>> {
+        Ok(ctx.loaders()?.override_plan_of_campaign.load_one(self.0.id).await.or_graphql()?.map(OverridePlan))
     }
 
     /// Its limits and those of its enrollments, oldest first; at most 1,000. An affiliate sees its own enrollment's.

@@ -7,6 +7,7 @@ use super::{
     affiliates::Affiliate,
     campaigns::Campaign,
     change::change,
+    click_rates::ClickAccrual,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
     error::IntoGraphql,
@@ -65,6 +66,13 @@ impl Enrollment {
     async fn rule(&self, ctx: &Context<'_>) -> Result<Option<CommissionRule>> {
         let Some(id) = self.0.rule_id else { return Ok(None) };
         Ok(ctx.loaders()?.rule.load_one(id).await.or_graphql()?.map(CommissionRule))
+    }
+
+    /// What its clicks earned that is not posted yet; null where clicks never earned anything.
+    #[graphql(guard = "Needs(Permission::ReadEarnings)")]
+    async fn click_accrual(&self, ctx: &Context<'_>) -> Result<Option<ClickAccrual>> {
+        let pair = (self.0.campaign_id, self.0.affiliate_id);
+        Ok(ctx.loaders()?.click_accrual.load_one(pair).await.or_graphql()?.map(Into::into))
     }
 
     /// When it was made.

@@ -11,10 +11,10 @@ use async_graphql::{
 use futures_util::Stream;
 use serde::de::DeserializeOwned;
 use tributary_entity::{
-    Instant, affiliate, attribution_run, campaign, coupon, enrollment, event,
+    Instant, affiliate, attribution_run, award, campaign, coupon, enrollment, event,
     ids::{
-        AffiliateId, ApiKeyId, AttributionRunId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId, PayoutId,
-        PostbackEndpointId, SessionId, TenantId, UserId,
+        AffiliateId, ApiKeyId, AttributionRunId, AwardId, CampaignId, ConversionId, CouponId, EnrollmentId, LinkId,
+        OverridePlanId, PayoutId, PostbackEndpointId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, payout,
@@ -24,6 +24,7 @@ use uuid::Uuid;
 use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
+    awards::Award,
     campaigns::Campaign,
     context::{Authenticated, RequestData},
     conversions::Conversion,
@@ -73,6 +74,11 @@ event_types! {
     ConversionChanged, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
+    /// What an affiliate has earned changed by something that is not its own, such as a conversion of somebody below it;
+    /// about the affiliate.
+    EarningsChanged, ReadEarnings, AffiliateId;
+    /// An affiliate got a bonus or an adjustment, or what its clicks earned.
+    AwardPosted, ReadEarnings, AwardId;
     /// A campaign was created or changed. Affiliates are not told.
     CampaignChanged, ReadCampaigns, CampaignId;
     /// An affiliate was created or changed.
@@ -97,6 +103,8 @@ event_types! {
     PayoutChanged, ReadPayouts, PayoutId;
     /// An attribution run was asked for, went on, or came to its end. Affiliates are not told.
     AttributionRunChanged, ReadAttribution, AttributionRunId;
+    /// An override plan was set or archived. Affiliates are not told.
+    OverridePlanChanged, ReadRules, OverridePlanId;
 }
 
 /// What the log keeps of a change.
@@ -110,6 +118,7 @@ pub(super) enum EventPayload {
     Coupon(Coupon),
     Payout(Box<Payout>),
     ReleasedEarnings(ReleasedEarnings),
+    Award(Box<Award>),
     AttributionRun(Box<AttributionRun>),
 }
 
@@ -130,8 +139,8 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for users, keys, postback endpoints,
-    /// sessions and the tenant, and where the log keeps it in another
+    /// The object as it was then; what became payable, for released earnings. Null for changed earnings,
+    /// override plans, users, keys, postback endpoints, sessions and the tenant, and where the log keeps it in another
     /// form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -174,13 +183,16 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::EarningsReleased => {
             EventPayload::ReleasedEarnings(ReleasedEarnings { amount: read::<money::Money>(row)?.into() })
         }
+        EventKind::AwardPosted => EventPayload::Award(Box::new(Award(read::<award::Model>(row)?))),
         EventKind::CampaignChanged => EventPayload::Campaign(Campaign(read::<campaign::Model>(row)?)),
         EventKind::AffiliateChanged => EventPayload::Affiliate(Affiliate(read::<affiliate::Model>(row)?)),
         EventKind::EnrollmentChanged => EventPayload::Enrollment(Enrollment(read::<enrollment::Model>(row)?)),
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
         // What the log keeps of these is for the program.
-        EventKind::UserChanged
+        EventKind::EarningsChanged
+        | EventKind::OverridePlanChanged
+        | EventKind::UserChanged
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged
         | EventKind::SessionEnded

@@ -6,6 +6,7 @@ use tributary_entity::money;
 use super::{
     error::IntoGraphql,
     kinds::{RuleKind, RuleSource},
+    override_plans::OverrideExplanation,
     scalars::{Decimal, Money},
 };
 use crate::{
@@ -44,12 +45,12 @@ impl CommissionExplanation {
         format!("{rule_name} v{rule_version}: {terms}{share} = {amount}")
     }
 
-    /// The rule's name and version.
+    /// The rule's name and version; of an override, with its level and plan.
     async fn rule(&self) -> String {
         format!("{} v{}", self.0.rule_name, self.0.rule_version)
     }
 
-    /// The rule's id; begins with `rul_`.
+    /// The rule's id; begins with `rul_`. Of an override, the rule of the commission that it is on.
     async fn rule_id(&self) -> async_graphql::ID {
         self.0.rule_id.into()
     }
@@ -69,7 +70,7 @@ impl CommissionExplanation {
         self.0.source.into()
     }
 
-    /// What the rule was applied to.
+    /// What the rule was applied to; of an override on a commission, that commission.
     async fn sale_amount(&self) -> Money {
         self.0.sale.into()
     }
@@ -92,6 +93,12 @@ impl CommissionExplanation {
     /// What was earned, rounded half to even, once.
     async fn amount(&self) -> Money {
         self.0.amount.into()
+    }
+
+    /// What an override is on; null for an affiliate's own commission.
+    #[graphql(name = "override")]
+    async fn over(&self) -> Option<OverrideExplanation> {
+        self.0.over.map(OverrideExplanation)
     }
 
     /// The tier that applied; null where the rule has none.

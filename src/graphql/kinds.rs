@@ -381,6 +381,8 @@ pub(super) enum RuleSource {
     CampaignDefault,
     /// The rule named by the affiliate's enrollment.
     EnrollmentOverride,
+    /// None: it is an override, which a plan gives to those above the affiliate.
+    OverridePlan,
 }
 
 /// What a journal posts.
@@ -406,6 +408,8 @@ pub(super) enum JournalKind {
     Reversal,
     /// A bonus: bonus expense to the affiliate.
     Bonus,
+    /// What was earned apart from conversions, such as by clicks: commission expense to the affiliate.
+    Commission,
     /// A processor's charge: processor fee from cash.
     ProcessorFee,
     /// A balance was converted into another currency: each side against the FX position of its currency.

@@ -12,19 +12,19 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, attribution_run, campaign, click, commission, commission_rule_version, conversion, coupon, enrollment,
-    goal,
+    affiliate, affiliate_parent, attribution_run, award, campaign, click, click_accrual, commission,
+    commission_rule_version, conversion, coupon, enrollment, goal,
     ids::{
-        AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId,
-        CouponId, EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
-        PostbackEndpointId,
+        AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId,
+        CommissionRuleId, ConversionId, CouponId, EnrollmentId, GoalId, JournalId, LinkId, OverridePlanId,
+        PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
-    link, payout, payout_batch, payout_destination, postback_endpoint,
+    link, override_plan_version, payout, payout_batch, payout_destination, postback_endpoint,
 };
 
 use crate::{
     auth::Viewer,
-    domain::{payout::StatusTotal, rule::Rule},
+    domain::{click_rate::Rate, override_plan::Plan, payout::StatusTotal, rule::Rule},
     services::{self, ServiceError, Services, caps::CapState, ledger::PostedJournal},
 };
 
@@ -119,6 +119,34 @@ loaders! {
     affiliate, AffiliateById: AffiliateId => affiliate::Model = async |services, viewer, ids| {
         by_key(services::affiliates::get_many(services, viewer, ids).await, |row| row.id)
     };
+    click_rate, ClickRateById: ClickRateId => Rate = async |services, viewer, ids| {
+        by_key(services::click_rates::get_many(services, viewer, ids).await, |rate| rate.head.id)
+    };
+    click_rates_of_campaign, ClickRatesOfCampaign: CampaignId => Vec<Rate> = async |services, viewer, ids| {
+        grouped(services::click_rates::of_campaigns(services, viewer, ids).await, |rate| rate.head.campaign_id)
+    };
+    click_accrual, ClickAccrualOf: (CampaignId, AffiliateId) => click_accrual::Model =
+        async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {
+            let rows = services::click_accruals::of(services, viewer, pairs).await;
+            by_key(rows, |row| (row.campaign_id, row.affiliate_id))
+        };
+    parent_of_affiliate, ParentOfAffiliate: AffiliateId => affiliate_parent::Model = async |services, viewer, ids| {
+        by_key(services::affiliate_parents::of(services, viewer, ids).await, |row| row.affiliate_id)
+    };
+    override_plan, OverridePlanById: OverridePlanId => Plan = async |services, viewer, ids| {
+        by_key(services::override_plans::get_many(services, viewer, ids).await, |plan| plan.head.id)
+    };
+    override_plan_of_campaign, OverridePlanOfCampaign: CampaignId => Plan = async |services, viewer, ids| {
+        let plans = services::override_plans::of_campaigns(services, viewer, ids).await?;
+        Ok(plans.into_iter().filter_map(|plan| Some((plan.head.campaign_id?, plan))).collect::<HashMap<_, _>>())
+    };
+    /// By plan and its current version.
+    versions_of_override_plan, VersionsOfOverridePlan: (OverridePlanId, i32) => Vec<override_plan_version::Model> =
+        async |services, viewer, plans: &[(OverridePlanId, i32)]| {
+            let rows = services::override_plans::versions(services, viewer, plans).await;
+            let of_plan = grouped(rows, |row| row.plan_id)?;
+            Ok(plans.iter().filter_map(|key| Some((*key, of_plan.get(&key.0)?.clone()))).collect())
+        };
     enrollment, EnrollmentById: EnrollmentId => enrollment::Model = async |services, viewer, ids| {
         by_key(services::enrollments::get_many(services, viewer, ids).await, |row| row.id)
     };
@@ -136,6 +164,9 @@ loaders! {
     };
     commission, CommissionById: CommissionId => commission::Model = async |services, viewer, ids| {
         by_key(services::commissions::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    award, AwardById: AwardId => award::Model = async |services, viewer, ids| {
+        by_key(services::awards::get_many(services, viewer, ids).await, |row| row.id)
     };
     journal, JournalById: JournalId => PostedJournal = async |services, viewer, ids| {
         by_key(services::ledger::get_many(services, viewer, ids).await, |journal| journal.head.id)

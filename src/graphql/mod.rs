@@ -11,9 +11,11 @@ mod payload;
 mod affiliates;
 mod api_keys;
 mod attribution;
+mod awards;
 mod campaigns;
 mod caps;
 mod change;
+mod click_rates;
 mod clicks;
 mod commissions;
 mod connection;
@@ -38,6 +40,7 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod override_plans;
 mod payout_destinations;
 mod payouts;
 mod persisted;
@@ -71,6 +74,7 @@ pub struct Query(
     conversions::ConversionQuery,
     commissions::CommissionQuery,
     earnings::EarningsQuery,
+    awards::AwardQuery,
     ledger::LedgerQuery,
     statements::StatementQuery,
     payouts::PayoutQuery,
@@ -93,12 +97,15 @@ pub struct Mutation(
     goals::GoalMutation,
     caps::CapMutation,
     rules::RuleMutation,
+    click_rates::ClickRateMutation,
+    override_plans::OverridePlanMutation,
     affiliates::AffiliateMutation,
     enrollments::EnrollmentMutation,
     links::LinkMutation,
     coupons::CouponMutation,
     clicks::ClickMutation,
     conversions::ConversionMutation,
+    awards::AwardMutation,
     payouts::PayoutMutation,
     postbacks::PostbackMutation,
     payout_destinations::PayoutDestinationMutation,
@@ -134,6 +141,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<affiliates::Affiliate>>("A page of affiliates.")
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
         .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
+        .override_output_type_description::<Paged<awards::Award>>("A page of awards.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

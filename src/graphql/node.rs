@@ -6,15 +6,18 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, CampaignId, CapId, ClickId, CommissionId, CommissionRuleId, ConversionId, CouponId,
-    EnrollmentId, GoalId, JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId,
+    AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
+    ConversionId, CouponId, EnrollmentId, GoalId, JournalId, LinkId, OverridePlanId, PayoutBatchId,
+    PayoutDestinationId, PayoutId,
 };
 
 use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
+    awards::Award,
     campaigns::Campaign,
     caps::Cap,
+    click_rates::ClickRate,
     clicks::Click,
     commissions::Commission,
     context::RequestData,
@@ -26,6 +29,7 @@ use super::{
     ids,
     ledger::Journal,
     links::Link,
+    override_plans::OverridePlan,
     payout_destinations::PayoutDestination,
     payouts::{Payout, PayoutBatch},
     rules::CommissionRule,
@@ -75,6 +79,8 @@ nodes! {
     Goal, GoalId, ReadCampaigns, goal;
     Cap, CapId, ReadCampaigns, cap;
     CommissionRule, CommissionRuleId, ReadRules, rule;
+    OverridePlan, OverridePlanId, ReadRules, override_plan;
+    ClickRate, ClickRateId, ReadRules, click_rate;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;
@@ -82,6 +88,7 @@ nodes! {
     Click, ClickId, ReadClicks, click;
     Conversion, ConversionId, ReadConversions, conversion;
     Commission, CommissionId, ReadCommissions, commission;
+    Award, AwardId, ReadEarnings, award;
     Journal, JournalId, ReadLedger, journal;
     Payout, PayoutId, ReadPayouts, payout;
     PayoutBatch, PayoutBatchId, ManagePayouts, payout_batch;

@@ -41,6 +41,8 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionReattributed,
     EventKind::ConversionChanged,
     EventKind::EarningsReleased,
+    EventKind::EarningsChanged,
+    EventKind::AwardPosted,
     EventKind::PayoutChanged,
 ];
 

@@ -5,7 +5,7 @@ use tributary_entity::{Instant, kinds::OutboxKind, outbox as row};
 
 use crate::{
     domain::tenancy::TenantScope,
-    services::{ServiceError, Services, attribution::apply, conversions, holds},
+    services::{ServiceError, Services, attribution::apply, click_accruals, conversions, holds},
     store::{directory, outbox},
 };
 
@@ -58,6 +58,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::ReleaseHolds => {
             let released = holds::release_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), holds.released = released, "holds released");
+        }
+        OutboxKind::PostClicks => {
+            let posted = click_accruals::post_due(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), accruals.posted = posted, "what clicks earned is posted");
         }
         OutboxKind::ResolveWaiting => {
             let resolved = conversions::resolve_waiting(services, scope).await?;

@@ -11,7 +11,7 @@ use tributary_entity::{
 };
 
 use super::{
-    ServiceError, Services,
+    ServiceError, Services, awards,
     ledger::{debts, post},
     publish,
 };
@@ -52,7 +52,7 @@ fn next_second(at: Instant) -> Instant {
     at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at) + TimeDelta::seconds(1)
 }
 
-/// Releases every commission of a tenant whose hold is over. Answers how many. Safe to run at any time, any number of
+/// Releases every commission and award of a tenant whose hold is over. Answers how many. Safe to run at any time, any number of
 /// times, on any number of nodes.
 ///
 /// # Errors
@@ -64,11 +64,26 @@ pub async fn release_due(services: &Services, scope: &TenantScope) -> Result<u64
         let now = services.now();
         let due = commissions::lock_due(&tx, now, CHUNK).await?;
         if due.is_empty() {
-            return Ok(released);
+            break;
         }
         release(&mut tx, &due, now).await?;
         publish(&*services.bus, tx).await?;
         released += due.len() as u64;
+    }
+    loop {
+        let mut tx = services.db.begin(scope).await?;
+        let now = services.now();
+        let got = awards::release(&mut tx, now, CHUNK).await?;
+        if got.is_empty() {
+            return Ok(released);
+        }
+        released += got.len() as u64;
+        let mut by_affiliate: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
+        for (affiliate_id, amount) in got {
+            *by_affiliate.entry((affiliate_id, amount.currency)).or_default() += amount.amount_minor;
+        }
+        tell(&mut tx, by_affiliate, now);
+        publish(&*services.bus, tx).await?;
     }
 }
 
@@ -90,10 +105,14 @@ async fn release(tx: &mut Tx, due: &[commission::Model], now: Instant) -> Result
     post(tx, &journals, now).await?;
     let ids: Vec<CommissionId> = due.iter().map(|row| row.id).collect();
     commissions::release(tx, &ids, now).await?;
+    tell(tx, by_affiliate, now);
+    Ok(())
+}
+
+fn tell(tx: &mut Tx, by_affiliate: BTreeMap<(AffiliateId, Currency), i64>, now: Instant) {
     for ((affiliate_id, currency), amount_minor) in by_affiliate {
         let released = Money::new(amount_minor, currency);
         let event = NewEvent::new(EventKind::EarningsReleased, affiliate_id.uuid(), &released, now);
         tx.record(event.of_affiliate(Some(affiliate_id)));
     }
-    Ok(())
 }

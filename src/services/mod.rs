@@ -5,12 +5,16 @@
 //! field guards of the API); whose rows are seen is decided by the viewer's scope, inside the store.
 
 pub mod access;
+pub mod affiliate_parents;
 pub mod affiliates;
 pub mod api_keys;
 pub mod attribution;
+pub mod awards;
 pub mod budgets;
 pub mod campaigns;
 pub mod caps;
+pub mod click_accruals;
+pub mod click_rates;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -28,6 +32,8 @@ pub mod idempotency;
 pub mod ingest;
 pub mod ledger;
 pub mod links;
+pub mod override_plans;
+mod overrides;
 pub mod payout_destinations;
 pub mod payouts;
 pub mod postbacks;

@@ -12,6 +12,8 @@ pub enum Constraint {
     AffiliateEmail,
     GoalCode,
     RuleDefault,
+    /// The campaign has an override plan, or the tenant its default.
+    OverridePlan,
     EnrollmentPair,
     /// The campaign has a coupon with the code.
     CouponCode,
@@ -44,6 +46,8 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "commission_rule.tenant_id, commission_rule.campaign_id, commission_rule.goal_id",
     ),
     (Constraint::RuleDefault, "commission_rule_default_key", "commission_rule.tenant_id, commission_rule.campaign_id"),
+    (Constraint::OverridePlan, "override_plan_campaign_key", "override_plan.tenant_id, override_plan.campaign_id"),
+    (Constraint::OverridePlan, "override_plan_default_key", "override_plan.tenant_id"),
     (
         Constraint::EnrollmentPair,
         "enrollment_pair_key",
@@ -71,8 +75,16 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
 ];
 
 /// Columns whose CHECK is a range that running totals may leave.
-const COUNTERS: &[&str] =
-    &["amount_minor", "unapproved_minor", "sale_minor", "commission_minor", "clicks_", "conversions", "used"];
+const COUNTERS: &[&str] = &[
+    "amount_minor",
+    "unapproved_minor",
+    "sale_minor",
+    "commission_minor",
+    "clicks_",
+    "conversions",
+    "used",
+    "accrued_micros",
+];
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

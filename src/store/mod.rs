@@ -5,14 +5,18 @@
 //! [`partitions`]. The store remembers and finds; it decides nothing.
 
 pub mod address_keys;
+pub mod affiliate_parents;
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
 pub mod attribution_runs;
 pub mod attributions;
+pub mod awards;
 pub mod balances;
 pub mod campaigns;
 pub mod caps;
+pub mod click_accruals;
+pub mod click_rates;
 pub mod clicks;
 pub mod commissions;
 pub mod conversions;
@@ -31,6 +35,7 @@ pub mod invalid_clicks;
 pub mod ledger;
 pub mod links;
 pub mod outbox;
+pub mod override_plans;
 pub mod page;
 pub mod partitions;
 pub mod payout_batches;

@@ -186,7 +186,7 @@ impl Conversion {
         money::Money::new(self.row.sale_minor, self.row.sale_currency).into()
     }
 
-    /// All its commissions together, in the campaign's currency.
+    /// All its commissions together, overrides too, in the campaign's currency. An affiliate is told its own.
     async fn commission_total(&self) -> Money {
         money::Money::new(self.row.commission_minor, self.row.commission_currency).into()
     }

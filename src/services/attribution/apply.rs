@@ -38,7 +38,7 @@ use crate::{
     services::{
         ServiceError, Services, conversions as noun, holds,
         ledger::{post, standing},
-        publish,
+        overrides, publish,
     },
     store::{
         attribution_runs, attributions, balances, commissions, conversions,
@@ -170,8 +170,19 @@ impl Change {
         self.verdict.lines.iter().filter(|line| line.difference_minor() != 0)
     }
 
-    fn commission_of(&self, id: AffiliateId) -> Option<&commission::Model> {
-        self.commissions.iter().find(|row| row.affiliate_id == id)
+    fn commission_of(&self, line: &Line) -> Option<&commission::Model> {
+        let key = (line.affiliate_id, line.level, line.base_affiliate_id);
+        self.commissions.iter().find(|row| (row.affiliate_id, row.level, row.base_affiliate_id) == key)
+    }
+
+    /// What each affiliate gets or loses, on all levels together.
+    fn moved_by_affiliate(&self) -> BTreeMap<(AffiliateId, Currency), i64> {
+        let mut moved: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
+        for line in self.moved() {
+            *moved.entry((line.affiliate_id, line.currency)).or_default() += line.difference_minor();
+        }
+        moved.retain(|_, amount| *amount != 0);
+        moved
     }
 
     fn is_approved(&self) -> bool {
@@ -191,7 +202,7 @@ impl Change {
 
     /// What the ledger is told; nothing of a conversion that is not approved.
     fn adjustments(&self) -> Vec<Adjustment> {
-        let status_of = |line: &Line| self.commission_of(line.affiliate_id).map_or(self.status(), |row| row.status);
+        let status_of = |line: &Line| self.commission_of(line).map_or(self.status(), |row| row.status);
         let adjustment = |line: &Line| Adjustment {
             affiliate_id: line.affiliate_id,
             amount: Money::new(line.difference_minor(), line.currency),
@@ -213,15 +224,17 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
     let journals = post_adjustments(tx, run, changes, now).await?;
     let rows = changes.iter().flat_map(|change| {
         let journal_id = journals.get(&change.conversion.id).copied();
-        change.moved().map(move |line| attribution_adjustment::Model {
-            tenant_id: run.tenant_id,
-            run_id: run.id,
-            conversion_id: change.conversion.id,
-            affiliate_id: line.affiliate_id,
-            amount_minor: line.difference_minor(),
-            currency: line.currency,
-            journal_id,
-            recorded_at: now,
+        change.moved_by_affiliate().into_iter().map(move |((affiliate_id, currency), amount_minor)| {
+            attribution_adjustment::Model {
+                tenant_id: run.tenant_id,
+                run_id: run.id,
+                conversion_id: change.conversion.id,
+                affiliate_id,
+                amount_minor,
+                currency,
+                journal_id,
+                recorded_at: now,
+            }
         })
     });
     attribution_runs::insert_adjustments(tx, rows.collect()).await?;
@@ -274,7 +287,7 @@ async fn write_commissions(tx: &mut Tx, changes: &[Change], now: Instant) -> Res
     let mut due = BTreeSet::new();
     for change in changes {
         for line in change.moved() {
-            match change.commission_of(line.affiliate_id) {
+            match change.commission_of(line) {
                 Some(row) => adjusted.push((row.id, line.difference_minor())),
                 None => fresh.extend(new_commission(change, line, now)?),
             }
@@ -295,6 +308,8 @@ fn new_commission(change: &Change, line: &Line, now: Instant) -> Result<Option<c
         id: CommissionId::from_uuid(ambient::new_uuid()),
         conversion_id: change.conversion.id,
         affiliate_id: line.affiliate_id,
+        level: line.level,
+        base_affiliate_id: line.base_affiliate_id,
         status,
         amount_minor: earned.amount.amount_minor,
         currency: earned.amount.currency,
@@ -391,6 +406,7 @@ async fn tell(tx: &mut Tx, changes: &[Change], now: Instant) -> Result<(), Store
     let rows = conversions::get_many(tx, &ids).await?;
     let snapshots = noun::snapshots(tx, rows).await?;
     conversions::share(tx, &ids, snapshots.iter().flat_map(Snapshot::shares).collect()).await?;
+    overrides::tell(tx, snapshots.iter().flat_map(|snapshot| &snapshot.commissions), now);
     for snapshot in snapshots {
         let event = NewEvent::new(EventKind::ConversionReattributed, snapshot.conversion.id.uuid(), &snapshot, now)
             .of_campaign(snapshot.conversion.campaign_id)

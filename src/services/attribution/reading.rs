@@ -17,17 +17,19 @@ use uuid::Uuid;
 use crate::{
     domain::{
         attribution::{Means, TOUCHES_MAX, Touch},
-        commission as commission_rules,
+        commission::{self as commission_rules, Explanation},
+        override_plan::{self, Plan},
         page::{List, Order, PageRequest, Position},
         reattribution::{self, Known, Trial, Verdict},
         rule::Rule,
     },
+    services::overrides,
     store::{
         affiliates, attributions, campaigns,
         clicks::{self, Journey},
         conversions, customers, enrollments,
         error::StoreError,
-        rules,
+        override_plans, rules,
         scope::Tx,
     },
 };
@@ -36,6 +38,7 @@ use crate::{
 pub(super) struct Judged {
     pub conversion: conversion::Model,
     pub decision: attribution_decision::Model,
+    /// Overrides among them.
     pub commissions: Vec<commission::Model>,
     /// None where it is left as it is.
     pub verdict: Option<Verdict>,
@@ -73,6 +76,7 @@ pub(super) struct Reader {
     affiliates: HashMap<AffiliateId, bool>,
     /// None where there is none.
     enrollments: HashMap<(CampaignId, AffiliateId), Option<enrollment::Model>>,
+    plans: HashMap<CampaignId, Option<Plan>>,
 }
 
 impl Reader {
@@ -84,6 +88,7 @@ impl Reader {
             versions: HashMap::new(),
             affiliates: HashMap::new(),
             enrollments: HashMap::new(),
+            plans: HashMap::new(),
         }
     }
 
@@ -99,23 +104,45 @@ impl Reader {
         self.know_versions(tx, &past).await?;
         let touches = self.touches(tx, &rows).await?;
         self.know_affiliates(tx, &rows, &past, &touches).await?;
-        Ok(rows.into_iter().zip(touches).filter_map(|(row, found)| self.judge_one(row, &past, &found)).collect())
+        let judged = rows.into_iter().zip(touches).filter_map(|(row, found)| self.judge_one(row, &past, &found));
+        let mut judged: Vec<Judged> = judged.collect();
+        self.add_overrides(tx, &mut judged).await?;
+        Ok(judged)
+    }
+
+    /// Adds what those above earn on what the affiliates would.
+    async fn add_overrides(&self, tx: &Tx, judged: &mut [Judged]) -> Result<(), StoreError> {
+        let verdicts = judged.iter().filter_map(|one| one.verdict.as_ref());
+        let earners = verdicts.flat_map(|verdict| &verdict.lines).map(|line| line.affiliate_id).collect();
+        let plans: Vec<Plan> = self.plans.values().flatten().cloned().collect();
+        let chains = overrides::chains(tx, &plans, &earners).await?;
+        for Judged { conversion, commissions, verdict, .. } in judged {
+            let plan = conversion.campaign_id.and_then(|id| self.plans.get(&id)?.as_ref());
+            let fresh = |id: AffiliateId, base: &Explanation| match (plan, chains.get(&id)) {
+                (Some(plan), Some(chain)) => override_plan::claims(plan, id, base, chain),
+                _ => Vec::new(),
+            };
+            // Where an amount is past what can be held, it is left as it is, as where a commission is.
+            *verdict = verdict.take().and_then(|verdict| verdict.with_overrides(commissions, fresh));
+        }
+        Ok(())
     }
 
     fn judge_one(&self, conversion: conversion::Model, past: &Past, found: &Found) -> Option<Judged> {
         let decision = past.decisions.get(&conversion.id)?;
         let campaign = self.campaigns.get(&conversion.campaign_id?)?;
         let commissions = past.commissions.get(&conversion.id).map_or(&[][..], Vec::as_slice);
+        let own: Vec<commission::Model> = commissions.iter().filter(|row| row.level == 0).cloned().collect();
         let known = Known {
             conversion: &conversion,
             decision,
             touches: past.touches.get(&conversion.id).map_or(&[][..], Vec::as_slice),
-            commissions,
+            commissions: &own,
             named: found.named,
             history: &found.history,
         };
         let enrollment = |id| self.enrollments.get(&(campaign.id, id)).and_then(Option::as_ref);
-        let rule_of = |id| match commissions.iter().find(|row| row.affiliate_id == id) {
+        let rule_of = |id| match own.iter().find(|row| row.affiliate_id == id) {
             // What chose it then is in its explanation, which stays.
             Some(row) => {
                 let rule = self.versions.get(&(row.rule_id, row.rule_version))?;
@@ -144,6 +171,8 @@ impl Reader {
         for rule in rules::for_campaigns(tx, &missing).await? {
             self.rules.entry(rule.head.campaign_id).or_default().push(rule);
         }
+        let plans = override_plans::in_force(tx, &missing).await?;
+        self.plans.extend(missing.into_iter().map(|id| (id, override_plan::in_force(&plans, id).cloned())));
         Ok(())
     }
 

@@ -42,6 +42,8 @@ impl LiveEvent {
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
             EventKind::EarningsReleased
+            | EventKind::EarningsChanged
+            | EventKind::AwardPosted
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
             | EventKind::EnrollmentChanged
@@ -52,7 +54,8 @@ impl LiveEvent {
             | EventKind::PostbackEndpointChanged
             | EventKind::SessionEnded
             | EventKind::TenantChanged
-            | EventKind::AttributionRunChanged => {}
+            | EventKind::AttributionRunChanged
+            | EventKind::OverridePlanChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -238,7 +238,9 @@ async fn record(
     programme.add_pairs(tx, pairs).await?;
     let mut totals = BatchTotals::default();
     let instants = new_clicks.iter().map(|fresh| fresh.input.occurred_at.unwrap_or(now)).collect();
-    totals.caps.prepare(tx, &clicked(links), &instants).await?;
+    let clicked = clicked(links);
+    programme.add_click_rates(tx, &clicked).await?;
+    totals.caps.prepare(tx, &clicked, &instants).await?;
     let recorded = clicks::record(tx, new_clicks, links, &programme, &mut totals, now).await?;
     known.extend(recorded.iter().map(|(_, row)| (row.id, row.clone())));
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.

@@ -13,6 +13,7 @@ use tributary_entity::{
 use super::programme::{BatchTotals, Programme};
 use crate::{
     domain::click::{self as rules, NewClick},
+    services::click_accruals::Accruals,
     store::{
         clicks::{self, Visit},
         error::StoreError,
@@ -58,9 +59,15 @@ pub(super) async fn record(
         rows.push((item.index, row(tx, item, links, programme, totals, !repeated.contains(&item.index), now)?));
     }
     clicks::insert(tx, rows.iter().map(|(_, row)| row.clone()).collect()).await?;
+    let mut accruals = Accruals::default();
     for (_, row) in &rows {
         totals.add_click(row, programme.campaign(row.campaign_id)?.currency)?;
+        if let Some(micros) = programme.click_micros(row).filter(|_| row.is_unique) {
+            accruals.add(row, micros);
+        }
     }
+    // Before any balance is locked, as where it is posted.
+    accruals.write(tx, now).await?;
     Ok(rows)
 }
 

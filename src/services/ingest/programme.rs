@@ -11,11 +11,12 @@ use tributary_entity::{
 use super::caps::BatchCaps;
 use crate::{
     domain::{
+        click_rate::{self, Rate},
         report::{self, Totals},
         rule::Rule,
     },
     store::{
-        affiliates, campaigns, enrollments,
+        affiliates, campaigns, click_rates, enrollments,
         error::{Constraint, StoreError},
         goals,
         invalid_clicks::{self, InvalidKey},
@@ -37,6 +38,7 @@ pub(in crate::services) struct Programme {
     complete: BTreeSet<CampaignId>,
     goals: HashMap<(CampaignId, String), goal::Model>,
     rules: HashMap<CampaignId, Vec<Rule>>,
+    click_rates: HashMap<CampaignId, Vec<Rate>>,
 }
 
 impl Programme {
@@ -87,6 +89,23 @@ impl Programme {
         }
         self.complete.extend(ids);
         Ok(())
+    }
+
+    /// Reads what clicks of campaigns earn.
+    pub async fn add_click_rates(&mut self, tx: &Tx, ids: &[CampaignId]) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        for rate in click_rates::in_force(tx, ids).await? {
+            self.click_rates.entry(rate.head.campaign_id).or_default().push(rate);
+        }
+        Ok(())
+    }
+
+    /// What a unique valid click earns, in millionths of the major unit; none where clicks earn nothing.
+    pub fn click_micros(&self, row: &click::Model) -> Option<i64> {
+        let rates = self.click_rates.get(&row.campaign_id)?;
+        Some(click_rate::in_force(rates.iter(), row.affiliate_id)?.micros_per_click())
     }
 
     /// A campaign that a caller names.

@@ -16,11 +16,13 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "attribution_decision",
     "attribution_touch",
     "click",
+    "click_rate_version",
     "commission_rule_version",
     "conversion_history",
     "entry",
     "event",
     "journal",
+    "override_plan_version",
     "payout_history",
     "payout_skip",
 ];

@@ -119,8 +119,31 @@ pub async fn check(auditor: &Auditor) {
          HAVING COUNT(*) > 1",
     )
     .await;
+    overrides(&empty).await;
     adjustments(&empty).await;
     payouts(&empty).await;
+}
+
+/// Overrides stand on a commission of their conversion, share its state, and are spent from their own account.
+async fn overrides(empty: &impl AsyncFn(&str, &str)) {
+    empty(
+        "overrides that stand on no commission in the same state",
+        "SELECT c.id FROM commission c WHERE c.level > 0 AND NOT EXISTS (SELECT 1 FROM commission b \
+         WHERE b.tenant_id = c.tenant_id AND b.conversion_id = c.conversion_id AND b.level = 0 \
+         AND b.affiliate_id = c.base_affiliate_id AND b.status = c.status)",
+    )
+    .await;
+    let approved = |level: &str, code: i32| {
+        format!(
+            "SELECT j.id FROM journal j WHERE j.kind = 'CONVERSION_APPROVED' AND (SELECT COALESCE(SUM(e.amount_minor), 0) \
+             FROM entry e JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+             WHERE e.tenant_id = j.tenant_id AND e.journal_id = j.id AND a.code = {code}) = 0 \
+             AND EXISTS (SELECT 1 FROM commission c WHERE c.tenant_id = j.tenant_id AND c.conversion_id = j.conversion_id \
+             AND c.level {level} AND c.amount_minor > 0 AND c.adjusted_minor = 0 AND c.created_at <= j.posted_at)"
+        )
+    };
+    empty("approved commissions that were not spent as such", &approved("= 0", 5000)).await;
+    empty("approved overrides that were not spent as such", &approved("> 0", 5020)).await;
 }
 
 /// What affiliates have is what their commissions are now, and each adjustment is posted once.
@@ -130,10 +153,20 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
             "SELECT a.id FROM account a JOIN balance b ON b.tenant_id = a.tenant_id AND b.account_id = a.id \
              WHERE a.code = {code} AND b.amount_minor <> (SELECT COALESCE(SUM(c.amount_minor + c.adjusted_minor), 0) \
              FROM commission c WHERE c.tenant_id = a.tenant_id AND c.affiliate_id = a.affiliate_id \
-             AND c.currency = a.currency AND c.status = '{status}')"
+             AND c.currency = a.currency AND c.status = '{status}') + (SELECT COALESCE(SUM(w.amount_minor), 0) FROM award w \
+             WHERE w.tenant_id = a.tenant_id AND w.affiliate_id = a.affiliate_id AND w.currency = a.currency \
+             AND w.status = '{status}')"
         )
     };
-    empty("pending balances that are not the commissions in hold", &account(2000, "PENDING")).await;
+    empty("pending balances that are not the commissions and awards in hold", &account(2000, "PENDING")).await;
+    empty(
+        "awards that are not what their journals did",
+        "SELECT w.id FROM award w WHERE w.amount_minor <> (SELECT COALESCE(-SUM(e.amount_minor), 0) FROM entry e \
+         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id WHERE e.tenant_id = w.tenant_id \
+         AND e.journal_id = w.journal_id AND e.currency = w.currency AND a.affiliate_id = w.affiliate_id)",
+    )
+    .await;
+    // A run's adjustment is of all that an affiliate has from a conversion: its own and overrides.
     // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is another
     // than that which a run adjusted before.
     let adjusted = "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM attribution_adjustment x WHERE x.tenant_id = c.tenant_id \
@@ -142,7 +175,9 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
         "commissions whose adjustments are not what runs did",
         &format!(
             "SELECT c.id FROM commission c WHERE c.adjusted_minor <> {adjusted} \
-             AND c.amount_minor + c.adjusted_minor <> {adjusted}"
+             AND c.amount_minor + c.adjusted_minor <> {adjusted} \
+             AND NOT EXISTS (SELECT 1 FROM commission o WHERE o.tenant_id = c.tenant_id AND o.id <> c.id \
+             AND o.conversion_id = c.conversion_id AND o.affiliate_id = c.affiliate_id)"
         ),
     )
     .await;

@@ -88,6 +88,18 @@ impl World {
             runs.push(programme::id(&run, "attributionRun"));
         }
         app.run_jobs().await;
+        let plan = json!({ "campaignId": programme.campaign, "levels": [{ "percentOfSale": "1" }] });
+        let plan = programme::id(&owner.done("setOverridePlan", plan, "overridePlan { id }").await, "overridePlan");
+        let parent = json!({ "id": programme::new_affiliate(owner).await, "parentId": programme.affiliate });
+        owner.done("setAffiliateParent", parent, "").await;
+        let rate = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
+        let rate = programme::id(&owner.done("setClickRate", rate, "clickRate { id }").await, "clickRate");
+        programme.click(owner).await;
+        let bonus = json!({
+            "affiliateId": programme.affiliate, "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "thanks",
+            "campaignId": programme.campaign,
+        });
+        let award = programme::id(&owner.done("postBonus", bonus, "award { id }").await, "award");
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -99,6 +111,8 @@ impl World {
                 ("gol", programme.goal),
                 ("rul", programme.rule),
                 ("cap", cap),
+                ("ovp", plan),
+                ("crt", rate),
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
@@ -106,6 +120,7 @@ impl World {
                 ("clk", click),
                 ("cnv", conversion),
                 ("com", text(&found["commissions"]["edges"][0]["node"]["id"])),
+                ("awd", award),
                 ("jrn", text(&journal["id"])),
                 ("acc", text(&own_account["account"]["id"])),
                 ("pbt", programme::id(&drafted, "payoutBatch")),
@@ -191,7 +206,13 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
     };
     BTreeMap::from([
         ("Query.affiliate", by_id("aff")),
-        ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
+        (
+            "Query.affiliates",
+            vec![
+                json!({ "first": 20, "filter": { "ids": [id("aff")] } }),
+                json!({ "first": 20, "filter": { "parentIds": [id("aff")] } }),
+            ],
+        ),
         ("Query.apiKeys", vec![json!({ "first": 20 })]),
         (
             "Query.attributionPreview",
@@ -199,6 +220,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         ("Query.attributionRun", by_id("run")),
         ("Query.attributionRuns", page(json!({ "campaignIds": [id("cmp")] }))),
+        ("Query.awards", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.campaign", by_id("cmp")),
         ("Query.campaigns", page(json!({}))),
         ("Query.click", by_id("clk")),
@@ -260,7 +282,9 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
+        ("Mutation.archiveClickRate", named("crt")),
         ("Mutation.archiveGoal", named("gol")),
+        ("Mutation.archiveOverridePlan", named("ovp")),
         ("Mutation.cancelPayout", named("pay")),
         // A wrong one: the right one would end the session of who calls.
         ("Mutation.changePassword", input(json!({ "currentPassword": "not it", "newPassword": "another long one" }))),
@@ -313,6 +337,20 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.markPayoutPaid", input(json!({ "id": id("pay"), "reference": "$UNIQUE" }))),
         ("Mutation.markPayoutReturned", input(json!({ "id": id("pay"), "reference": "$UNIQUE", "reason": "$UNIQUE" }))),
         ("Mutation.pauseCampaign", named("cmp")),
+        (
+            "Mutation.postAdjustment",
+            input(json!({
+                "affiliateId": id("aff"), "direction": "GIVE", "amount": { "amount": "1.00", "currency": "EUR" },
+                "reason": "$UNIQUE",
+            })),
+        ),
+        (
+            "Mutation.postBonus",
+            input(json!({
+                "affiliateId": id("aff"), "campaignId": id("cmp"), "amount": { "amount": "1.00", "currency": "EUR" },
+                "reason": "$UNIQUE",
+            })),
+        ),
         ("Mutation.recordClick", input(click.clone())),
         ("Mutation.recordClicks", input(json!({ "items": [click] }))),
         ("Mutation.recordConversion", input(conversion.clone())),
@@ -326,6 +364,15 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
+        ("Mutation.setAffiliateParent", input(json!({ "id": id("aff"), "parentId": id("aff") }))),
+        (
+            "Mutation.setClickRate",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "terms": { "perMille": "1" } })),
+        ),
+        (
+            "Mutation.setOverridePlan",
+            input(json!({ "campaignId": id("cmp"), "levels": [{ "percentOfCommission": "10" }] })),
+        ),
         (
             "Mutation.setPayoutDestination",
             input(json!({
@@ -365,5 +412,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
 }
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
-pub const NODES: &[&str] =
-    &["cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "jrn", "pay", "pbt", "pde", "run"];
+pub const NODES: &[&str] = &[
+    "cmp", "gol", "cap", "rul", "ovp", "crt", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "awd", "jrn", "pay",
+    "pbt", "pde", "run",
+];

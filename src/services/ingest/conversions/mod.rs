@@ -27,6 +27,7 @@ use crate::{
         problem::{Problem, ProblemCode},
         touches::{self, Named, Scrutiny},
     },
+    services::overrides,
     store::{
         attributions, conversions,
         error::{Constraint, StoreError},
@@ -103,6 +104,7 @@ pub(in crate::services) async fn settle(
     for snapshot in answers.iter_mut().flatten() {
         snapshot.set_decision_version(versions.get(&snapshot.conversion.id).map_or(1, |newest| newest + 1));
     }
+    overrides::add(tx, answers.iter_mut().flatten().collect()).await?;
     let written: Vec<(&Case<'_>, &Snapshot)> =
         cases.iter().zip(&answers).filter_map(|(case, answer)| Some((case, answer.as_ref().ok()?))).collect();
     write::write(tx, &written, totals, now).await?;
