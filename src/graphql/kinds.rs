@@ -419,6 +419,8 @@ pub(super) enum RuleSource {
     AffiliateGroup,
     /// The rule named by the affiliate's enrollment.
     EnrollmentOverride,
+    /// None: it is an override, which a plan gives to those above the affiliate.
+    OverridePlan,
 }
 
 /// What a journal posts.

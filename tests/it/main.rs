@@ -45,6 +45,7 @@ mod metrics;
 mod multipart;
 mod nodes;
 mod outages;
+mod overrides;
 mod payout_deductions;
 mod payout_destinations;
 mod payout_feed;

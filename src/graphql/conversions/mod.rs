@@ -227,7 +227,7 @@ impl Conversion {
         money::Money::new(sale_left(&self.row), self.row.sale_currency).into()
     }
 
-    /// All its commissions together as they are now, in the campaign's currency.
+    /// All its commissions together as they are now, overrides too, in the campaign's currency. An affiliate is told its own.
     async fn commission_total(&self) -> Money {
         money::Money::new(self.row.commission_minor, self.row.commission_currency).into()
     }
