@@ -71,6 +71,7 @@ mod sockets;
 mod spool;
 mod sse;
 mod statements;
+mod story_overrides;
 mod story_refunds;
 mod story_tiers;
 mod subscriptions;

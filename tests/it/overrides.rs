@@ -14,25 +14,25 @@ use crate::{
 const COMMISSIONS: &str = "commissions(first: 100) { edges { node { level status amount { amount } adjustment { amount } \
     baseAffiliate { id } conversion { id } explanation { summary source override { planVersion level basis } } } } }";
 
-fn of_commission(percents: &[&str]) -> Value {
+pub fn of_commission(percents: &[&str]) -> Value {
     percents.iter().map(|percent| json!({ "percentOfCommission": percent })).collect()
 }
 
-fn of_sale(percents: &[&str]) -> Value {
+pub fn of_sale(percents: &[&str]) -> Value {
     percents.iter().map(|percent| json!({ "percentOfSale": percent })).collect()
 }
 
-async fn set_plan(client: &Client, campaign: Option<&str>, levels: Value) -> String {
+pub async fn set_plan(client: &Client, campaign: Option<&str>, levels: Value) -> String {
     let input = json!({ "campaignId": campaign, "levels": levels });
     id(&client.done("setOverridePlan", input, "overridePlan { id }").await, "overridePlan")
 }
 
-async fn put_under(client: &Client, affiliate: &str, parent: &str) {
+pub async fn put_under(client: &Client, affiliate: &str, parent: &str) {
     client.done("setAffiliateParent", json!({ "id": affiliate, "parentId": parent }), "").await;
 }
 
 /// As many affiliates above one another and above `affiliate`, the nearest first.
-async fn chain(client: &Client, affiliate: &str, length: usize) -> Vec<String> {
+pub async fn chain(client: &Client, affiliate: &str, length: usize) -> Vec<String> {
     let mut below = affiliate.to_owned();
     let mut chain = Vec::new();
     for _ in 0..length {
@@ -45,7 +45,7 @@ async fn chain(client: &Client, affiliate: &str, length: usize) -> Vec<String> {
 }
 
 /// A programme that pays 20 %.
-async fn fifth(client: &Client, approval: &'static str) -> Programme {
+pub async fn fifth(client: &Client, approval: &'static str) -> Programme {
     Programme::build(client, &Terms { rule: json!({ "percent": "20" }), approval, ..Terms::default() }).await
 }
 
@@ -76,14 +76,14 @@ async fn levels(client: &Client) -> Vec<(i64, i64)> {
 }
 
 /// The balance of all accounts of a code in the trial balance, debit positive, in cents.
-async fn balance(client: &Client, code: i32) -> i64 {
+pub async fn balance(client: &Client, code: i32) -> i64 {
     let query = "{ trialBalance { lines { code debit { amount } credit { amount } } } }";
     let data = client.data(query, json!({})).await;
     let lines = data["trialBalance"]["lines"].as_array().expect("a list");
     lines.iter().filter(|line| line["code"] == code).map(|line| cents(&line["debit"]) - cents(&line["credit"])).sum()
 }
 
-async fn applied(app: &TestApp, client: &Client, mut trial: Value) -> Value {
+pub async fn applied(app: &TestApp, client: &Client, mut trial: Value) -> Value {
     trial["reason"] = json!("the contract says so");
     let selection = "attributionRun { id conversionsChanged }";
     let run = id(&client.done("applyAttribution", trial, selection).await, "attributionRun");
