@@ -2,7 +2,8 @@
 //!
 //! # Decisions
 //! - An affiliate may have several commissions of a conversion: its own, and one on that of each who shares it and is below.
-//!   What runs and tiers did to them names the one below as well; in runs it is a part of the key.
+//!   What runs and tiers did to them names the one below as well; in runs it is a part of the key. An
+//!   older node that applies a run during a rollout is refused and ends it as FAILED; asked for again, it makes what is left.
 
 use sea_orm_migration::{prelude::*, sea_orm::DbBackend};
 

@@ -30,11 +30,13 @@ pub(super) struct Commission {
     pub row: commission::Model,
     /// Loaded before, in subscriptions.
     pub affiliate: Option<affiliate::Model>,
+    /// Whose own commission it is on. Loaded before, in subscriptions of who is told.
+    pub base: Option<affiliate::Model>,
 }
 
 impl From<commission::Model> for Commission {
     fn from(row: commission::Model) -> Self {
-        Self { row, affiliate: None }
+        Self { row, affiliate: None, base: None }
     }
 }
 
@@ -70,6 +72,9 @@ impl Commission {
     /// Of an override, whose own commission it is on. Null otherwise, and for an affiliate, who is not told.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn base_affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
+        if let Some(row) = &self.base {
+            return Ok(Some(Affiliate(row.clone())));
+        }
         let Some(id) = self.row.base_affiliate_id else { return Ok(None) };
         Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
     }
