@@ -7,7 +7,7 @@ use crate::{
     attribution::{Race, cents},
     support::{
         Client, Programme, Terms, TestApp, on_both,
-        programme::{id, new_affiliate, sale},
+        programme::{id, merge, new_affiliate, sale},
     },
 };
 
@@ -301,6 +301,27 @@ on_both! {
         assert_eq!(own.iter().map(|(level, _)| *level).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(earnings(&owner, second).await[1], own[0].1 + own[1].1);
         assert_eq!(earnings(&owner, &above[0]).await[1] + own[1].1, 667, "two thirds of 10.00");
+    }
+
+    async fn what_is_earned_on_top_begins_no_time_with_a_customer(app) {
+        let owner = app.owner();
+        let race = Race::begin(&owner, &Terms { rule: json!({ "percent": "20" }), ..Terms::default() }).await;
+        let campaign = &race.programme.campaign;
+        owner.done("updateCommissionRule", json!({ "id": race.programme.rule, "maxMonths": 0 }), "").await;
+        let [first, second, _] = &race.affiliates;
+        put_under(&owner, first, second).await;
+        set_plan(&owner, Some(campaign), of_sale(&["10"])).await;
+        let sell = async |affiliate: usize| {
+            let click = race.click(&owner, affiliate).await;
+            let mut sale = sale(&click, &click, "100.00");
+            merge(&mut sale, json!({ "customerId": "ann" }));
+            owner.done("recordConversion", sale, "").await;
+        };
+        // Of the first the customer is new, and then of its parent too, which had earned on top.
+        for (affiliate, earned) in [(0, [2_000, 1_000]), (1, [2_000, 3_000]), (0, [2_000, 3_000])] {
+            sell(affiliate).await;
+            assert_eq!([earnings(&owner, first).await[1], earnings(&owner, second).await[1]], earned);
+        }
     }
 
     async fn attribution_runs_take_overrides_with_the_commissions_below(app) {
