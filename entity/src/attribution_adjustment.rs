@@ -9,7 +9,7 @@ use crate::{
 };
 
 table! {
-    /// What one run changed of what one affiliate earns from one conversion.
+    /// What one run changed of one commission.
     "attribution_adjustment" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant_id: TenantId,
@@ -19,6 +19,9 @@ table! {
         conversion_id: ConversionId,
         #[sea_orm(primary_key, auto_increment = false)]
         affiliate_id: AffiliateId,
+        /// Of an override, whose own commission it is on; else the affiliate.
+        #[sea_orm(primary_key, auto_increment = false)]
+        base_affiliate_id: AffiliateId,
         /// Signed, never zero.
         amount_minor: i64,
         currency: Currency,

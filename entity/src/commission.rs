@@ -10,7 +10,7 @@ use crate::{
 };
 
 table! {
-    /// What one affiliate earns from one conversion.
+    /// What one affiliate earns from one conversion, or on what another below it earns.
     "commission" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant_id: TenantId,
@@ -18,6 +18,12 @@ table! {
         id: CommissionId,
         conversion_id: ConversionId,
         affiliate_id: AffiliateId,
+        /// 0 is the affiliate's own; 1 is earned as the parent of who earned that, 2 as the parent's parent, and so on.
+        #[serde(default)]
+        level: i32,
+        /// Whose own commission an override is on; none on level 0.
+        #[serde(default)]
+        base_affiliate_id: Option<AffiliateId>,
         status: CommissionStatus,
         amount_minor: i64,
         currency: Currency,

@@ -117,6 +117,8 @@ typed_ids! {
     GoalId = "gol";
     /// A commission rule; its versions share the id.
     CommissionRuleId = "rul";
+    /// What those above an affiliate earn; its versions share the id.
+    OverridePlanId = "ovp";
     /// What clicks earn; its versions share the id.
     ClickRateId = "crt";
     /// Who promotes.

@@ -427,6 +427,8 @@ text_enums! {
         ConversionAdjusted = "CONVERSION_ADJUSTED",
         /// An affiliate's commissions left the hold period.
         EarningsReleased = "EARNINGS_RELEASED",
+        /// What an affiliate has earned changed by something that is not its own to see.
+        EarningsChanged = "EARNINGS_CHANGED",
         /// An affiliate got or lost something apart from conversions.
         AwardPosted = "AWARD_POSTED",
         CampaignChanged = "CAMPAIGN_CHANGED",
@@ -470,6 +472,8 @@ text_enums! {
         ProcessorChanged = "PROCESSOR_CHANGED",
         /// A difference between the books was found, or somebody resolved it.
         ReconciliationItemChanged = "RECONCILIATION_ITEM_CHANGED",
+        /// What those above affiliates earn was set anew, or ended.
+        OverridePlanChanged = "OVERRIDE_PLAN_CHANGED",
     }
 
     /// Where an exchange rate is from.

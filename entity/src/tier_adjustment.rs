@@ -20,6 +20,9 @@ table! {
         /// The conversion's version with it.
         #[sea_orm(primary_key, auto_increment = false)]
         version: i32,
+        /// As in the commission: of an override, whose own commission it is on.
+        #[serde(default)]
+        base_affiliate_id: Option<AffiliateId>,
         rule_id: CommissionRuleId,
         from_step: i64,
         to_step: i64,

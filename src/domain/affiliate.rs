@@ -37,6 +37,8 @@ pub struct AffiliateFilter {
     /// Part of the name, in any case.
     pub name_contains: Option<String>,
     pub ids: Option<Vec<AffiliateId>>,
+    /// Directly under one of these.
+    pub parent_ids: Option<Vec<AffiliateId>>,
 }
 
 impl NewAffiliate {

@@ -158,11 +158,12 @@ impl Snapshot {
         if !self.affiliates().any(|id| id == own) {
             return None;
         }
+        let commissions: Vec<_> = self.commissions.iter().filter(|row| row.affiliate_id == own).cloned().collect();
         if self.affiliates().all(|id| id == own) {
-            return Some(self.clone());
+            let conversion = conversion::Model { commission_minor: sum(&commissions), ..self.conversion.clone() };
+            return Some(Self { conversion, commissions, ..self.clone() });
         }
         let touches: Vec<_> = self.touches.iter().filter(|touch| touch.affiliate_id == own).cloned().collect();
-        let commissions: Vec<_> = self.commissions.iter().filter(|row| row.affiliate_id == own).cloned().collect();
         let conversion = own_part(self.conversion.clone(), own, &touches, &commissions);
         Some(Self { conversion, decision: self.decision.clone(), touches, commissions })
     }
@@ -183,8 +184,13 @@ pub fn own_part(
         |id: &ClickId| row.click_id == Some(*id) || touches.iter().any(|touch| touch.click_id == Some(*id));
     row.sent_click_id = row.sent_click_id.filter(is_own_click);
     row.coupon_code = row.coupon_code.filter(|_| touches.iter().all(|touch| touch.coupon_id.is_some()));
-    row.commission_minor = commissions.iter().map(|row| commission_rules::net(row).amount_minor).sum();
+    row.commission_minor = sum(commissions);
     row
+}
+
+/// What commissions of a conversion come to now, in minor units.
+pub fn sum(commissions: &[commission::Model]) -> i64 {
+    commissions.iter().map(|row| commission_rules::net(row).amount_minor).sum()
 }
 
 /// The amount of a conversion's sale: as sent, with what was adjusted since.

@@ -267,25 +267,32 @@ impl Journal {
     }
 }
 
-/// Which expense a commission is: what an affiliate earns itself, at level 0, or what its parents earn on top.
+/// What an affiliate earns from a conversion, and on which level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earned {
+    pub affiliate_id: AffiliateId,
+    /// As in the commission: 0 is the affiliate's own.
+    pub level: i32,
+    pub amount: Money,
+}
+
+/// Which expense a commission is: 5000 for what an affiliate earns itself, at level 0, or 5020 for what its parents earn on
+/// top.
 pub const fn expense_of(level: i32) -> Code {
     if level == 0 { Code::CommissionExpense } else { Code::OverrideExpense }
 }
 
-/// Conversion approved: Dr 5000, Cr 2000 of each affiliate.
+/// Conversion approved: Dr 5000, or 5020 for an override, Cr 2000 of each affiliate.
 ///
 /// # Errors
 /// [`Unbalanced`] when a sum is out of range.
-pub fn conversion_approved(
-    conversion_id: ConversionId,
-    commissions: &[(AffiliateId, Money)],
-) -> Result<Option<Journal>, Unbalanced> {
+pub fn conversion_approved(conversion_id: ConversionId, commissions: &[Earned]) -> Result<Option<Journal>, Unbalanced> {
     let lines = commissions
         .iter()
-        .flat_map(|(affiliate_id, money)| {
+        .flat_map(|Earned { affiliate_id, level, amount: money }| {
             [
                 Line {
-                    account: AccountKey::of_tenant(Code::CommissionExpense, money.currency),
+                    account: AccountKey::of_tenant(expense_of(*level), money.currency),
                     amount_minor: money.amount_minor,
                 },
                 Line {
@@ -444,6 +451,10 @@ mod tests {
         AffiliateId::from_uuid(Uuid::from_u128(number))
     }
 
+    fn earned(number: u128, level: i32, amount_minor: i64) -> Earned {
+        Earned { affiliate_id: affiliate(number), level, amount: usd(amount_minor) }
+    }
+
     fn conversion() -> ConversionId {
         ConversionId::from_uuid(Uuid::from_u128(1))
     }
@@ -454,8 +465,9 @@ mod tests {
 
     #[test]
     fn approval_debits_expense_and_credits_pending() {
-        let journal = conversion_approved(conversion(), &[(affiliate(1), usd(250))]).expect("balances").expect("lines");
-        assert_eq!(amounts(&journal), [(5000, 250), (2000, -250)]);
+        let lines = [earned(1, 0, 250), earned(2, 1, 25)];
+        let journal = conversion_approved(conversion(), &lines).expect("balances").expect("lines");
+        assert_eq!(amounts(&journal), [(5000, 250), (2000, -250), (5020, 25), (2000, -25)]);
     }
 
     #[test]
@@ -522,7 +534,7 @@ mod tests {
 
     #[test]
     fn nothing_earned_is_nothing_to_post() {
-        assert_eq!(conversion_approved(conversion(), &[(affiliate(1), usd(0))]), Ok(None));
+        assert_eq!(conversion_approved(conversion(), &[earned(1, 0, 0)]), Ok(None));
         assert_eq!(conversion_approved(conversion(), &[]), Ok(None));
     }
 
@@ -562,7 +574,8 @@ mod tests {
         #[test]
         fn recipes_always_balance_and_net_exactly(amounts in prop::collection::vec(0i64..1_000_000, 1..20), debt in 0i64..1_000_000) {
             let lines: Vec<_> = amounts.iter().map(|amount| (affiliate(1), usd(*amount))).collect();
-            prop_assert!(conversion_approved(conversion(), &lines).is_ok());
+            let approved: Vec<_> = (0..).zip(&amounts).map(|(level, amount)| earned(1, level % 3, *amount)).collect();
+            prop_assert!(conversion_approved(conversion(), &approved).is_ok());
             let mut debts = Debts::from([((affiliate(1), usd(0).currency), debt)]);
             prop_assert!(hold_released(conversion(), &lines, &mut debts).is_ok());
             let total: i64 = amounts.iter().sum();

@@ -30,6 +30,7 @@ use super::{
     commission::{self as commission_rules, Explanation, Offer},
     conversion::{ConversionFilter, Rated},
     instant,
+    override_plan::{self, Claim},
     problem::{Problem, ProblemCode},
 };
 
@@ -124,6 +125,7 @@ pub struct Known<'a> {
     pub decision: &'a attribution_decision::Model,
     /// Of that decision.
     pub touches: &'a [attribution_touch::Model],
+    /// The affiliates' own, without overrides.
     pub commissions: &'a [commission::Model],
     /// The click that the conversion was attributed to, where it still counts.
     pub named: Option<Touch>,
@@ -137,16 +139,35 @@ pub struct Verdict {
     pub rules: Rules,
     /// Empty where no touch counts: then nobody earns anything.
     pub shares: Vec<Share>,
-    /// Everybody who is credited, was credited or has a commission.
+    /// Everybody who is credited, was credited or has a commission; then those above them.
     pub lines: Vec<Line>,
     /// Whether it differs from what was decided before.
     pub is_new: bool,
+}
+
+impl Verdict {
+    /// With what those above the affiliates earn. `rows` are all commissions of the conversion that count, `fresh` answers
+    /// who earns on the commission of an affiliate who had none. None when an amount is past what can be held.
+    pub fn with_overrides(
+        mut self,
+        rows: &[commission::Model],
+        fresh: impl Fn(AffiliateId, &Explanation) -> Vec<Claim>,
+    ) -> Option<Self> {
+        let overrides = override_plan::again(&self.lines, rows, fresh)?;
+        self.is_new |= overrides.iter().any(|line| line.difference_minor() != 0);
+        self.lines.extend(overrides);
+        Some(self)
+    }
 }
 
 /// What one affiliate has from a conversion and would have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     pub affiliate_id: AffiliateId,
+    /// As in the commission.
+    pub level: i32,
+    /// As in the commission.
+    pub base_affiliate_id: Option<AffiliateId>,
     pub currency: Currency,
     pub was_credited: bool,
     pub is_credited: bool,
@@ -157,6 +178,20 @@ pub struct Line {
 }
 
 impl Line {
+    /// Of somebody who has nothing from the conversion and would have nothing.
+    pub const fn blank(affiliate_id: AffiliateId, currency: Currency) -> Self {
+        Self {
+            affiliate_id,
+            level: 0,
+            base_affiliate_id: None,
+            currency,
+            was_credited: false,
+            is_credited: false,
+            current_minor: 0,
+            earned: None,
+        }
+    }
+
     pub fn proposed_minor(&self) -> i64 {
         self.earned.as_ref().map_or(0, |earned| earned.amount.amount_minor)
     }
@@ -232,14 +267,7 @@ fn lines(
     let currency = known.conversion.commission_currency;
     let mut lines: BTreeMap<AffiliateId, Line> = BTreeMap::new();
     let mut line = |affiliate_id, change: &mut dyn FnMut(&mut Line)| {
-        let blank = Line {
-            affiliate_id,
-            currency,
-            was_credited: false,
-            is_credited: false,
-            current_minor: 0,
-            earned: earned.remove(&affiliate_id),
-        };
+        let blank = Line { earned: earned.remove(&affiliate_id), ..Line::blank(affiliate_id, currency) };
         change(lines.entry(affiliate_id).or_insert(blank));
     };
     for (affiliate_id, _) in credits {

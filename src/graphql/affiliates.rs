@@ -62,6 +62,14 @@ impl Affiliate {
         self.0.status.into()
     }
 
+    /// Who is above it and may earn overrides on its commissions; null where nobody is, or nobody whom the viewer may see.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
+    async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
+        let loaders = ctx.loaders()?;
+        let Some(row) = loaders.parent_of_affiliate.load_one(self.0.id).await.or_graphql()? else { return Ok(None) };
+        Ok(loaders.affiliate.load_one(row.parent_id).await.or_graphql()?.map(Self))
+    }
+
     /// When it was made.
     async fn created_at(&self) -> tributary_entity::Instant {
         self.0.created_at
@@ -110,6 +118,8 @@ pub(super) struct AffiliateFilterInput {
     name_contains: Option<String>,
     /// These; each begins with `aff_`.
     ids: Option<Vec<ID>>,
+    /// Directly under one of these; each begins with `aff_`.
+    parent_ids: Option<Vec<ID>>,
 }
 
 impl AffiliateFilterInput {
@@ -118,6 +128,7 @@ impl AffiliateFilterInput {
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
             name_contains: text::optional(&["filter", "nameContains"], self.name_contains.as_deref(), text::NAME_MAX)?,
             ids: ids::parse_list(&["filter", "ids"], self.ids.as_deref())?,
+            parent_ids: ids::parse_list(&["filter", "parentIds"], self.parent_ids.as_deref())?,
         })
     }
 }
@@ -206,6 +217,17 @@ pub(super) struct UpdateAffiliateInput {
     email: Option<String>,
     /// The firm; null clears it.
     company: MaybeUndefined<String>,
+}
+
+/// Who is to be above an affiliate.
+#[derive(Clone, InputObject)]
+pub(super) struct SetAffiliateParentInput {
+    /// Makes the call repeatable.
+    idempotency_key: Option<String>,
+    /// Begins with `aff_`.
+    id: ID,
+    /// Begins with `aff_`. Absent or null means nobody.
+    parent_id: Option<ID>,
 }
 
 /// Names an affiliate whose state is to change.
@@ -301,6 +323,23 @@ impl AffiliateMutation {
             let id = ids::parse(&["affiliateId"], &input.affiliate_id)?;
             let group_id = ids::parse_optional(&["groupId"], input.group_id.as_ref())?;
             services::affiliate_groups::place(services, viewer, key, id, group_id).await
+        };
+        AffiliatePayload::answer(result.await)
+    }
+
+    /// Puts an affiliate under another one, who then earns overrides on its commissions, from the next conversion on.
+    /// Refused when the parent is below the affiliate, and when somebody would have more than 20 others above.
+    #[graphql(guard = "Needs(Permission::ManageAffiliates)")]
+    async fn set_affiliate_parent(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Who, and under whom.")] input: SetAffiliateParentInput,
+    ) -> Result<AffiliatePayload> {
+        let (services, viewer) = ctx.caller()?;
+        let result = async {
+            let id = ids::parse(&["id"], &input.id)?;
+            let parent_id = ids::parse_optional(&["parentId"], input.parent_id.as_ref())?;
+            services::affiliate_parents::set(services, viewer, input.idempotency_key.as_deref(), id, parent_id).await
         };
         AffiliatePayload::answer(result.await)
     }

@@ -14,6 +14,7 @@ use super::{
     goals::Goal,
     ids,
     kinds::{ApprovalMode, AttributionModel, CampaignStatus, Device, TouchSource},
+    override_plans::OverridePlan,
     rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
@@ -163,6 +164,12 @@ impl Campaign {
     async fn click_rates(&self, ctx: &Context<'_>) -> Result<Vec<ClickRate>> {
         let rates = ctx.loaders()?.click_rates_of_campaign.load_one(self.0.id).await.or_graphql()?;
         Ok(rates.unwrap_or_default().into_iter().map(ClickRate).collect())
+    }
+
+    /// What those above affiliates earn in it; null where only the tenant's default may hold.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn override_plan(&self, ctx: &Context<'_>) -> Result<Option<OverridePlan>> {
+        Ok(ctx.loaders()?.override_plan_of_campaign.load_one(self.0.id).await.or_graphql()?.map(OverridePlan))
     }
 
     /// Its limits and those of its enrollments, oldest first; at most 1,000. An affiliate sees its own enrollment's.

@@ -24,17 +24,19 @@ use crate::{
     services,
 };
 
-/// What one affiliate earns from one conversion.
+/// What one affiliate earns from one conversion, or on what another below it earns.
 #[derive(Description)]
 pub(super) struct Commission {
     pub row: commission::Model,
     /// Loaded before, in subscriptions.
     pub affiliate: Option<affiliate::Model>,
+    /// Whose own commission it is on. Loaded before, in subscriptions of who is told.
+    pub base: Option<affiliate::Model>,
 }
 
 impl From<commission::Model> for Commission {
     fn from(row: commission::Model) -> Self {
-        Self { row, affiliate: None }
+        Self { row, affiliate: None, base: None }
     }
 }
 
@@ -45,7 +47,7 @@ impl Commission {
         self.row.id.into()
     }
 
-    /// The conversion that earned it.
+    /// The conversion that earned it. Null for an affiliate where it is an override: that conversion is another's.
     #[graphql(guard = "Needs(Permission::ReadConversions)")]
     async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
         let row = ctx.loaders()?.conversion.load_one(self.row.conversion_id).await.or_graphql()?;
@@ -59,6 +61,22 @@ impl Commission {
             Some(row) => Ok(Some(Affiliate(row.clone()))),
             None => Ok(ctx.loaders()?.affiliate.load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
         }
+    }
+
+    /// 0 is the affiliate's own. 1 is an override: earned as the parent of who earned that; 2 as the parent's parent, and so
+    /// on.
+    async fn level(&self) -> i32 {
+        self.row.level
+    }
+
+    /// Of an override, whose own commission it is on. Null otherwise, and for an affiliate, who is not told.
+    #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
+    async fn base_affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
+        if let Some(row) = &self.base {
+            return Ok(Some(Affiliate(row.clone())));
+        }
+        let Some(id) = self.row.base_affiliate_id else { return Ok(None) };
+        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
     /// Where it stands.
@@ -116,6 +134,8 @@ pub(super) struct CommissionFilterInput {
     conversion_ids: Option<Vec<ID>>,
     /// In one of these states.
     statuses: Option<Vec<CommissionStatus>>,
+    /// On one of these levels: 0 is an affiliate's own, the others are overrides.
+    levels: Option<Vec<i32>>,
 }
 
 impl CommissionFilterInput {
@@ -127,6 +147,7 @@ impl CommissionFilterInput {
                 self.conversion_ids.as_deref(),
             )?,
             statuses: self.statuses.map(|statuses| statuses.into_iter().map(Into::into).collect()),
+            levels: self.levels,
         })
     }
 }

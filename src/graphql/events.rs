@@ -14,9 +14,9 @@ use tributary_entity::{
     Instant, affiliate, attribution_run, award, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
         AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, AwardId, CampaignId, ConversionId, ConversionRunId,
-        CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, PayingAccountId, PayoutBatchId,
-        PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId, SessionId,
-        TenantId, UserId,
+        CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, OverridePlanId, PayingAccountId,
+        PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId,
+        SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
@@ -86,6 +86,9 @@ event_types! {
     ConversionAdjusted, ReadConversions, ConversionId;
     /// Commissions of an affiliate left the hold period; about the affiliate.
     EarningsReleased, ReadEarnings, AffiliateId;
+    /// What an affiliate has earned changed by something that is not its own, such as a conversion of somebody below it;
+    /// about the affiliate.
+    EarningsChanged, ReadEarnings, AffiliateId;
     /// An affiliate got a bonus or an adjustment, or what its clicks earned.
     AwardPosted, ReadEarnings, AwardId;
     /// A campaign was created or changed. Affiliates are not told.
@@ -134,6 +137,8 @@ event_types! {
     ProcessorChanged, ManageProcessors, ProcessorId;
     /// A difference between the books was found or resolved. Affiliates are not told.
     ReconciliationItemChanged, ManagePayouts, ReconciliationItemId;
+    /// An override plan was set or archived. Affiliates are not told.
+    OverridePlanChanged, ReadRules, OverridePlanId;
 }
 
 /// What the log keeps of a change.
@@ -174,9 +179,9 @@ pub(super) struct Event {
     kind: EventType,
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
-    /// The object as it was then; what became payable, for released earnings. Null for affiliate groups, users, keys,
-    /// postback endpoints, sessions, exchange rates, journals, processors, reconciliation items and the tenant, and where the log keeps
-    /// it in another form than this version reads: ask for the object by `subjectId`.
+    /// The object as it was then; what became payable, for released earnings. Null for changed earnings, override plans,
+    /// affiliate groups, users, keys, postback endpoints, sessions, exchange rates, journals, processors, reconciliation items
+    /// and the tenant, and where the log keeps it in another form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
     recorded_at: Instant,
@@ -222,14 +227,16 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         EventKind::EarningsReleased => {
             EventPayload::ReleasedEarnings(ReleasedEarnings { amount: read::<money::Money>(row)?.into() })
         }
+        EventKind::AwardPosted => EventPayload::Award(Box::new(Award(read::<award::Model>(row)?))),
         EventKind::CampaignChanged => EventPayload::Campaign(Campaign(read::<campaign::Model>(row)?)),
         EventKind::AffiliateChanged => EventPayload::Affiliate(Affiliate(read::<affiliate::Model>(row)?)),
         EventKind::EnrollmentChanged => EventPayload::Enrollment(Enrollment(read::<enrollment::Model>(row)?)),
         EventKind::LinkChanged => EventPayload::Link(Link(read::<link::Model>(row)?)),
         EventKind::CouponChanged => EventPayload::Coupon(Coupon(read::<coupon::Model>(row)?)),
-        EventKind::AwardPosted => EventPayload::Award(Box::new(Award(read::<award::Model>(row)?))),
         // What the log keeps of these is for the program.
-        EventKind::AffiliateGroupChanged
+        EventKind::EarningsChanged
+        | EventKind::OverridePlanChanged
+        | EventKind::AffiliateGroupChanged
         | EventKind::UserChanged
         | EventKind::ApiKeyChanged
         | EventKind::PostbackEndpointChanged

@@ -6,6 +6,7 @@ use tributary_entity::{Instant, kinds, money};
 use super::{
     error::IntoGraphql,
     kinds::{CapPeriod, RuleKind, RuleSource, TierBasis, TierMode},
+    override_plans::OverrideExplanation,
     scalars::{Decimal, Money},
 };
 use crate::{
@@ -38,12 +39,12 @@ impl CommissionExplanation {
         self.0.summary()
     }
 
-    /// The rule's name and version.
+    /// The rule's name and version; of an override, with its level and plan.
     async fn rule(&self) -> String {
         self.0.rule()
     }
 
-    /// The rule's id; begins with `rul_`.
+    /// The rule's id; begins with `rul_`. Of an override, the rule of the commission that it is on.
     async fn rule_id(&self) -> async_graphql::ID {
         self.0.rule_id.into()
     }
@@ -63,7 +64,7 @@ impl CommissionExplanation {
         self.0.source.into()
     }
 
-    /// What the rule was applied to, in the campaign's currency.
+    /// What the rule was applied to, in the campaign's currency; of an override on a commission, that commission.
     async fn sale_amount(&self) -> Money {
         self.0.sale.into()
     }
@@ -86,6 +87,12 @@ impl CommissionExplanation {
     /// What was earned, rounded half to even, once; cut, where a cap had less left.
     async fn amount(&self) -> Money {
         self.0.amount.into()
+    }
+
+    /// What an override is on; null for an affiliate's own commission.
+    #[graphql(name = "override")]
+    async fn over(&self) -> Option<OverrideExplanation> {
+        self.0.over.map(OverrideExplanation)
     }
 
     /// How the rule's tier stood, in words; null where it has none.

@@ -12,19 +12,19 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, affiliate_group, attribution_run, award, campaign, click, click_accrual, commission,
+    affiliate, affiliate_group, affiliate_parent, attribution_run, award, campaign, click, click_accrual, commission,
     commission_rule_version, conversion, coupon, enrollment, fx_conversion, fx_rate, goal,
     ids::{
         AffiliateGroupId, AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId,
         CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId,
-        JournalId, LinkId, PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
+        JournalId, LinkId, OverridePlanId, PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
     },
-    link, payout, payout_batch, payout_destination, payout_transfer, postback_endpoint,
+    link, override_plan_version, payout, payout_batch, payout_destination, payout_transfer, postback_endpoint,
 };
 
 use crate::{
     auth::Viewer,
-    domain::{click_rate::Rate, payout::StatusTotal, rule::Rule},
+    domain::{click_rate::Rate, override_plan::Plan, payout::StatusTotal, rule::Rule},
     services::{self, ServiceError, Services, caps::CapState, ledger::PostedJournal},
 };
 
@@ -135,6 +135,23 @@ loaders! {
         async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {
             let rows = services::click_accruals::of(services, viewer, pairs).await;
             by_key(rows, |row| (row.campaign_id, row.affiliate_id))
+        };
+    parent_of_affiliate, ParentOfAffiliate: AffiliateId => affiliate_parent::Model = async |services, viewer, ids| {
+        by_key(services::affiliate_parents::of(services, viewer, ids).await, |row| row.affiliate_id)
+    };
+    override_plan, OverridePlanById: OverridePlanId => Plan = async |services, viewer, ids| {
+        by_key(services::override_plans::get_many(services, viewer, ids).await, |plan| plan.head.id)
+    };
+    override_plan_of_campaign, OverridePlanOfCampaign: CampaignId => Plan = async |services, viewer, ids| {
+        let plans = services::override_plans::of_campaigns(services, viewer, ids).await?;
+        Ok(plans.into_iter().filter_map(|plan| Some((plan.head.campaign_id?, plan))).collect::<HashMap<_, _>>())
+    };
+    /// By plan and its current version.
+    versions_of_override_plan, VersionsOfOverridePlan: (OverridePlanId, i32) => Vec<override_plan_version::Model> =
+        async |services, viewer, plans: &[(OverridePlanId, i32)]| {
+            let rows = services::override_plans::versions(services, viewer, plans).await;
+            let of_plan = grouped(rows, |row| row.plan_id)?;
+            Ok(plans.iter().filter_map(|key| Some((*key, of_plan.get(&key.0)?.clone()))).collect())
         };
     enrollment, EnrollmentById: EnrollmentId => enrollment::Model = async |services, viewer, ids| {
         by_key(services::enrollments::get_many(services, viewer, ids).await, |row| row.id)

@@ -45,6 +45,7 @@ pub mod live;
 mod loaders;
 mod node;
 mod nullable;
+mod override_plans;
 mod payout_destinations;
 mod payout_terms;
 mod payouts;
@@ -116,6 +117,7 @@ pub struct Mutation(
     caps::CapMutation,
     rules::RuleMutation,
     click_rates::ClickRateMutation,
+    override_plans::OverridePlanMutation,
     affiliates::AffiliateMutation,
     affiliate_groups::AffiliateGroupMutation,
     enrollments::EnrollmentMutation,

@@ -7,8 +7,8 @@ use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
     AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
-    ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, PayoutBatchId,
-    PayoutDestinationId, PayoutId,
+    ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, OverridePlanId,
+    PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{
@@ -31,6 +31,7 @@ use super::{
     ids,
     ledger::Journal,
     links::Link,
+    override_plans::OverridePlan,
     payout_destinations::PayoutDestination,
     payouts::{Payout, PayoutBatch},
     rules::CommissionRule,
@@ -81,6 +82,7 @@ nodes! {
     Goal, GoalId, ReadCampaigns, goal;
     Cap, CapId, ReadCampaigns, cap;
     CommissionRule, CommissionRuleId, ReadRules, rule;
+    OverridePlan, OverridePlanId, ReadRules, override_plan;
     ClickRate, ClickRateId, ReadRules, click_rate;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;

@@ -49,6 +49,7 @@ const OF_EARNINGS: &[EventKind] = &[
     EventKind::ConversionRestored,
     EventKind::ConversionAdjusted,
     EventKind::EarningsReleased,
+    EventKind::EarningsChanged,
     EventKind::AwardPosted,
     EventKind::BalanceConverted,
     EventKind::PayoutChanged,

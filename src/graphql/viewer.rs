@@ -7,6 +7,7 @@ use super::{
     context::{Authenticated, Needs, RequestData},
     error::IntoGraphql,
     kinds::Role,
+    override_plans::OverridePlan,
     scalars::CurrencyCode,
     users::User,
 };
@@ -50,6 +51,13 @@ impl Tenant {
     /// Whether a payout batch must be approved by another than its author.
     async fn payout_four_eyes(&self) -> bool {
         self.0.payout_four_eyes
+    }
+
+    /// What those above affiliates earn in campaigns without a plan of their own; null where it was never set.
+    #[graphql(guard = "Needs(auth::Permission::ReadRules)")]
+    async fn override_plan(&self, ctx: &Context<'_>) -> Result<Option<OverridePlan>> {
+        let (services, viewer) = ctx.caller()?;
+        Ok(services::override_plans::default(services, viewer).await.or_graphql()?.map(OverridePlan))
     }
 
     /// How long a conversion waits for a click that is not recorded yet, where it names no campaign; 0 refuses it at once.

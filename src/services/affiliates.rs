@@ -158,7 +158,8 @@ async fn insert(tx: &mut Tx, row: &affiliate::Model) -> Result<(), ServiceError>
     Ok(())
 }
 
-async fn save(
+/// Writes an affiliate's row with what it tells the log, and commits.
+pub(super) async fn save(
     services: &Services,
     mut tx: Tx,
     row: affiliate::Model,

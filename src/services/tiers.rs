@@ -9,6 +9,8 @@
 //! - A conversion that was changed is due: what was taken back of it before its step changed, and was given again after, is
 //!   held against its step once more, whatever its version.
 //! - Upwards also in a period that is over (a conversion that comes late lifts its own); downwards only in the open one.
+//! - What others earn on top as a share of a commission is rated anew with it, in the same journal; a share of the sale and a
+//!   flat amount stay. What was taken back of either goes by the fraction that is taken of the commission at its new step.
 //! - What a cap cut stays as it was cut, and what is added later is not measured by caps: they limit what is taken in.
 //! - Locks: conversions, commissions, caps, tiers, earnings, balances.
 
@@ -25,7 +27,7 @@ use tributary_entity::{
 use super::{
     ServiceError, Services,
     adjustments::{self, By, Move, Moves},
-    conversions as noun, publish, races,
+    conversions as noun, overrides, publish, races,
 };
 use crate::{
     ambient,
@@ -201,10 +203,10 @@ async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result
         let id = share.conversion_id;
         let (step, rule) = period.step_for(share)?;
         steps.entry(step).or_default().push(id);
-        let own = rows.iter().find(|row| row.conversion_id == id && row.affiliate_id == key.affiliate_id);
+        let (own, above) = with_above(&rows, id, key.affiliate_id);
         if let (Some(conversion), Some(row)) = (found.iter().find(|row| row.id == id), own) {
             let rating = Rating { rule, from: share.step, to: step, credit: credits.get(&id).copied().unwrap_or(0) };
-            changes.extend(rating.change(conversion, row)?);
+            changes.extend(rating.change(conversion, row, &above)?);
         }
     }
     for (step, ids) in steps {
@@ -215,6 +217,17 @@ async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result
     }
     publish(&*services.bus, tx).await?;
     Ok(ids.len())
+}
+
+/// An affiliate's own commission of a conversion, and what others earn on top of it.
+fn with_above(
+    rows: &[commission::Model],
+    id: ConversionId,
+    affiliate_id: AffiliateId,
+) -> (Option<&commission::Model>, Vec<&commission::Model>) {
+    let of_conversion = || rows.iter().filter(|row| row.conversion_id == id);
+    let own = of_conversion().find(|row| row.level == 0 && row.affiliate_id == affiliate_id);
+    (own, of_conversion().filter(|row| row.base_affiliate_id == Some(affiliate_id)).collect())
 }
 
 /// The step that a period has reached; none where the rule rates nothing anew.
@@ -281,8 +294,9 @@ impl Period {
     }
 
     async fn write(&self, tx: &mut Tx, changes: &[Change<'_>], now: Instant) -> Result<(), StoreError> {
-        let part = |of: fn(&Change<'_>) -> i64| -> Vec<(CommissionId, i64)> {
-            changes.iter().map(|one| (one.row.id, of(one))).filter(|(_, amount)| *amount != 0).collect()
+        let lines = || changes.iter().flat_map(|change| &change.lines);
+        let part = |of: fn(&Line<'_>) -> i64| -> Vec<(CommissionId, i64)> {
+            lines().map(|line| (line.row.id, of(line))).filter(|(_, amount)| *amount != 0).collect()
         };
         // In this order nothing is ever taken back of which there is less.
         commissions::reverse(tx, &part(|one| one.reversed_minor.min(0))).await?;
@@ -294,21 +308,24 @@ impl Period {
         // The version names the step of the conversion's life.
         let key = |row: &conversion::Model| format!("tier:{}:{}", row.id, row.version + 1);
         let journals = adjustments::write(tx, &moves, by, key, now).await?;
-        let rows = changes.iter().map(|change| tier_adjustment::Model {
+        let row = |change: &Change<'_>, line: &Line<'_>| tier_adjustment::Model {
             tenant_id: change.conversion.tenant_id,
             conversion_id: change.conversion.id,
-            affiliate_id: self.key.affiliate_id,
+            affiliate_id: line.row.affiliate_id,
             version: change.conversion.version + 1,
+            base_affiliate_id: line.row.base_affiliate_id,
             rule_id: self.key.rule_id,
             from_step: change.from,
             to_step: change.to,
-            amount_minor: change.gross_minor,
-            reversed_minor: change.reversed_minor,
-            currency: change.row.currency,
+            amount_minor: line.gross_minor,
+            reversed_minor: line.reversed_minor,
+            currency: line.row.currency,
             journal_id: journals.get(&change.conversion.id).copied(),
             recorded_at: now,
-        });
+        };
+        let rows = changes.iter().flat_map(|change| change.lines.iter().map(|line| row(change, line)));
         tiers::insert_adjustments(tx, rows.collect()).await?;
+        overrides::tell(tx, lines().map(|line| line.row), now);
         tell(tx, changes, now).await
     }
 }
@@ -322,12 +339,18 @@ struct Rating<'a> {
     credit: i32,
 }
 
-/// A commission that gains or loses something.
+/// A conversion of which commissions gain or lose something.
 struct Change<'a> {
     conversion: &'a conversion::Model,
-    row: &'a commission::Model,
     from: i64,
     to: i64,
+    /// The affiliate's own, and those on top of it.
+    lines: Vec<Line<'a>>,
+}
+
+/// What one commission gains or loses.
+struct Line<'a> {
+    row: &'a commission::Model,
     /// Of what was reckoned.
     gross_minor: i64,
     /// Of what is taken back of it.
@@ -336,43 +359,65 @@ struct Change<'a> {
 
 impl Change<'_> {
     fn moves(&self) -> Moves<'_> {
-        let amount = Money::new(self.gross_minor - self.reversed_minor, self.row.currency);
-        let line = Move { affiliate_id: self.row.affiliate_id, amount, status: self.row.status };
-        // Where all of it was taken back, nothing moves.
-        let lines = if amount.amount_minor == 0 { Vec::new() } else { vec![line] };
-        Moves { conversion: self.conversion, lines }
+        let lines = self.lines.iter().map(|Line { row, gross_minor, reversed_minor }| {
+            let amount = Money::new(gross_minor - reversed_minor, row.currency);
+            Move { affiliate_id: row.affiliate_id, amount, status: row.status }
+        });
+        // Where all of one was taken back, nothing moves.
+        Moves { conversion: self.conversion, lines: lines.filter(|line| line.amount.amount_minor != 0).collect() }
     }
 }
 
+const fn counts(row: &commission::Model) -> bool {
+    matches!(row.status, CommissionStatus::Unapproved | CommissionStatus::Pending | CommissionStatus::Available)
+}
+
+fn out_of_range() -> StoreError {
+    StoreError::inconsistent("commission", "a step pays more than can be held")
+}
+
 impl Rating<'_> {
-    /// None where the commission stays as it is.
+    /// None where the commission stays as it is, and those on top of it.
     fn change<'a>(
         &self,
         conversion: &'a conversion::Model,
         row: &'a commission::Model,
+        above: &[&'a commission::Model],
     ) -> Result<Option<Change<'a>>, StoreError> {
-        let counts = matches!(conversion.status, ConversionStatus::Approved | ConversionStatus::Pending)
-            && matches!(
-                row.status,
-                CommissionStatus::Unapproved | CommissionStatus::Pending | CommissionStatus::Available
-            );
+        let is_open = matches!(conversion.status, ConversionStatus::Approved | ConversionStatus::Pending);
         let earned = earned_of(row)?;
-        if !counts || earned.clamp.is_some() {
+        if !is_open || !counts(row) || earned.clamp.is_some() {
             return Ok(None);
         }
-        let out_of_range = || StoreError::inconsistent("commission", "a step pays more than can be held");
         let sale_minor = Rated::of_row(conversion).map_or(0, |rated| rated.sale.amount_minor);
         let pays = |step| earned.at_step(self.rule, step, sale_minor, self.credit).ok_or_else(out_of_range);
         // Never below nothing, whatever else was taken from it.
         let gross_minor = (pays(self.to)? - pays(self.from)?).max(-gross(row).amount_minor);
-        let after = commission::Model { adjusted_minor: row.adjusted_minor + gross_minor, ..row.clone() };
-        let fixed = earned.offer(self.rule, Some(self.to), sale_minor).fixed();
-        let after = fixed.and_then(|fixed| Earned::of(&after, fixed).map(|after| after.taken_minor(conversion)));
-        let reversed_minor = after.ok_or_else(out_of_range)? - row.reversed_minor;
-        let is_same = gross_minor == 0 && reversed_minor == 0;
+        let fixed = earned.offer(self.rule, Some(self.to), sale_minor).fixed().ok_or_else(out_of_range)?;
+        let mut lines = vec![line(conversion, row, gross_minor, fixed)?];
+        let below_minor = gross(row).amount_minor + gross_minor;
+        for row in above.iter().filter(|row| counts(row)) {
+            let share = earned_of(row)?.over.and_then(|over| over.terms.of_commission(below_minor));
+            let share = share.map(i64::try_from).transpose().map_err(|_| out_of_range())?;
+            let gross_minor = share.map_or(0, |share| share - gross(row).amount_minor);
+            lines.push(line(conversion, row, gross_minor, fixed)?);
+        }
+        lines.retain(|line| line.gross_minor != 0 || line.reversed_minor != 0);
         let Self { from, to, .. } = *self;
-        Ok((!is_same).then_some(Change { conversion, row, from, to, gross_minor, reversed_minor }))
+        Ok((!lines.is_empty()).then_some(Change { conversion, from, to, lines }))
     }
+}
+
+/// What a commission gains or loses, of which another part belongs to what was taken back then. `fixed` as `Offer::fixed`.
+fn line<'a>(
+    conversion: &conversion::Model,
+    row: &'a commission::Model,
+    gross_minor: i64,
+    fixed: (i128, i128),
+) -> Result<Line<'a>, StoreError> {
+    let after = commission::Model { adjusted_minor: row.adjusted_minor + gross_minor, ..row.clone() };
+    let taken_minor = Earned::of(&after, fixed).ok_or_else(out_of_range)?.taken_minor(conversion);
+    Ok(Line { row, gross_minor, reversed_minor: taken_minor - row.reversed_minor })
 }
 
 async fn tell(tx: &mut Tx, changes: &[Change<'_>], now: Instant) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@ use sea_orm::{ColumnTrait, QueryFilter, Select};
 use tributary_entity::{affiliate, ids::AffiliateId};
 
 use super::{
-    dialect,
+    affiliate_parents, dialect,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -24,6 +24,10 @@ fn filtered(tx: &Tx, filter: &AffiliateFilter) -> Select<affiliate::Entity> {
     }
     if let Some(ids) = &filter.ids {
         select = select.filter(any_of(affiliate::Column::Id, ids.iter().copied()));
+    }
+    if let Some(ids) = &filter.parent_ids {
+        let children = affiliate_parents::children_of(tx, ids);
+        select = select.filter(affiliate::Column::Id.in_subquery(children));
     }
     select
 }

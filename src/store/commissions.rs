@@ -30,6 +30,9 @@ fn filtered(tx: &Tx, filter: &CommissionFilter) -> Select<commission::Entity> {
     if let Some(statuses) = &filter.statuses {
         select = select.filter(any_of(Column::Status, statuses.iter().copied()));
     }
+    if let Some(levels) = &filter.levels {
+        select = select.filter(any_of(Column::Level, levels.iter().copied()));
+    }
     select
 }
 

@@ -13,6 +13,8 @@ pub enum Constraint {
     GroupName,
     GoalCode,
     RuleDefault,
+    /// The campaign has an override plan, or the tenant its default.
+    OverridePlan,
     EnrollmentPair,
     /// The campaign has a coupon with the code.
     CouponCode,
@@ -66,6 +68,8 @@ const CONSTRAINTS: &[(Constraint, &str, &str)] = &[
         "commission_rule.tenant_id, commission_rule.campaign_id, commission_rule.goal_id",
     ),
     (Constraint::RuleDefault, "commission_rule_default_key", "commission_rule.tenant_id, commission_rule.campaign_id"),
+    (Constraint::OverridePlan, "override_plan_campaign_key", "override_plan.tenant_id, override_plan.campaign_id"),
+    (Constraint::OverridePlan, "override_plan_default_key", "override_plan.tenant_id"),
     (
         Constraint::EnrollmentPair,
         "enrollment_pair_key",

@@ -7,6 +7,7 @@
 pub mod accounts;
 pub mod address_keys;
 pub mod affiliate_groups;
+pub mod affiliate_parents;
 pub mod affiliates;
 pub mod api_keys;
 mod arrays;
@@ -42,6 +43,7 @@ pub mod ledger;
 pub mod ledger_blocks;
 pub mod links;
 pub mod outbox;
+pub mod override_plans;
 pub mod page;
 pub mod partitions;
 pub mod payout_batches;

@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, QueryFilter, sea_query::Expr};
 use tributary_entity::{kinds::TenantStatus, tenant, tenant_counter};
 
-use super::{error::StoreError, scope::Tx};
+use super::{dialect, error::StoreError, scope::Tx};
 
 /// The scope's own tenant.
 ///
@@ -11,6 +11,15 @@ use super::{error::StoreError, scope::Tx};
 /// `Inconsistent` when a scope exists for no tenant.
 pub async fn get(tx: &Tx) -> Result<tenant::Model, StoreError> {
     let row = tx.find::<tenant::Entity>().one(tx.connection()).await?;
+    row.ok_or_else(|| StoreError::inconsistent("tenant", "a scope without its tenant"))
+}
+
+/// As [`get`], locked until the transaction ends: what must happen one after the other in a whole tenant.
+///
+/// # Errors
+/// As [`get`].
+pub async fn lock(tx: &Tx) -> Result<tenant::Model, StoreError> {
+    let row = dialect::lock(tx, tx.find::<tenant::Entity>()).one(tx.connection()).await?;
     row.ok_or_else(|| StoreError::inconsistent("tenant", "a scope without its tenant"))
 }
 

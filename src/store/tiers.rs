@@ -264,6 +264,8 @@ pub async fn first_commissions(
             .column_as(conversion::Column::OccurredAt.min(), "first_at")
             .filter(any_of(conversion::Column::CustomerId, chunk.iter().map(|id| (*id).clone())))
             .filter(commission::Column::Status.is_not_in(taken_back))
+            // What is earned on top of another's makes nobody a customer.
+            .filter(commission::Column::Level.eq(0))
             .filter(
                 Expr::col((commission::Entity, commission::Column::AmountMinor))
                     .add(Expr::col((commission::Entity, commission::Column::AdjustedMinor)))

@@ -52,6 +52,12 @@ impl Race {
         id(&owner.done("recordConversion", sold, "conversion { id }").await, "conversion")
     }
 
+    /// A click of an affiliate's link.
+    pub async fn click(&self, owner: &Client, affiliate: usize) -> String {
+        let click = json!({ "linkId": self.links[affiliate] });
+        id(&owner.done("recordClick", click, "click { id }").await, "click")
+    }
+
     /// A trial of a model over the last days.
     pub fn trial(&self, app: &TestApp, model: &str) -> Value {
         let (from, until) = (app.clock.now() - TimeDelta::days(9), app.clock.now() + TimeDelta::days(1));

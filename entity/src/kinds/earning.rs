@@ -98,5 +98,7 @@ text_enums! {
         CampaignDefault = "CAMPAIGN_DEFAULT",
         AffiliateGroup = "AFFILIATE_GROUP",
         EnrollmentOverride = "ENROLLMENT_OVERRIDE",
+        /// None: it is an override, which a plan gives to those above.
+        OverridePlan = "OVERRIDE_PLAN",
     }
 }

@@ -188,6 +188,7 @@ impl Offer<'_> {
             modifier: self.modifier.clone(),
             recurrence: self.recurrence,
             clamp,
+            over: None,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     recurring::Recurrence,
     tiers::{Part, Standing},
 };
-use crate::domain::{fx_rate::Quote, rule::format_percent};
+use crate::domain::{fx_rate::Quote, override_plan::Override, rule::format_percent};
 
 /// Why a commission is what it is; stored with it, so that a later change of the rule explains nothing away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct Explanation {
     pub recurrence: Option<Recurrence>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clamp: Option<Clamp>,
+    /// What an override is on, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Override>,
 }
 
 /// What an affiliate's group adds to the rate that was chosen.

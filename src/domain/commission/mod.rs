@@ -26,7 +26,7 @@ pub use self::{
     explanation::{Explanation, Modifier},
     plan::Plan,
 };
-use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS};
+use super::{apportion::apportion, attribution::WHOLE_MILLIONTHS, ledger::Earned};
 
 /// What a commission is before anything of it is taken back: what was reckoned, with what attribution runs, tiers and
 /// adjusted sales added or took since.
@@ -39,12 +39,28 @@ pub const fn net(row: &commission::Model) -> Money {
     Money::new(row.amount_minor + row.adjusted_minor - row.reversed_minor, row.currency)
 }
 
+/// A commission as the ledger takes it, as it is now.
+pub const fn earned(row: &commission::Model) -> Earned {
+    Earned { affiliate_id: row.affiliate_id, level: row.level, amount: net(row) }
+}
+
+/// Among the commissions of its conversion, the one by whose rule a commission is rated and taken back: of an override the
+/// one that it is on, else itself. None where that is not there.
+pub fn base_of<'a>(row: &'a commission::Model, rows: &'a [commission::Model]) -> Option<&'a commission::Model> {
+    match row.base_affiliate_id {
+        None => Some(row),
+        Some(id) => rows.iter().find(|base| base.level == 0 && base.affiliate_id == id),
+    }
+}
+
 /// Which commissions a list holds. All conditions must hold.
 #[derive(Clone, Debug, Default)]
 pub struct CommissionFilter {
     pub affiliate_ids: Option<Vec<AffiliateId>>,
     pub conversion_ids: Option<Vec<ConversionId>>,
     pub statuses: Option<Vec<CommissionStatus>>,
+    /// 0 is an affiliate's own, the others are overrides.
+    pub levels: Option<Vec<i32>>,
 }
 
 /// Splits the commission of a sale among the affiliates credited with it, each by the offer that is its own; who has none

@@ -61,6 +61,8 @@ fn commission(number: u128, amount_minor: i64, code: &str) -> commission::Model 
         tenant_id: TenantId::default(),
         id: CommissionId::from_uuid(Uuid::from_u128(number)),
         conversion_id: ConversionId::default(),
+        level: 0,
+        base_affiliate_id: None,
         affiliate_id: AffiliateId::from_uuid(Uuid::from_u128(number)),
         status: CommissionStatus::Pending,
         amount_minor,

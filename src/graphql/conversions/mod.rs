@@ -227,12 +227,13 @@ impl Conversion {
         money::Money::new(sale_left(&self.row), self.row.sale_currency).into()
     }
 
-    /// All its commissions together as they are now, in the campaign's currency.
+    /// All its commissions together as they are now, overrides too, in the campaign's currency. An affiliate is told its own.
     async fn commission_total(&self) -> Money {
         money::Money::new(self.row.commission_minor, self.row.commission_currency).into()
     }
 
-    /// What each credited affiliate earns; the viewer's own where the viewer is an affiliate. At most 100.
+    /// What each credited affiliate earns, and those above it on top; the viewer's own where the viewer is an affiliate. At
+    /// most 1,100.
     #[graphql(guard = "Needs(Permission::ReadCommissions)")]
     async fn commissions(&self, ctx: &Context<'_>) -> Result<Vec<Commission>> {
         let rows = match &self.decided {
@@ -242,7 +243,13 @@ impl Conversion {
                 loader.load_one(self.row.id).await.or_graphql()?.unwrap_or_default()
             }
         };
-        Ok(rows.into_iter().map(|row| Commission { affiliate: self.known_affiliate(row.affiliate_id), row }).collect())
+        let is_told = ctx.caller()?.1.scope.own_affiliate().is_none();
+        let commission = |row: commission::Model| Commission {
+            affiliate: self.known_affiliate(row.affiliate_id),
+            base: row.base_affiliate_id.filter(|_| is_told).and_then(|id| self.known_affiliate(id)),
+            row,
+        };
+        Ok(rows.into_iter().map(commission).collect())
     }
 
     /// How it was credited; null for a conversion that was refused.

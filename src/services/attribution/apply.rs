@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use tributary_entity::{
     Instant, attribution_adjustment, attribution_decision, attribution_run, attribution_touch, commission, conversion,
-    ids::{AffiliateId, AttributionRunId, CommissionId, ConversionId},
+    ids::{AttributionRunId, CommissionId, ConversionId},
     kinds::{AttributionRunStatus, CommissionStatus, ConversionStatus, EventKind},
     money::Money,
 };
@@ -35,7 +35,7 @@ use crate::{
     services::{
         ServiceError, Services,
         adjustments::{self, By, Move, Moves},
-        holds, publish, races,
+        holds, overrides, publish, races,
     },
     store::{attribution_runs, attributions, commissions, conversions, error::StoreError, scope::Tx},
 };
@@ -153,14 +153,19 @@ struct Change {
     verdict: Verdict,
 }
 
+/// Whether a line is about a commission.
+fn is_of(row: &commission::Model, line: &Line) -> bool {
+    (row.affiliate_id, row.level, row.base_affiliate_id) == (line.affiliate_id, line.level, line.base_affiliate_id)
+}
+
 impl Change {
     /// The lines that move money.
     fn moved(&self) -> impl Iterator<Item = &Line> {
         self.verdict.lines.iter().filter(|line| line.difference_minor() != 0)
     }
 
-    fn commission_of(&self, id: AffiliateId) -> Option<&commission::Model> {
-        self.commissions.iter().find(|row| row.affiliate_id == id)
+    fn commission_of(&self, line: &Line) -> Option<&commission::Model> {
+        self.commissions.iter().find(|row| is_of(row, line))
     }
 
     fn is_approved(&self) -> bool {
@@ -179,7 +184,7 @@ impl Change {
     }
 
     fn moves(&self) -> Moves<'_> {
-        let status_of = |line: &Line| self.commission_of(line.affiliate_id).map_or(self.status(), |row| row.status);
+        let status_of = |line: &Line| self.commission_of(line).map_or(self.status(), |row| row.status);
         let lines = self.moved().map(|line| Move {
             affiliate_id: line.affiliate_id,
             amount: Money::new(line.difference_minor(), line.currency),
@@ -210,6 +215,7 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
             run_id: run.id,
             conversion_id: change.conversion.id,
             affiliate_id: line.affiliate_id,
+            base_affiliate_id: line.base_affiliate_id.unwrap_or(line.affiliate_id),
             amount_minor: line.difference_minor(),
             currency: line.currency,
             journal_id,
@@ -217,6 +223,11 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
         })
     });
     attribution_runs::insert_adjustments(tx, rows.collect()).await?;
+    let moved = changes.iter().zip(&snapshots).flat_map(|(change, snapshot)| {
+        let is_moved = |row: &&commission::Model| change.moved().any(|line| is_of(row, line));
+        snapshot.commissions.iter().filter(is_moved)
+    });
+    overrides::tell(tx, moved, now);
     tell(tx, snapshots, now).await
 }
 
@@ -225,14 +236,13 @@ impl Change {
     fn snapshot(&self, now: Instant) -> Result<Snapshot, StoreError> {
         let (mut commissions, mut commission_minor) = (Vec::new(), self.conversion.commission_minor);
         for row in &self.commissions {
-            let line =
-                self.moved().find(|line| self.commission_of(line.affiliate_id).is_some_and(|own| own.id == row.id));
+            let line = self.moved().find(|line| self.commission_of(line).is_some_and(|known| known.id == row.id));
             let adjusted_minor = row.adjusted_minor + line.map_or(0, Line::difference_minor);
             commissions.push(commission::Model { adjusted_minor, ..row.clone() });
         }
         for line in self.moved() {
             commission_minor += line.difference_minor();
-            if self.commission_of(line.affiliate_id).is_none() {
+            if self.commission_of(line).is_none() {
                 commissions.extend(new_commission(self, line, now)?);
             }
         }
@@ -297,9 +307,7 @@ async fn write_commissions(
     let (mut adjusted, mut fresh, mut due) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (change, snapshot) in changes.iter().zip(snapshots) {
         let moved = change.moved();
-        adjusted.extend(
-            moved.filter_map(|line| Some((change.commission_of(line.affiliate_id)?.id, line.difference_minor()))),
-        );
+        adjusted.extend(moved.filter_map(|line| Some((change.commission_of(line)?.id, line.difference_minor()))));
         fresh.extend(snapshot.commissions.iter().filter(|row| change.is_fresh(row)).cloned());
         // Where nobody had a commission in hold, nothing has asked for its release yet.
         let in_hold = |row: &commission::Model| row.status == CommissionStatus::Pending;
@@ -320,6 +328,8 @@ fn new_commission(change: &Change, line: &Line, now: Instant) -> Result<Option<c
         id: CommissionId::from_uuid(ambient::new_uuid()),
         conversion_id: change.conversion.id,
         affiliate_id: line.affiliate_id,
+        level: line.level,
+        base_affiliate_id: line.base_affiliate_id,
         status,
         amount_minor: earned.amount.amount_minor,
         currency: earned.amount.currency,

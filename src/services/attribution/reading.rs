@@ -20,17 +20,18 @@ use crate::{
         cap,
         commission::{Book, Explanation, book::Deal, choose::Occasion},
         conversion::Rated,
+        override_plan::{self, Plan},
         page::{List, Order, PageRequest, Position},
         reattribution::{self, Known, Trial, Verdict},
         rule::Rule,
     },
-    services::tiers::steps_of,
+    services::{overrides, tiers::steps_of},
     store::{
         affiliate_groups, affiliates, attributions, campaigns,
         clicks::{self, Journey},
         conversions, customers, enrollments,
         error::StoreError,
-        rules,
+        override_plans, rules,
         scope::Tx,
         tenants,
     },
@@ -40,7 +41,7 @@ use crate::{
 pub(super) struct Judged {
     pub conversion: conversion::Model,
     pub decision: attribution_decision::Model,
-    /// Those that count.
+    /// Those that count, overrides among them.
     pub commissions: Vec<commission::Model>,
     /// Those that do not any more.
     pub past_commissions: Vec<commission::Model>,
@@ -82,6 +83,8 @@ pub(super) struct Reader {
     book: Book,
     /// None where there is none.
     enrollments: HashMap<(CampaignId, AffiliateId), Option<enrollment::Model>>,
+    /// The override plan in force; none where there is none.
+    plans: HashMap<CampaignId, Option<Plan>>,
 }
 
 impl Reader {
@@ -94,6 +97,7 @@ impl Reader {
             affiliates: HashMap::new(),
             book: Book::default(),
             enrollments: HashMap::new(),
+            plans: HashMap::new(),
         }
     }
 
@@ -110,24 +114,45 @@ impl Reader {
         let touches = self.touches(tx, &rows, &past).await?;
         self.know_affiliates(tx, &rows, &past, &touches).await?;
         let judged = rows.into_iter().zip(touches).filter_map(|(row, found)| self.judge_one(row, &mut past, &found));
-        Ok(judged.collect())
+        let mut judged: Vec<Judged> = judged.collect();
+        self.add_overrides(tx, &mut judged).await?;
+        Ok(judged)
+    }
+
+    /// Adds what those above earn on what the affiliates would.
+    async fn add_overrides(&self, tx: &Tx, judged: &mut [Judged]) -> Result<(), StoreError> {
+        let verdicts = judged.iter().filter_map(|one| one.verdict.as_ref());
+        let earners = verdicts.flat_map(|verdict| &verdict.lines).map(|line| line.affiliate_id).collect();
+        let plans: Vec<Plan> = self.plans.values().flatten().cloned().collect();
+        let chains = overrides::chains(tx, &plans, &earners).await?;
+        for Judged { conversion, commissions, verdict, .. } in judged {
+            let plan = conversion.campaign_id.and_then(|id| self.plans.get(&id)?.as_ref());
+            let fresh = |id: AffiliateId, base: &Explanation| match (plan, chains.get(&id)) {
+                (Some(plan), Some(chain)) => override_plan::claims(plan, id, base, chain),
+                _ => Vec::new(),
+            };
+            // Where an amount is past what can be held, it is left as it is, as where a commission is.
+            *verdict = verdict.take().and_then(|verdict| verdict.with_overrides(commissions, fresh));
+        }
+        Ok(())
     }
 
     fn judge_one(&self, conversion: conversion::Model, past: &mut Past, found: &Found) -> Option<Judged> {
         let decision = past.decisions.remove(&conversion.id)?;
         let campaign = self.campaigns.get(&conversion.campaign_id?)?;
         let (commissions, past_commissions) = past.commissions.remove(&conversion.id).unwrap_or_default();
+        let own: Vec<commission::Model> = commissions.iter().filter(|row| row.level == 0).cloned().collect();
         let known = Known {
             conversion: &conversion,
             decision: &decision,
             touches: past.touches.get(&conversion.id).map_or(&[][..], Vec::as_slice),
-            commissions: &commissions,
+            commissions: &own,
             named: found.named,
             history: &found.history,
         };
         let enrollment = |id| self.enrollments.get(&(campaign.id, id)).and_then(Option::as_ref);
         let sale = Rated::of_row(&conversion).map(|rated| rated.sale);
-        let offer_of = |id| match commissions.iter().find(|row| row.affiliate_id == id) {
+        let offer_of = |id| match own.iter().find(|row| row.affiliate_id == id) {
             // What chose it then is in its explanation, which stays.
             Some(row) => {
                 let rule = self.versions.get(&(row.rule_id, row.rule_version))?;
@@ -173,6 +198,8 @@ impl Reader {
         for rule in rules::for_campaigns(tx, &missing).await? {
             self.rules.entry(rule.head.campaign_id).or_default().push(rule);
         }
+        let plans = override_plans::in_force(tx, &missing).await?;
+        self.plans.extend(missing.into_iter().map(|id| (id, override_plan::in_force(&plans, id).cloned())));
         Ok(())
     }
 

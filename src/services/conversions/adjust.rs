@@ -3,7 +3,9 @@
 //! # Decisions
 //! - Commissions are reckoned anew by the rule that each names, in its version and at the step of its tiers at which it is
 //!   rated, and split by the newest attribution: terms that changed since are not brought in. Tiers count the difference.
-//! - A commission that others are reckoned from no more (the last attribution gives it no share) stays as it is.
+//! - What others earn on top is reckoned anew with the commission that it is on, by the terms that it was earned by.
+//! - A commission that others are reckoned from no more (the last attribution gives it no share) stays as it is, and what is
+//!   on top of it with it.
 
 use std::collections::HashMap;
 
@@ -23,12 +25,13 @@ use super::{
 use crate::{
     auth::Viewer,
     domain::{
-        commission::{self as commission_rules, Offer},
+        commission::{self as commission_rules, Explanation, Offer},
         conversion::{Rated, sale_now},
+        override_plan::{self, Override},
         reversal::{self, Effect, Line},
         text,
     },
-    services::{Outcome, ServiceError, Services, idempotency},
+    services::{Outcome, ServiceError, Services, idempotency, tiers::earned_of},
     store::{
         error::{Constraint, StoreError},
         scope::Tx,
@@ -89,15 +92,31 @@ async fn lines(tx: &Tx, locked: &Locked, row: &conversion::Model, sale_minor: i6
     let sale = Rated::at(row, sale_now(row) + sale_minor).map(|rated| rated.sale);
     let sale = sale.ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut offers: HashMap<AffiliateId, Offer<'_>> = HashMap::new();
-    for row in commissions {
+    let (own, on_top): (Vec<&commission::Model>, Vec<_>) = commissions.iter().partition(|row| row.level == 0);
+    for row in &own {
         offers.insert(row.affiliate_id, locked.offer(row, sale.amount_minor)?);
     }
     let earned = commission_rules::split(sale, &credits(touches), |id| offers.get(&id).cloned())
         .ok_or(StoreError::Constraint(Constraint::CounterRange))?;
-    let earned: HashMap<AffiliateId, i64> =
-        earned.into_iter().map(|(id, earned)| (id, earned.amount.amount_minor)).collect();
-    let line = |row: &commission::Model| reversal::adjusted(row, *earned.get(&row.affiliate_id)?);
-    Ok(commissions.iter().filter_map(line).collect())
+    let mut earned: HashMap<AffiliateId, Explanation> = earned.into_iter().collect();
+    let mut lines: Vec<Line> = Vec::with_capacity(commissions.len());
+    for row in own {
+        let Some(earned) = earned.get_mut(&row.affiliate_id) else { continue };
+        lines.extend(reversal::adjusted(row, earned.amount.amount_minor));
+        // What was taken back of it is never more than it is.
+        earned.amount.amount_minor = earned.amount.amount_minor.max(row.reversed_minor);
+    }
+    let overrides = overrides(on_top)?;
+    let proposed = override_plan::anew(&overrides, |id| earned.get(&id).cloned())
+        .ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+    lines.extend(overrides.iter().filter_map(|(row, _)| reversal::adjusted(row, *proposed.get(&row.id)?)));
+    Ok(lines)
+}
+
+/// Commissions that are on top of others, with what they are on.
+fn overrides(rows: Vec<&commission::Model>) -> Result<Vec<(&commission::Model, Override)>, StoreError> {
+    let over = |row| Ok(earned_of(row)?.over.map(|over| (row, over)));
+    rows.into_iter().filter_map(|row| over(row).transpose()).collect()
 }
 
 /// What of a conversion each affiliate is credited with, in the order of their first touch.

@@ -7,6 +7,8 @@
 //!   period in 2000, later in 2010 or, where that is paid out, a debt in 1200.
 //! - Reports are corrected in the hour in which the customer acted, as attribution runs do: a report tells what a period's
 //!   conversions came to be worth. What was taken back in which period is in the statements.
+//! - What others earn on top of a commission is changed with it, by the fraction that its rule takes of it, out of the
+//!   account that it was spent from.
 //! - Locks are taken as reviews, runs and releases do: conversions, commissions, caps, earnings, balances.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,10 +23,10 @@ use tributary_entity::{
 use super::snapshots_by_id;
 use crate::{
     domain::{
-        commission::Offer,
+        commission::{Offer, base_of},
         conversion::{Rated, Snapshot, sale_now},
         event::NewEvent,
-        ledger::{self, Adjustment, Journal},
+        ledger::{self, Adjustment, Code, Journal},
         problem::Problem,
         report::{self, Totals},
         reversal::{self, Earned, Effect, Line},
@@ -34,6 +36,7 @@ use crate::{
         holds,
         ingest::conversions::waiting,
         ledger::{post, standing},
+        overrides,
         tiers::{self, earned_of, steps_of},
     },
     store::{
@@ -74,8 +77,9 @@ impl Locked {
         self.commissions.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// By what a commission is paid, were the sale so much in its currency.
+    /// By what a commission is paid, were the sale so much in its currency; of an override, the one that it is on.
     pub fn offer(&self, row: &commission::Model, sale_minor: i64) -> Result<Offer<'_>, StoreError> {
+        let row = base_of(row, self.commissions(row.conversion_id)).ok_or_else(baseless)?;
         let rule = self.rules.get(&(row.rule_id, row.rule_version));
         let rule = rule.ok_or_else(|| StoreError::inconsistent("commission", "has no rule"))?;
         let step = self.steps.get(&(row.conversion_id, row.affiliate_id)).copied();
@@ -90,6 +94,10 @@ impl Locked {
         };
         self.commissions(row.id).iter().map(of).collect()
     }
+}
+
+fn baseless() -> StoreError {
+    StoreError::inconsistent("commission", "is on none")
 }
 
 fn earned<'a>(row: &'a commission::Model, offer: &Offer<'_>) -> Result<Earned<'a>, StoreError> {
@@ -188,11 +196,11 @@ impl<'a> Step<'a> {
         self.effect.lines.iter().map(|line| line.amount_minor).sum()
     }
 
-    /// The lines with where their commissions' money is.
-    fn placed(&self) -> impl Iterator<Item = (&Line, CommissionStatus)> {
+    /// The lines with their commissions, and where those's money is.
+    fn placed(&self) -> impl Iterator<Item = (&Line, &commission::Model, CommissionStatus)> {
         self.effect.lines.iter().filter_map(|line| {
             let row = self.commissions.iter().find(|row| row.id == line.commission_id)?;
-            Some((line, reversal::standing(row, self.status())))
+            Some((line, row, reversal::standing(row, self.status())))
         })
     }
 
@@ -238,6 +246,7 @@ pub(super) async fn write(
             .of_affiliates(snapshot.affiliates());
         tx.record(event);
     }
+    overrides::tell(tx, steps.iter().flat_map(Step::placed).map(|(_, row, _)| row), now);
     Ok(snapshots)
 }
 
@@ -293,7 +302,7 @@ async fn write_commissions(tx: &mut Tx, steps: &[Step<'_>]) -> Result<(), StoreE
 /// The projection of what is not approved.
 async fn add_unapproved(tx: &mut Tx, steps: &[Step<'_>]) -> Result<(), StoreError> {
     let mut deltas: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
-    for (line, place) in steps.iter().flat_map(Step::placed) {
+    for (line, _, place) in steps.iter().flat_map(Step::placed) {
         if place == CommissionStatus::Unapproved {
             add(deltas.entry((line.affiliate_id, line.currency)).or_default(), line.amount_minor)?;
         }
@@ -312,17 +321,17 @@ async fn post_steps(
     steps: &[Step<'_>],
     now: Instant,
 ) -> Result<HashMap<ConversionChangeId, JournalId>, StoreError> {
-    let parts = |step: &Step<'_>| -> Vec<Adjustment> {
-        let posted = step.placed().filter(|(_, place)| *place != CommissionStatus::Unapproved);
-        let part = |(line, place): (&Line, CommissionStatus)| Adjustment {
-            affiliate_id: line.affiliate_id,
-            amount: Money::new(line.amount_minor, line.currency),
-            in_hold: place == CommissionStatus::Pending,
+    let parts = |step: &Step<'_>| -> Vec<(Code, Adjustment)> {
+        let posted = step.placed().filter(|(.., place)| *place != CommissionStatus::Unapproved);
+        let part = |(line, row, place): (&Line, &commission::Model, CommissionStatus)| {
+            let amount = Money::new(line.amount_minor, line.currency);
+            let in_hold = place == CommissionStatus::Pending;
+            (ledger::expense_of(row.level), Adjustment { affiliate_id: line.affiliate_id, amount, in_hold })
         };
         posted.map(part).collect()
     };
-    let parts: Vec<(&Step<'_>, Vec<Adjustment>)> = steps.iter().map(|step| (step, parts(step))).collect();
-    let released = parts.iter().flat_map(|(_, parts)| parts).filter(|one| !one.in_hold);
+    let parts: Vec<(&Step<'_>, Vec<(Code, Adjustment)>)> = steps.iter().map(|step| (step, parts(step))).collect();
+    let released = parts.iter().flat_map(|(_, parts)| parts).map(|(_, one)| one).filter(|one| !one.in_hold);
     let owners: BTreeSet<(AffiliateId, Currency)> =
         released.map(|one| (one.affiliate_id, one.amount.currency)).collect();
     let (mut debts, mut available) = standing(tx, &owners, now).await?;
@@ -330,9 +339,9 @@ async fn post_steps(
     for (step, parts) in parts {
         let id = step.before.id;
         let journal = if step.is_reversal() {
-            let parts: Vec<_> = parts.into_iter().map(|one| (ledger::expense_of(0), one)).collect();
             ledger::reversed(step.id, id, &parts, &mut debts, &mut available)
         } else {
+            let parts: Vec<Adjustment> = parts.into_iter().map(|(_, one)| one).collect();
             ledger::adjusted(step.id.to_string(), id, &parts, &mut debts, &mut available)
         };
         journals.extend(journal.map_err(|error| StoreError::inconsistent("journal", error))?.map(|one| (step.id, one)));
@@ -432,11 +441,13 @@ pub(in crate::services) async fn carry_over(
         let amounts: Vec<i64> = reversals.iter().map(|change| -change.sale_minor).collect();
         let sale = sale_now(&snapshot.conversion);
         let rated = Rated::of_row(&snapshot.conversion).map_or(0, |rated| rated.sale.amount_minor);
+        let all = snapshot.commissions.clone();
         for row in &mut snapshot.commissions {
-            let rule = rules.get(&(row.rule_id, row.rule_version));
+            let base = base_of(row, &all).ok_or_else(baseless)?;
+            let rule = rules.get(&(base.rule_id, base.rule_version));
             let rule = rule.ok_or_else(|| StoreError::inconsistent("commission", "has no rule"))?;
             // It was reckoned just now: the terms that it names are those of its step.
-            let offer = earned_of(row)?.offer(rule, None, rated);
+            let offer = earned_of(base)?.offer(rule, None, rated);
             let parts = reversal::replay(&earned(row, &offer)?, sale, &amounts);
             let line = |(change, part): (&conversion_change::Model, &i64)| conversion_change_line::Model {
                 tenant_id: row.tenant_id,

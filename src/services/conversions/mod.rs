@@ -141,19 +141,19 @@ async fn as_seen(
     let Some(own) = viewer.scope.own_affiliate() else { return Ok(rows) };
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
     let shared: Vec<ConversionId> = conversions::shared(tx, &ids).await?.into_iter().collect();
-    if shared.is_empty() {
-        return Ok(rows);
-    }
-    let commissions = commissions_of(tx, &shared).await?;
-    let attributions: HashMap<ConversionId, Attribution> = newest_attributions(tx, &shared)
-        .await?
-        .into_iter()
-        .map(|attribution| (attribution.0.conversion_id, attribution))
-        .collect();
-    for row in rows.iter_mut().filter(|row| shared.contains(&row.id)) {
-        let touches = attributions.get(&row.id).map_or(&[][..], |(_, touches)| touches);
+    let commissions = commissions_of(tx, &ids).await?;
+    let attributions = if shared.is_empty() { Vec::new() } else { newest_attributions(tx, &shared).await? };
+    let attributions: HashMap<ConversionId, Attribution> =
+        attributions.into_iter().map(|attribution| (attribution.0.conversion_id, attribution)).collect();
+    for row in &mut rows {
         let lines = commissions.get(&row.id).map_or(&[][..], Vec::as_slice);
-        *row = rules::own_part(row.clone(), own, touches, lines);
+        if shared.contains(&row.id) {
+            let touches = attributions.get(&row.id).map_or(&[][..], |(_, touches)| touches);
+            *row = rules::own_part(row.clone(), own, touches, lines);
+        } else {
+            // What others earn on top of it is not told.
+            row.commission_minor = rules::sum(lines);
+        }
     }
     Ok(rows)
 }

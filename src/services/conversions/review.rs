@@ -8,7 +8,7 @@ use tributary_entity::{
     Instant, conversion, conversion_history,
     ids::{AffiliateId, CampaignId, ConversionId},
     kinds::{CommissionStatus, ConversionReason, ConversionStatus, EventKind},
-    money::{Currency, Money},
+    money::Currency,
 };
 use uuid::Uuid;
 
@@ -16,15 +16,15 @@ use super::snapshots_by_id;
 use crate::{
     auth::Viewer,
     domain::{
-        commission::net,
+        commission::earned,
         conversion::{self as rules, Review, Snapshot},
         event::NewEvent,
-        ledger,
+        ledger::{self, Earned},
         problem::Problem,
         report::{self, Totals},
         text,
     },
-    services::{Outcome, ServiceError, Services, holds, idempotency, ledger::post, tiers},
+    services::{Outcome, ServiceError, Services, holds, idempotency, ledger::post, overrides, tiers},
     store::{
         balances, campaigns, caps, commissions,
         conversions::{self, StatusChange},
@@ -104,6 +104,7 @@ pub(super) async fn review_all(
         Review::Approve => EventKind::ConversionApproved,
         Review::Reject(_) => EventKind::ConversionRejected,
     };
+    overrides::tell(tx, after.values().flat_map(|snapshot| &snapshot.commissions), now);
     for id in ids {
         let Some(snapshot) = after.remove(&id) else { continue };
         let event = NewEvent::new(kind, id.uuid(), &snapshot, now)
@@ -184,8 +185,8 @@ async fn reject(
         let sale = totals.entry(key(affiliate_id, row.sale_currency)).or_default();
         sale.conversions -= 1;
         sale.sale_minor -= rules::sale_left(row);
-        for (affiliate_id, money) in earned.get(&row.id).into_iter().flatten() {
-            totals.entry(key(*affiliate_id, money.currency)).or_default().commission_minor -= money.amount_minor;
+        for Earned { affiliate_id, amount, .. } in earned.get(&row.id).into_iter().flatten() {
+            totals.entry(key(*affiliate_id, amount.currency)).or_default().commission_minor -= amount.amount_minor;
         }
     }
     if !totals.is_empty() {
@@ -199,19 +200,19 @@ async fn reject(
 async fn take_unapproved(
     tx: &mut Tx,
     rows: &[conversion::Model],
-) -> Result<HashMap<ConversionId, Vec<(AffiliateId, Money)>>, StoreError> {
+) -> Result<HashMap<ConversionId, Vec<Earned>>, StoreError> {
     let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
-    let mut earned: HashMap<ConversionId, Vec<(AffiliateId, Money)>> = HashMap::new();
+    let mut taken: HashMap<ConversionId, Vec<Earned>> = HashMap::new();
     let mut deltas: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
     for row in commissions::of_conversions(tx, &ids).await? {
-        let money = net(&row);
-        *deltas.entry((row.affiliate_id, row.currency)).or_default() -= money.amount_minor;
-        earned.entry(row.conversion_id).or_default().push((row.affiliate_id, money));
+        let earned = earned(&row);
+        *deltas.entry((row.affiliate_id, row.currency)).or_default() -= earned.amount.amount_minor;
+        taken.entry(row.conversion_id).or_default().push(earned);
     }
     if !deltas.is_empty() {
         balances::add_unapproved(tx, &deltas).await?;
     }
-    Ok(earned)
+    Ok(taken)
 }
 
 async fn write_history(

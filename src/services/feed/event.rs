@@ -46,6 +46,7 @@ impl LiveEvent {
             }
             EventKind::PayoutChanged => payout = subject(&row).map(PayoutView::new),
             EventKind::EarningsReleased
+            | EventKind::EarningsChanged
             | EventKind::AwardPosted
             | EventKind::CampaignChanged
             | EventKind::AffiliateChanged
@@ -68,7 +69,8 @@ impl LiveEvent {
             | EventKind::AttributionRunChanged
             | EventKind::ConversionRunChanged
             | EventKind::ProcessorChanged
-            | EventKind::ReconciliationItemChanged => {}
+            | EventKind::ReconciliationItemChanged
+            | EventKind::OverridePlanChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -60,6 +60,7 @@ pub(super) fn checks(backend: DbBackend) -> Vec<(&'static str, String)> {
     ];
     checks.extend(conversions(backend));
     checks.extend(commissions(backend));
+    checks.extend(overrides(backend));
     checks.extend(changes(backend));
     checks.extend(exchanges(backend));
     checks.extend(payouts(backend));
@@ -125,7 +126,8 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
             ),
         ),
         // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is
-        // another than that which a run adjusted before.
+        // another than that which a run adjusted before. An affiliate has one of its own, and one on top of each that is
+        // another's.
         (
             "COMMISSION_ADJUSTED",
             format!(
@@ -134,10 +136,12 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
                  COALESCE(SUM(x.amount_minor), 0) AS amount FROM commission m LEFT JOIN (\
                  SELECT r.id, x.amount_minor FROM commission r JOIN attribution_adjustment x \
                  ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
-                 AND x.affiliate_id = r.affiliate_id AND x.recorded_at >= r.created_at WHERE r.tenant_id = $1 \
+                 AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} AND x.recorded_at >= r.created_at \
+                 WHERE r.tenant_id = $1 \
                  UNION ALL SELECT r.id, x.amount_minor FROM commission r JOIN tier_adjustment x \
                  ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
-                 AND x.affiliate_id = r.affiliate_id AND x.recorded_at >= r.created_at WHERE r.tenant_id = $1 \
+                 AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} AND x.recorded_at >= r.created_at \
+                 WHERE r.tenant_id = $1 \
                  UNION ALL SELECT l.commission_id, l.amount_minor FROM conversion_change_line l \
                  JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
                  WHERE l.tenant_id = $1 AND h.kind = 'ADJUSTMENT') x ON x.id = m.id \
@@ -159,6 +163,62 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// An adjustment `x` is of the commission `r`, where both are of one affiliate and conversion.
+const SAME_BASE: &str = "COALESCE(x.base_affiliate_id, x.affiliate_id) = COALESCE(r.base_affiliate_id, r.affiliate_id)";
+
+/// Overrides are on a commission of their conversion and stand where it stands, and what is approved was spent from the
+/// account of its level.
+fn overrides(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = |column: &str| dialect::id_text(backend, column);
+    // What a commission was when its conversion was approved: what it is, less what was posted since.
+    let moved = format!(
+        "SELECT r.id, x.amount_minor FROM commission r JOIN attribution_adjustment x ON x.tenant_id = r.tenant_id \
+         AND x.conversion_id = r.conversion_id AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} \
+         WHERE r.tenant_id = $1 AND x.journal_id IS NOT NULL \
+         UNION ALL SELECT r.id, x.amount_minor - x.reversed_minor FROM commission r JOIN tier_adjustment x \
+         ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id AND x.affiliate_id = r.affiliate_id \
+         AND {SAME_BASE} WHERE r.tenant_id = $1 AND x.journal_id IS NOT NULL \
+         UNION ALL SELECT l.commission_id, l.amount_minor FROM conversion_change_line l JOIN conversion_change h \
+         ON h.tenant_id = l.tenant_id AND h.id = l.change_id WHERE l.tenant_id = $1 AND h.journal_id IS NOT NULL"
+    );
+    let approved = |code: i32, levels: &str| {
+        let facts = format!(
+            "SELECT c.conversion_id, c.amount_minor + c.adjusted_minor - c.reversed_minor AS amount_minor \
+             FROM commission c JOIN conversion v ON v.tenant_id = c.tenant_id AND v.id = c.conversion_id \
+             WHERE c.tenant_id = $1 AND v.approved_at IS NOT NULL AND c.level {levels} \
+             UNION ALL SELECT c.conversion_id, -x.amount_minor FROM commission c \
+             JOIN ({moved}) x ON x.id = c.id WHERE c.tenant_id = $1 AND c.level {levels}"
+        );
+        let entries = format!(
+            "SELECT j.conversion_id, e.amount_minor FROM journal j \
+             JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+             JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+             WHERE j.tenant_id = $1 AND j.kind = 'CONVERSION_APPROVED' AND a.code = {code}"
+        );
+        format!(
+            "SELECT 'conversion ' || {} AS subject, CAST(COALESCE(x, 0) AS text) || ' at {code}' AS expected, \
+             CAST(COALESCE(p, 0) AS text) AS found FROM ({}) sides WHERE COALESCE(x, 0) <> COALESCE(p, 0)",
+            id("conversion_id"),
+            sides("conversion_id", &facts, &entries)
+        )
+    };
+    vec![
+        (
+            "OVERRIDE",
+            format!(
+                "SELECT 'commission ' || {} AS subject, 'a commission below that is ' || c.status AS expected, \
+                 COALESCE(b.status, 'none') AS found FROM commission c LEFT JOIN commission b \
+                 ON b.tenant_id = c.tenant_id AND b.conversion_id = c.conversion_id AND b.level = 0 \
+                 AND b.affiliate_id = c.base_affiliate_id WHERE c.tenant_id = $1 AND c.level > 0 \
+                 AND COALESCE(b.status, '') <> c.status",
+                id("c.id")
+            ),
+        ),
+        ("APPROVED_OWN", approved(5000, "= 0")),
+        ("APPROVED_OVERRIDES", approved(5020, "> 0")),
+    ]
+}
+
 /// Changes of conversions are posted once, each with what it did, and undone by their opposite.
 fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
     let id = |column: &str| dialect::id_text(backend, column);
@@ -167,10 +227,13 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
     // What is left of it: the rest belongs to what was taken back already.
     let by_tiers = "SELECT journal_id, amount_minor - reversed_minor FROM tier_adjustment \
         WHERE tenant_id = $1 AND journal_id IS NOT NULL";
-    let by_changes = |kinds: &str| {
+    // The lines of commissions on some levels; of the others, nothing.
+    let by_changes = |kinds: &str, levels: &str| {
         format!(
-            "SELECT h.journal_id, l.amount_minor FROM conversion_change h \
+            "SELECT h.journal_id, CASE WHEN COALESCE(c.level, 0) {levels} THEN l.amount_minor ELSE 0 END AS amount_minor \
+             FROM conversion_change h \
              JOIN conversion_change_line l ON l.tenant_id = h.tenant_id AND l.change_id = h.id \
+             LEFT JOIN commission c ON c.tenant_id = l.tenant_id AND c.id = l.commission_id \
              WHERE h.tenant_id = $1 AND h.journal_id IS NOT NULL AND h.kind IN ({kinds})"
         )
     };
@@ -191,7 +254,7 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
         )
     };
     let by_awards = "SELECT journal_id, amount_minor FROM award WHERE tenant_id = $1 AND kind = 'ADJUSTMENT'";
-    let by_changed = by_changes("'ADJUSTMENT'");
+    let by_changed = by_changes("'ADJUSTMENT'", ">= 0");
     let adjustments = format!("{by_runs} UNION ALL {by_tiers} UNION ALL {by_awards} UNION ALL {by_changed}");
     vec![
         // What is refused or taken back in full counts nowhere.
@@ -224,7 +287,8 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
             ),
         ),
         ("ADJUSTMENTS", posted("ADJUSTMENT", "5030", &adjustments)),
-        ("REVERSALS", posted("REVERSAL", "5000, 5020", &by_changes("'REVERSAL', 'UNDO'"))),
+        ("REVERSALS", posted("REVERSAL", "5000", &by_changes("'REVERSAL', 'UNDO'", "= 0"))),
+        ("REVERSED_OVERRIDES", posted("REVERSAL", "5020", &by_changes("'REVERSAL', 'UNDO'", "> 0"))),
         (
             "UNDO",
             format!(

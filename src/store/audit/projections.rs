@@ -128,6 +128,7 @@ fn reversed(_: DbBackend) -> String {
     format!(
         "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) + (SELECT {} FROM tier_adjustment t \
          WHERE t.tenant_id = c.tenant_id AND t.conversion_id = c.conversion_id AND t.affiliate_id = c.affiliate_id \
+         AND COALESCE(t.base_affiliate_id, t.affiliate_id) = COALESCE(c.base_affiliate_id, c.affiliate_id) \
          AND t.recorded_at >= c.created_at) AS reversed_minor FROM commission c \
          LEFT JOIN (SELECT l.commission_id, {} AS amount FROM conversion_change_line l \
          JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \

@@ -29,6 +29,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "journal",
     "payout_file",
     "ledger_block",
+    "override_plan_version",
     "payout_history",
     "payout_notice",
     "payout_skip",

@@ -62,7 +62,7 @@ on_both_tuned! { crate::isolation::without_cost_limit =>
             json!({}),
         ).await;
         assert_eq!(answer, json!({
-            "conversions": { "totalCount": 3 }, "clicks": { "totalCount": 4 }, "commissions": { "totalCount": 3 },
+            "conversions": { "totalCount": 3 }, "clicks": { "totalCount": 5 }, "commissions": { "totalCount": 3 },
             "affiliates": { "totalCount": 1 }, "links": { "totalCount": 2 }, "enrollments": { "totalCount": 2 },
             "campaigns": { "totalCount": 2 },
         }));
@@ -72,7 +72,7 @@ on_both_tuned! { crate::isolation::without_cost_limit =>
         }
         let query = "query($input: ReportInput!) { report(input: $input) { clicks conversions saleAmount { amount } } }";
         let report = app.affiliate(&ada.ids["aff"]).data(query, report).await;
-        assert_eq!(report["report"], json!([{ "clicks": 4, "conversions": 3, "saleAmount": { "amount": "299.00" } }]));
+        assert_eq!(report["report"], json!([{ "clicks": 5, "conversions": 3, "saleAmount": { "amount": "299.00" } }]));
     }
 }
 

@@ -146,10 +146,31 @@ pub async fn check(auditor: &Auditor, location: &Location<'_>) {
          HAVING COUNT(*) > 1",
     )
     .await;
+    overrides(&empty).await;
     adjustments(&empty).await;
     reversals(&empty).await;
     payouts(&empty).await;
 }
+
+/// Overrides stand on a commission of their conversion and share its state.
+async fn overrides(empty: &impl AsyncFn(&str, &str)) {
+    empty(
+        "overrides that stand on no commission in the same state",
+        "SELECT c.id FROM commission c WHERE c.level > 0 AND NOT EXISTS (SELECT 1 FROM commission b \
+         WHERE b.tenant_id = c.tenant_id AND b.conversion_id = c.conversion_id AND b.level = 0 \
+         AND b.affiliate_id = c.base_affiliate_id AND b.status = c.status)",
+    )
+    .await;
+    empty(
+        "commissions of an affiliate on one and the same, twice",
+        "SELECT conversion_id FROM commission \
+         GROUP BY tenant_id, conversion_id, affiliate_id, COALESCE(base_affiliate_id, affiliate_id) HAVING COUNT(*) > 1",
+    )
+    .await;
+}
+
+/// An adjustment `x` is of the commission `c`, where both are of one affiliate and conversion.
+const SAME_BASE: &str = "COALESCE(x.base_affiliate_id, x.affiliate_id) = COALESCE(c.base_affiliate_id, c.affiliate_id)";
 
 /// What affiliates have is what their commissions are now, and each adjustment is posted once.
 async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
@@ -176,7 +197,8 @@ async fn adjustments(empty: &impl AsyncFn(&str, &str)) {
     let by = |table: &str| {
         format!(
             "(SELECT COALESCE(SUM(x.amount_minor), 0) FROM {table} x WHERE x.tenant_id = c.tenant_id \
-             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)"
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND {SAME_BASE} \
+             AND x.recorded_at >= c.created_at)"
         )
     };
     let adjusted = format!(
@@ -226,7 +248,8 @@ async fn reversals(empty: &impl AsyncFn(&str, &str)) {
         &format!(
             "SELECT c.id FROM commission c WHERE c.status <> 'REJECTED' AND c.reversed_minor <> -{} + \
              (SELECT COALESCE(SUM(x.reversed_minor), 0) FROM tier_adjustment x WHERE x.tenant_id = c.tenant_id \
-             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND x.recorded_at >= c.created_at)",
+             AND x.conversion_id = c.conversion_id AND x.affiliate_id = c.affiliate_id AND {SAME_BASE} \
+             AND x.recorded_at >= c.created_at)",
             changed("h.kind IN ('REVERSAL', 'UNDO')")
         ),
     )

@@ -61,7 +61,13 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
     BTreeMap::from([
         ("Query.affiliate", by_id("aff")),
         ("Query.affiliateGroups", vec![json!({})]),
-        ("Query.affiliates", page(json!({ "ids": [id("aff")] }))),
+        (
+            "Query.affiliates",
+            vec![
+                json!({ "first": 20, "filter": { "ids": [id("aff")] } }),
+                json!({ "first": 20, "filter": { "parentIds": [id("aff")] } }),
+            ],
+        ),
         ("Query.apiKeys", vec![json!({ "first": 20 })]),
         (
             "Query.attributionPreview",
@@ -173,6 +179,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveClickRate", named("crt")),
+        ("Mutation.archiveOverridePlan", named("ovp")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
         ("Mutation.cancelPayoutBatch", named("pbt")),
@@ -278,6 +285,11 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.retryPayout", named("pay")),
         ("Mutation.revokeApiKey", named("key")),
         ("Mutation.rotatePostbackToken", named("pbe")),
+        ("Mutation.setAffiliateParent", input(json!({ "id": id("aff"), "parentId": id("aff") }))),
+        (
+            "Mutation.setOverridePlan",
+            input(json!({ "campaignId": id("cmp"), "levels": [{ "percentOfCommission": "10" }] })),
+        ),
         (
             "Mutation.setClickRate",
             input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "terms": { "perMille": "1" } })),

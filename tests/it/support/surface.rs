@@ -110,6 +110,10 @@ impl World {
         let terms = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
         let click_rate = programme::id(&owner.done("setClickRate", terms, "clickRate { id }").await, "clickRate");
         programme.click(owner).await;
+        let plan = json!({ "campaignId": programme.campaign, "levels": [{ "percentOfSale": "1" }] });
+        let plan = programme::id(&owner.done("setOverridePlan", plan, "overridePlan { id }").await, "overridePlan");
+        let parent = json!({ "id": programme::new_affiliate(owner).await, "parentId": programme.affiliate });
+        owner.done("setAffiliateParent", parent, "").await;
         let bonus = json!({
             "affiliateId": programme.affiliate, "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "thanks",
             "campaignId": programme.campaign,
@@ -150,6 +154,7 @@ impl World {
                 ("rul", programme.rule),
                 ("cap", cap),
                 ("agr", group),
+                ("ovp", plan),
                 ("crt", click_rate),
                 ("awd", award),
                 ("aff", programme.affiliate),
@@ -264,6 +269,6 @@ pub fn is_id(text: &str) -> bool {
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] = &[
-    "cmp", "gol", "cap", "rul", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "awd", "jrn", "pay", "pbt",
-    "pde", "run", "fxr", "fxc",
+    "cmp", "gol", "cap", "rul", "ovp", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "awd", "jrn", "pay",
+    "pbt", "pde", "run", "fxr", "fxc",
 ];

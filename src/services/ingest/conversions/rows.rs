@@ -117,6 +117,8 @@ fn commissions(
             id: CommissionId::from_uuid(ambient::new_uuid()),
             conversion_id: row.id,
             affiliate_id: *affiliate_id,
+            level: 0,
+            base_affiliate_id: None,
             status,
             amount_minor: explanation.amount.amount_minor,
             currency: explanation.amount.currency,

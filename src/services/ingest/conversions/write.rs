@@ -6,19 +6,19 @@ use tributary_entity::{
     Instant, conversion, conversion_history,
     ids::{AffiliateId, ConversionId},
     kinds::{ConversionStatus, EventKind},
-    money::{Currency, Money},
+    money::Currency,
 };
 
 use super::{BatchTotals, Case, book::BatchBook, waiting};
 use crate::{
     domain::{
-        commission::net,
+        commission::{earned, net},
         conversion::{Snapshot, sale_left},
         event::NewEvent,
-        ledger,
+        ledger::{self, Earned},
         report::Totals,
     },
-    services::{holds, ledger::post},
+    services::{holds, ledger::post, overrides},
     store::{
         attributions, balances, commissions, conversions,
         error::{Constraint, StoreError},
@@ -59,6 +59,7 @@ pub(super) async fn write(
             .of_affiliates(snapshot.affiliates());
         tx.record(event);
     }
+    overrides::tell(tx, snapshots().flat_map(|snapshot| &snapshot.commissions), now);
     Ok(())
 }
 
@@ -109,16 +110,16 @@ async fn post_commissions<'a>(
     let mut unapproved: BTreeMap<(AffiliateId, Currency), i64> = BTreeMap::new();
     let mut due = BTreeSet::new();
     for Snapshot { conversion, commissions, .. } in snapshots {
-        let earned: Vec<(AffiliateId, Money)> = commissions.iter().map(|row| (row.affiliate_id, net(row))).collect();
+        let earned: Vec<Earned> = commissions.iter().map(earned).collect();
         if conversion.status == ConversionStatus::Approved {
             let journal = ledger::conversion_approved(conversion.id, &earned)
                 .map_err(|error| StoreError::inconsistent("journal", error))?;
             journals.extend(journal);
             due.extend(conversion.payable_at.filter(|_| !commissions.is_empty()));
         } else {
-            for (affiliate_id, money) in earned {
-                let sum = unapproved.entry((affiliate_id, money.currency)).or_default();
-                *sum = sum.checked_add(money.amount_minor).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
+            for Earned { affiliate_id, amount, .. } in earned {
+                let sum = unapproved.entry((affiliate_id, amount.currency)).or_default();
+                *sum = sum.checked_add(amount.amount_minor).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
             }
         }
     }
