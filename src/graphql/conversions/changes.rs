@@ -69,7 +69,7 @@ impl ConversionChange {
         money::Money::new(self.change.row.sale_minor, self.change.row.currency).into()
     }
 
-    /// What it did to commissions, those that it left alone aside; at most 1,000.
+    /// What it did to commissions, those that it left alone aside; at most 1,100.
     async fn commissions(&self) -> Vec<CommissionChange> {
         self.change.lines.iter().cloned().map(CommissionChange).collect()
     }

@@ -232,8 +232,7 @@ impl Conversion {
         money::Money::new(self.row.commission_minor, self.row.commission_currency).into()
     }
 
-    /// What each credited affiliate earns, and those above it on top; the viewer's own where the viewer is an affiliate. At
-    /// most 1,100.
+    /// What each credited affiliate earns, and those above it on top; at most 1,100. An affiliate sees its own.
     #[graphql(guard = "Needs(Permission::ReadCommissions)")]
     async fn commissions(&self, ctx: &Context<'_>) -> Result<Vec<Commission>> {
         let rows = match &self.decided {
