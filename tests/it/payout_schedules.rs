@@ -100,8 +100,25 @@ async fn affiliates(app: &TestApp, count: usize, amount_minor: i64) {
             })
             .collect();
         let mut tx = app.services.db.begin(&TenantScope::tenant(app.home)).await.expect("begins");
-        ledger::post(&mut tx, &journals, now).await.expect("posted");
+        let posted = ledger::post(&mut tx, &journals, now).await.expect("posted");
         tx.commit().await.expect("commits");
+        let rows: Vec<String> = chunk
+            .iter()
+            .zip(posted)
+            .map(|(id, journal)| {
+                let (id, journal) = (literal(id.uuid()), literal(journal.uuid()));
+                format!(
+                    "({tenant}, {id}, 'BONUS', {id}, {amount_minor}, 'EUR', 'AVAILABLE', 'x', 'x', {journal}, '{at}', \
+                     '{at}', '{at}')"
+                )
+            })
+            .collect();
+        let sql = format!(
+            "INSERT INTO award (tenant_id, id, kind, affiliate_id, amount_minor, currency, status, reason, author, \
+             journal_id, payable_at, released_at, created_at) VALUES {}",
+            rows.join(", ")
+        );
+        app.auditor.run(&sql).await.expect("awards");
     }
 }
 
