@@ -4,6 +4,7 @@ use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QuerySelect, Value};
 use tributary_entity::{Instant, affiliate_parent, ids::AffiliateId, kinds::AffiliateStatus};
 
 use super::{
+    arrays,
     error::StoreError,
     scope::{Tx, any_of},
 };
@@ -30,23 +31,16 @@ pub async fn chains(tx: &Tx, ids: &[AffiliateId], levels: i32) -> Result<Chains,
     let mut chains = Chains::new();
     for ids in ids.chunks(CHUNK) {
         let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), levels.into()];
-        let places: Vec<String> = ids
-            .iter()
-            .map(|id| {
-                values.push((*id).into());
-                format!("${}", values.len())
-            })
-            .collect();
+        let wanted = arrays::relation(tx.backend(), ids.iter().map(|id| vec![(*id).into()]), &mut values)?;
         let sql = format!(
-            "WITH RECURSIVE up (base_id, parent_id, level) AS ( \
-             SELECT affiliate_id, parent_id, 1 FROM affiliate_parent \
-             WHERE tenant_id = $1 AND affiliate_id IN ({}) \
+            "WITH RECURSIVE wanted (id) AS ({wanted}), up (base_id, parent_id, level) AS ( \
+             SELECT p.affiliate_id, p.parent_id, 1 FROM wanted \
+             JOIN affiliate_parent p ON p.tenant_id = $1 AND p.affiliate_id = wanted.id \
              UNION ALL SELECT up.base_id, p.parent_id, up.level + 1 FROM up \
              JOIN affiliate_parent p ON p.tenant_id = $1 AND p.affiliate_id = up.parent_id WHERE up.level < $2) \
              SELECT up.base_id AS base_id, up.parent_id AS parent_id, up.level AS level, affiliate.status AS status \
              FROM up JOIN affiliate ON affiliate.tenant_id = $1 AND affiliate.id = up.parent_id \
-             ORDER BY up.base_id, up.level",
-            places.join(", ")
+             ORDER BY up.base_id, up.level"
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
             let status: AffiliateStatus = row.try_get("", "status")?;

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
@@ -176,6 +177,20 @@ on_both_tuned! { short_lived =>
         let (code, reason) = socket.closed().await.expect("a code");
         assert_eq!((code, reason.as_str()), (1012, "this connection is old; connect again"));
         Socket::greeted(&app.url, token.as_deref()).await;
+    }
+
+    async fn subscription_that_begins_when_its_socket_has_to_leave_does_not_keep_it(app) {
+        let token = app.owner().token;
+        let lock = app.auditor.begin().await;
+        // Readers of the embedded database wait for nobody: there it begins before.
+        if app.auditor.is_postgres() {
+            lock.execute_unprepared("LOCK TABLE event IN ACCESS EXCLUSIVE MODE").await.expect("locks");
+        }
+        let mut socket = Socket::open(&app.url, token.as_deref(), LIVE, json!({})).await;
+        sleep(Duration::from_millis(1_500)).await;
+        lock.rollback().await.expect("unlocks");
+        let closed = timeout(Duration::from_secs(5), socket.closed()).await.expect("it is sent away at once");
+        assert_eq!(closed.expect("a code").0, 1012);
     }
 }
 

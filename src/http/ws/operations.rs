@@ -26,6 +26,8 @@ use crate::{
 
 /// What an operation has to say.
 pub(super) enum Output {
+    /// A subscription has begun. Nothing to be told, but the socket may be about to leave, and then nobody else ends it.
+    Begun,
     /// One answer; more may follow.
     Next(bytes::Bytes),
     /// The one answer of a query or mutation.
@@ -145,7 +147,7 @@ impl Operations {
             // The next time another one comes first.
             self.first = index + 1;
             let id = match output {
-                Output::Next(_) => operation.id.clone(),
+                Output::Begun | Output::Next(_) => operation.id.clone(),
                 _ => self.list.swap_remove(index).id,
             };
             return Poll::Ready((id, output));
@@ -175,7 +177,10 @@ impl Operation {
                             self.generation = generation;
                             Work::Pending(continue_as(*subscriber, viewer.clone(), id.clone()))
                         }
-                        _ => Work::Live(subscriber),
+                        _ => {
+                            self.work = Work::Live(subscriber);
+                            return Poll::Ready(Output::Begun);
+                        }
                     },
                 },
             };

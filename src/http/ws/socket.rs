@@ -252,16 +252,17 @@ impl Socket {
         let (mut written, began) = (0, Instant::now());
         while let Some((id, output)) = said {
             let (message, end) = match output {
-                Output::Next(payload) => (protocol::next(&id, &payload), None),
-                Output::Answer(payload) => (protocol::next(&id, &payload), Some(protocol::complete(&id))),
-                Output::Error(errors) => (protocol::error(&id, &errors), None),
-                Output::Complete => (protocol::complete(&id), None),
+                Output::Begun => (None, None),
+                Output::Next(payload) => (Some(protocol::next(&id, &payload)), None),
+                Output::Answer(payload) => (Some(protocol::next(&id, &payload)), Some(protocol::complete(&id))),
+                Output::Error(errors) => (Some(protocol::error(&id, &errors)), None),
+                Output::Complete => (Some(protocol::complete(&id)), None),
                 Output::TooSlow => {
                     return close(Close::overloaded("too slow; connect again with the last cursor"));
                 }
                 Output::Expired => return close(Close::forbidden("token expired")),
             };
-            for message in [Some(message), end].into_iter().flatten() {
+            for message in [message, end].into_iter().flatten() {
                 written += message.len();
                 let text = Utf8Bytes::try_from(message).expect("JSON is UTF-8");
                 if self.stream.feed(Message::Text(text)).await.is_err() {
