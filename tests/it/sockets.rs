@@ -181,12 +181,14 @@ on_both_tuned! { short_lived =>
 
     async fn subscription_that_begins_when_its_socket_has_to_leave_does_not_keep_it(app) {
         let token = app.owner().token;
+        let mut socket = Socket::greeted(&app.url, token.as_deref()).await;
         let lock = app.auditor.begin().await;
         // Readers of the embedded database wait for nobody: there it begins before.
         if app.auditor.is_postgres() {
-            lock.execute_unprepared("LOCK TABLE event IN ACCESS EXCLUSIVE MODE").await.expect("locks");
+            let tables = "LOCK TABLE tenant, tenant_counter IN ACCESS EXCLUSIVE MODE";
+            lock.execute_unprepared(tables).await.expect("locks");
         }
-        let mut socket = Socket::open(&app.url, token.as_deref(), LIVE, json!({})).await;
+        socket.start("1", LIVE).await;
         sleep(Duration::from_millis(1_500)).await;
         lock.rollback().await.expect("unlocks");
         let closed = timeout(Duration::from_secs(5), socket.closed()).await.expect("it is sent away at once");
