@@ -77,7 +77,8 @@ async fn sheet(tx: &Tx, row: &payout::Model, submitted_at: Instant) -> Result<Sh
     let taken = [("Tax withheld", row.tax_minor), ("Fee", row.fee_minor)];
     if taken.iter().any(|(_, amount_minor)| *amount_minor != 0) {
         amounts.push(("This payout before deductions", text(Money::new(row.gross_minor, row.currency))));
-        amounts.extend(taken.map(|(name, amount_minor)| (name, text(Money::new(amount_minor, row.currency).negated()))));
+        amounts
+            .extend(taken.map(|(name, amount_minor)| (name, text(Money::new(amount_minor, row.currency).negated()))));
     }
     amounts.push(("This payout", text(Money::new(net_minor(row), row.currency))));
     Ok(Sheet { title: "Remittance advice", payer: tenants::get(tx).await?.name, about, amounts })
