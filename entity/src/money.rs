@@ -134,6 +134,11 @@ impl Money {
         Self::new(0, currency)
     }
 
+    /// The other way round.
+    pub const fn negated(self) -> Self {
+        Self::new(self.amount_minor.saturating_neg(), self.currency)
+    }
+
     /// Reads a plain decimal such as `49`, `49.0` or `49.00`: digits, at most one point, no sign, no exponent.
     ///
     /// # Errors

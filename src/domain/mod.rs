@@ -53,6 +53,7 @@ pub mod redirect;
 pub mod report;
 pub mod reversal;
 pub mod rule;
+pub mod sheet;
 pub mod statement;
 pub mod tenancy;
 pub mod tenant;

@@ -26,6 +26,7 @@ pub mod context;
 mod conversions;
 mod coupons;
 mod dashboard;
+mod downloads;
 mod earnings;
 mod enrollments;
 pub mod error;

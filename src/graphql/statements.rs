@@ -1,20 +1,26 @@
 //! Statements.
 
-use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Object, Result, SimpleObject};
 use tributary_entity::Instant;
 
 use super::{
     affiliates::Affiliate,
     context::{Needs, RequestData},
+    downloads::{Download, DownloadForm},
     error::IntoGraphql,
     ids,
     scalars::{CurrencyCode, Money},
 };
-use crate::{auth::Permission, domain::statement::Period, services};
+use crate::{
+    auth::Permission,
+    domain::statement::{self, Period},
+    services,
+};
 
 /// How an affiliate's balance came from one moment to another, as the ledger has it. The balance is pending and available
 /// earnings less debt; `opening + earned - reversed + adjusted - paid = closing`, to the minor unit.
 #[derive(SimpleObject)]
+#[graphql(complex)]
 pub(super) struct Statement {
     /// Whose.
     affiliate: Affiliate,
@@ -36,6 +42,26 @@ pub(super) struct Statement {
     paid: Money,
     /// The balance at the end; negative for a debt.
     closing: Money,
+    #[graphql(skip)]
+    read: statement::Statement,
+}
+
+#[ComplexObject]
+impl Statement {
+    /// The statement as a file; of a period that is over, and under the same names, the same bytes each time.
+    async fn download(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "In which form; PDF if absent.")] form: Option<DownloadForm>,
+    ) -> Result<Download> {
+        let (services, viewer) = ctx.caller()?;
+        let form = form.unwrap_or(DownloadForm::Pdf).into();
+        let Self { affiliate: Affiliate(affiliate), from, until, read, .. } = self;
+        let period = (Period { from: *from, until: *until }, read);
+        let bytes = services::statements::written(services, viewer, affiliate, period, form).await.or_graphql()?;
+        let stem = format!("{}-{}-{}", affiliate.id, read.closing.currency, from.format("%Y-%m-%d"));
+        Ok(Download::new(&stem, form, &bytes))
+    }
 }
 
 #[derive(Default)]
@@ -69,6 +95,7 @@ impl StatementQuery {
             adjusted: statement.adjusted.into(),
             paid: statement.paid.into(),
             closing: statement.closing.into(),
+            read: statement,
         }))
     }
 }

@@ -218,7 +218,7 @@ on_both! {
     async fn advice_says_what_a_payout_pays_to_its_affiliate_alone(app) {
         let owner = app.owner();
         let (batch, ids) = two(app, &owner).await;
-        let query = "query($id: ID!, $form: RemittanceForm!) { payout(id: $id) { affiliate { id } \
+        let query = "query($id: ID!, $form: DownloadForm!) { payout(id: $id) { affiliate { id } \
             remittanceAdvice(form: $form) { name mediaType base64 } } }";
         let read = async |client: &Client, form: &str| {
             let data = client.data(query, json!({ "id": ids[0], "form": form })).await;

@@ -41,6 +41,39 @@ on_both! {
         assert_eq!(amounts(&statement(&owner, affiliate, third, third).await), ["0.00", "0.00", "0.00", "0.00"]);
     }
 
+    async fn statement_is_a_file_for_people_too(app) {
+        let owner = app.owner();
+        let programme = quick(&owner).await;
+        let begin = app.clock.now();
+        earn(app, &owner, &programme, "490.00").await;
+        submit(&owner, &draft(&owner).await).await;
+        app.clock.advance(TimeDelta::days(31));
+        let own = app.affiliate(&programme.affiliate);
+        let query = "query($id: ID!, $from: DateTime!, $until: DateTime!, $form: DownloadForm) { statement(affiliateId: $id, \
+                     currency: \"EUR\", from: $from, until: $until) { download(form: $form) { name mediaType base64 } } }";
+        let period = (begin, app.clock.now());
+        let read = async |form: Value| {
+            let variables = json!({ "id": programme.affiliate, "from": period.0, "until": period.1, "form": form });
+            let mut file = own.data(query, variables).await["statement"]["download"].take();
+            let bytes = file["base64"].take();
+            let bytes = data_encoding::BASE64.decode(bytes.as_str().expect("a file").as_bytes()).expect("base64");
+            (file["name"].take(), file["mediaType"].take(), bytes)
+        };
+        let (name, media_type, csv) = read(json!("CSV")).await;
+        let csv = String::from_utf8(csv).expect("UTF-8");
+        let stem = format!("{}-EUR-{}", programme.affiliate, begin.format("%Y-%m-%d"));
+        assert_eq!((name, media_type), (json!(format!("{stem}.csv")), json!("text/csv")));
+        assert!(csv.starts_with("field,value\r\npayer,home\r\naffiliate,aff_"), "{csv}");
+        let amounts = "opening balance,0.00 EUR\r\nearned,49.00 EUR\r\nreversed,0.00 EUR\r\nadjusted,0.00 EUR\r\n\
+                       paid,-49.00 EUR\r\nclosing balance,0.00 EUR\r\n";
+        assert!(csv.ends_with(amounts), "{csv}");
+        let (name, media_type, pdf) = read(Value::Null).await;
+        assert_eq!((name, media_type), (json!(format!("{stem}.pdf")), json!("application/pdf")));
+        assert!(pdf.starts_with(b"%PDF"));
+        app.clock.advance(TimeDelta::days(1));
+        assert_eq!(read(json!("PDF")).await.2, pdf);
+    }
+
     async fn payout_that_fails_or_comes_back_is_not_paid(app) {
         let owner = app.owner();
         let programme = quick(&owner).await;

@@ -8,7 +8,6 @@
 //!   payout that it is about.
 //! - A payment is known again by its bank reference, which follows from the payout's id.
 
-pub mod advice;
 pub mod nacha;
 pub mod notice;
 pub mod sepa;

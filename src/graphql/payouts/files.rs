@@ -1,8 +1,7 @@
-//! Files for banks and from banks, the accounts that they pay from, and remittance advice.
+//! Files for banks and from banks, and the accounts that they pay from.
 
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
-use data_encoding::BASE64;
-use tributary_entity::{Instant, ids::PayoutId, kinds, money, paying_account, payout_file, payout_notice};
+use tributary_entity::{Instant, kinds, money, paying_account, payout_file, payout_notice};
 
 use super::{Payout, PayoutBatch};
 use crate::{
@@ -17,7 +16,6 @@ use crate::{
         scalars::Money,
     },
     services::payouts::{
-        advice,
         files::{self, Export, Exported},
         notices::{self, Import},
     },
@@ -236,26 +234,6 @@ impl From<Exported> for PayoutDocument {
     }
 }
 
-/// In which form a remittance advice is wanted.
-#[derive(Clone, Copy, PartialEq, Eq, Enum)]
-pub(in crate::graphql) enum RemittanceForm {
-    /// Two columns: names and values.
-    Csv,
-    /// One page.
-    Pdf,
-}
-
-/// What a payout pays.
-#[derive(SimpleObject)]
-pub(in crate::graphql) struct RemittanceAdvice {
-    /// A name for it.
-    name: String,
-    /// What it is, such as `application/pdf`.
-    media_type: &'static str,
-    /// What is in it, in base64.
-    base64: String,
-}
-
 /// Which files.
 #[derive(Clone, Default, InputObject)]
 pub(in crate::graphql) struct PayoutFileFilterInput {
@@ -350,25 +328,6 @@ impl PayoutFileQuery {
         });
         Ok(connection::connect(&request, page, count, |row| connection::created(row.id.uuid()), PayoutNotice))
     }
-}
-
-/// What a payout pays, in a form.
-pub(super) async fn remittance_advice(
-    ctx: &Context<'_>,
-    id: PayoutId,
-    form: RemittanceForm,
-) -> Result<Option<RemittanceAdvice>> {
-    let (services, viewer) = ctx.caller()?;
-    let (wanted, ending, media_type) = match form {
-        RemittanceForm::Csv => (advice::Form::Csv, "csv", "text/csv"),
-        RemittanceForm::Pdf => (advice::Form::Pdf, "pdf", "application/pdf"),
-    };
-    let found = advice::of_payout(services, viewer, id, wanted).await.or_graphql()?;
-    Ok(found.map(|bytes| RemittanceAdvice {
-        name: format!("{id}.{ending}"),
-        media_type,
-        base64: BASE64.encode(&bytes),
-    }))
 }
 
 /// An account to pay from. Exactly one.

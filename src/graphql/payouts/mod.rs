@@ -18,6 +18,7 @@ use super::{
     affiliates::Affiliate,
     connection::{self, CreationOrder, Paged, TotalCount},
     context::{Needs, RequestData},
+    downloads::{Download, DownloadForm},
     error::IntoGraphql,
     ids,
     kinds::{PayoutMethod, PayoutStatus},
@@ -36,8 +37,6 @@ use crate::{
     },
     services::{self, payouts::live::PayoutView},
 };
-
-use files::{RemittanceAdvice, RemittanceForm};
 
 pub(in crate::graphql) use batches::PayoutBatch;
 pub(in crate::graphql) use files::{PayingAccount, PayoutFile, PayoutFileMutation, PayoutFileQuery, PayoutNotice};
@@ -206,9 +205,12 @@ impl Payout {
     async fn remittance_advice(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "In which form; PDF if absent.")] form: Option<RemittanceForm>,
-    ) -> Result<Option<RemittanceAdvice>> {
-        files::remittance_advice(ctx, self.row.id, form.unwrap_or(RemittanceForm::Pdf)).await
+        #[graphql(desc = "In which form; PDF if absent.")] form: Option<DownloadForm>,
+    ) -> Result<Option<Download>> {
+        let (services, viewer) = ctx.caller()?;
+        let form = form.unwrap_or(DownloadForm::Pdf).into();
+        let found = services::payouts::advice::of_payout(services, viewer, self.row.id, form).await.or_graphql()?;
+        Ok(found.map(|bytes| Download::new(&self.row.id.to_string(), form, &bytes)))
     }
 
     /// The steps of its life, oldest first; at most 100.

@@ -1,28 +1,47 @@
-//! Remittance advice: what a payout pays, for who receives it, as CSV and as one page of PDF.
+//! Sheets for people: a statement, or what a payout pays, as CSV and as one page of PDF.
 //!
 //! # Decisions
 //! - The page is set in Helvetica, which every reader has, and in the characters of Western Europe; names in other scripts
-//!   are spelled in them. Nothing on it says when it was made: the same advice is the same bytes.
+//!   are spelled in them. Nothing on it says when it was made: the same sheet is the same bytes.
 
 use pdf_writer::{Content, Finish, Name, Pdf, Rect, Ref, Str, TextStr};
 
-use super::{ascii, table::csv};
+use super::bank::{ascii, table::csv};
 
-/// All that an advice says: a title, and pairs of a name and a value, in blocks.
+/// In which form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Two columns: names and values.
+    Csv,
+    /// One page.
+    Pdf,
+}
+
+/// All that a sheet says: a title, and pairs of a name and a value, in blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
+pub struct Sheet {
+    pub title: &'static str,
     /// The tenant that pays.
     pub payer: String,
-    /// About the payout: its names, whom and where.
-    pub payout: Vec<(&'static str, String)>,
-    /// How the amount came about; the last is the amount itself.
+    /// What it is about: names, whom and where.
+    pub about: Vec<(&'static str, String)>,
+    /// How an amount came about; the last is the amount itself.
     pub amounts: Vec<(&'static str, String)>,
 }
 
-/// As two columns.
-pub fn to_csv(advice: &Advice) -> String {
-    let pairs = advice.payout.iter().chain(&advice.amounts);
-    let first = [["field".to_owned(), "value".to_owned()], ["payer".to_owned(), advice.payer.clone()]];
+impl Sheet {
+    /// The same bytes each time.
+    pub fn written(&self, form: Form) -> Vec<u8> {
+        match form {
+            Form::Csv => to_csv(self).into_bytes(),
+            Form::Pdf => to_pdf(self),
+        }
+    }
+}
+
+fn to_csv(sheet: &Sheet) -> String {
+    let pairs = sheet.about.iter().chain(&sheet.amounts);
+    let first = [["field".to_owned(), "value".to_owned()], ["payer".to_owned(), sheet.payer.clone()]];
     csv(first.into_iter().chain(pairs.map(|(name, value)| [name.to_lowercase(), value.clone()])))
 }
 
@@ -35,38 +54,37 @@ const LINE: f32 = 20.0;
 /// Characters of a value that fit its line.
 const VALUE_MAX: usize = 58;
 
-/// As a page.
-pub fn to_pdf(advice: &Advice) -> Vec<u8> {
+fn to_pdf(sheet: &Sheet) -> Vec<u8> {
     let [catalog, pages, page, contents, regular, bold] = [1, 2, 3, 4, 5, 6].map(Ref::new);
     let mut pdf = Pdf::new();
     pdf.catalog(catalog).pages(pages);
     pdf.pages(pages).kids([page]).count(1);
-    let mut sheet = pdf.page(page);
-    sheet.parent(pages).media_box(Rect::new(0.0, 0.0, WIDTH, HEIGHT)).contents(contents);
-    let mut resources = sheet.resources();
+    let mut leaf = pdf.page(page);
+    leaf.parent(pages).media_box(Rect::new(0.0, 0.0, WIDTH, HEIGHT)).contents(contents);
+    let mut resources = leaf.resources();
     resources.fonts().pair(Name(b"R"), regular).pair(Name(b"B"), bold);
     resources.finish();
-    sheet.finish();
+    leaf.finish();
     for (font, name) in [(regular, &b"Helvetica"[..]), (bold, b"Helvetica-Bold")] {
         pdf.type1_font(font).base_font(Name(name)).encoding_predefined(Name(b"WinAnsiEncoding"));
     }
-    pdf.stream(contents, &written(advice));
-    pdf.document_info(Ref::new(7)).title(TextStr("Remittance advice"));
+    pdf.stream(contents, &content(sheet));
+    pdf.document_info(Ref::new(7)).title(TextStr(sheet.title));
     pdf.finish()
 }
 
-fn written(advice: &Advice) -> Vec<u8> {
+fn content(sheet: &Sheet) -> Vec<u8> {
     let mut content = Content::new();
     let mut y = HEIGHT - MARGIN - 20.0;
     let mut text = |font: &[u8], size: f32, x: f32, y: f32, value: &str| {
         let value: String = value.chars().take(VALUE_MAX).collect();
         content.begin_text().set_font(Name(font), size).next_line(x, y).show(Str(&win_ansi(&value))).end_text();
     };
-    text(b"B", 20.0, MARGIN, y, "Remittance advice");
+    text(b"B", 20.0, MARGIN, y, sheet.title);
     y -= 28.0;
-    text(b"R", 11.0, MARGIN, y, &advice.payer);
+    text(b"R", 11.0, MARGIN, y, &sheet.payer);
     y -= 2.0 * LINE;
-    for (name, value) in &advice.payout {
+    for (name, value) in &sheet.about {
         for (place, part) in parts(value).iter().enumerate() {
             if place == 0 {
                 text(b"B", 10.0, MARGIN, y, name);
@@ -76,9 +94,9 @@ fn written(advice: &Advice) -> Vec<u8> {
         }
     }
     y -= LINE;
-    let last = advice.amounts.len().saturating_sub(1);
+    let last = sheet.amounts.len().saturating_sub(1);
     let mut total = None;
-    for (place, (name, value)) in advice.amounts.iter().enumerate() {
+    for (place, (name, value)) in sheet.amounts.iter().enumerate() {
         if place == last {
             total = Some(y + LINE - 6.0);
             y -= 4.0;
@@ -124,10 +142,11 @@ fn win_ansi(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn advice() -> Advice {
-        Advice {
+    fn sheet() -> Sheet {
+        Sheet {
+            title: "Remittance advice",
             payer: "Müller & Söhne".to_owned(),
-            payout: vec![
+            about: vec![
                 ("Payout", "pay_00000000000000000000000001".to_owned()),
                 ("Payee", "Иван Ångström".to_owned()),
                 ("Account", "DE89…3000".to_owned()),
@@ -138,8 +157,8 @@ mod tests {
 
     #[test]
     fn page_is_the_same_bytes_and_spells_every_name() {
-        let pdf = to_pdf(&advice());
-        assert_eq!(pdf, to_pdf(&advice()));
+        let pdf = to_pdf(&sheet());
+        assert_eq!(pdf, to_pdf(&sheet()));
         assert!(pdf.starts_with(b"%PDF-1."));
         // What is not ASCII stands in hexadecimal digits.
         let holds = |text: &[u8]| {
@@ -152,7 +171,7 @@ mod tests {
 
     #[test]
     fn csv_names_every_value() {
-        let csv = to_csv(&advice());
+        let csv = to_csv(&sheet());
         assert!(csv.starts_with("field,value\r\npayer,Müller & Söhne\r\npayout,pay_"), "{csv}");
         assert!(csv.ends_with("earned,12.00 EUR\r\npaid,12.00 EUR\r\n"), "{csv}");
     }
