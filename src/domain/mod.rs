@@ -37,6 +37,7 @@ pub mod ledger;
 pub mod ledger_chain;
 pub mod link;
 pub mod log;
+pub mod net_revenue;
 pub mod override_plan;
 pub mod page;
 pub mod payout;
