@@ -1,7 +1,7 @@
 //! Payout batches: how long the drafting of one takes for very many affiliates, and how much memory; and whether two that
 //! are asked for at once pay each affiliate once.
 //!
-//! PostgreSQL only, on the server that `DATABASE_URL` names as a superuser: one commission is earned through the API, and
+//! PostgreSQL only, as a superuser: on the server that `DATABASE_URL` names, or one of its own. One commission is earned through the API, and
 //! multiplied in the database, with its conversion, journal and entries, for affiliates that are made there.
 
 use std::time::{Duration, Instant};
@@ -41,9 +41,9 @@ impl From<sea_orm::DbErr> for BenchError {
 /// # Errors
 /// When the server does not start or refuses, or when an affiliate is paid twice or not at all.
 pub async fn run(options: &Options) -> Result<(), BenchError> {
-    let url =
-        std::env::var("DATABASE_URL").map_err(|_| BenchError::Failed("DATABASE_URL names no PostgreSQL".to_owned()))?;
-    let node = Server::tributary(&server::Database::of_environment()).await?;
+    let server = server::Database::postgres().await?;
+    let url = server.url.clone().ok_or_else(|| BenchError::Failed("no PostgreSQL".to_owned()))?;
+    let node = Server::tributary(&server).await?;
     let api = Api::new(&node.url, &node.token);
     let conversion = api.sell(&api.click().await?, "one").await?;
     let database = Database::connect(url).await?;
@@ -136,12 +136,14 @@ async fn seed(database: &DatabaseConnection, conversion: &str, options: &Options
         database.execute_unprepared(&sql).await?;
     }
     let count = options.commissions;
+    let commissions = options.affiliates * count;
     for sql in [
         format!(
             "INSERT INTO conversion SELECT copy.* FROM conversion one \
              JOIN affiliate ON affiliate.tenant_id = one.tenant_id AND affiliate.name = 'Many' \
-             CROSS JOIN generate_series(1, {count}) \
-             CROSS JOIN LATERAL jsonb_populate_record(one, jsonb_build_object('id', gen_random_uuid(), \
+             CROSS JOIN generate_series(1, {count}) copies \
+             CROSS JOIN LATERAL jsonb_populate_record(one, jsonb_build_object( \
+             'id', md5(affiliate.id::text || copies)::uuid, \
              'affiliate_id', affiliate.id, 'order_id', NULL, 'unique_order_id', NULL, 'unique_click_id', NULL)) copy \
              WHERE one.id = '{conversion}'"
         ),
@@ -159,20 +161,31 @@ async fn seed(database: &DatabaseConnection, conversion: &str, options: &Options
              WHERE tenant_id = '{tenant}' AND id <> '{conversion}'"
         ),
         format!(
-            "INSERT INTO entry (tenant_id, journal_id, line, account_id, amount_minor, currency) \
-             SELECT journal.tenant_id, journal.id, line, CASE line WHEN 0 THEN spent.id ELSE own.id END, \
-             CASE line WHEN 0 THEN {amount} ELSE -{amount} END, '{currency}' FROM journal \
+            "INSERT INTO entry (tenant_id, journal_id, line, seq, account_id, amount_minor, currency) \
+             SELECT journal.tenant_id, journal.id, line, journal.seq, CASE line WHEN 0 THEN spent.id ELSE own.id END, \
+             CASE line WHEN 0 THEN {amount} ELSE -{amount} END, '{currency}' \
+             FROM (SELECT j.*, c.journal_seq + ROW_NUMBER() OVER (ORDER BY j.id) AS seq FROM journal j \
+             JOIN tenant_counter c ON c.tenant_id = j.tenant_id \
+             WHERE j.tenant_id = '{tenant}' AND j.conversion_id <> '{conversion}') journal \
              JOIN conversion ON conversion.tenant_id = journal.tenant_id AND conversion.id = journal.conversion_id \
              JOIN account own ON own.tenant_id = journal.tenant_id AND own.affiliate_id = conversion.affiliate_id \
              AND own.code = 2010 JOIN account spent ON spent.tenant_id = journal.tenant_id AND spent.code = 5000 \
-             CROSS JOIN generate_series(0, 1) line \
-             WHERE journal.tenant_id = '{tenant}' AND conversion.id <> '{conversion}'"
+             CROSS JOIN generate_series(0, 1) line"
+        ),
+        format!(
+            "UPDATE tenant_counter SET journal_seq = (SELECT MAX(seq) FROM entry WHERE tenant_id = '{tenant}') \
+             WHERE tenant_id = '{tenant}'"
         ),
         format!(
             "INSERT INTO balance (tenant_id, account_id, amount_minor, version) \
              SELECT account.tenant_id, account.id, {amount} * {count}, {count} FROM account \
              JOIN affiliate ON affiliate.tenant_id = account.tenant_id AND affiliate.id = account.affiliate_id \
              AND affiliate.name = 'Many' WHERE account.tenant_id = '{tenant}' AND account.code = 2010"
+        ),
+        format!(
+            "UPDATE balance SET amount_minor = amount_minor + {amount} * {commissions} FROM account \
+             WHERE account.tenant_id = balance.tenant_id AND account.id = balance.account_id AND account.code = 5000 \
+             AND account.tenant_id = '{tenant}'"
         ),
         "ANALYZE".to_owned(),
     ] {

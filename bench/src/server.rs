@@ -24,7 +24,7 @@ pub struct Server {
 
 /// Where a node keeps its data.
 pub struct Database {
-    url: Option<String>,
+    pub url: Option<String>,
     redis_url: Option<String>,
     /// None where the server is somebody else's.
     pub postgres: Option<Postgres>,

@@ -175,6 +175,12 @@ typed_ids! {
     ReconciliationItemId = "rec";
     /// What an affiliate got or lost apart from conversions.
     AwardId = "awd";
+    /// What affiliates have of their customers' net revenue.
+    RevenueDealId = "rvd";
+    /// What a customer brought on a day.
+    RevenueRecordId = "rvr";
+    /// What an affiliate got of its customers' net revenue in a period.
+    RevenueSettlementId = "rvs";
     /// A ledger account.
     AccountId = "acc";
     /// A balanced set of ledger entries.

@@ -498,6 +498,8 @@ text_enums! {
         ResolveRates = "RESOLVE_RATES",
         /// Post what the tenant's clicks earned.
         PostClicks = "POST_CLICKS",
+        /// Settle what the tenant's customers brought in periods that are over.
+        SettleRevenue = "SETTLE_REVENUE",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.

@@ -122,7 +122,7 @@ pub const fn posting(kind: AwardKind) -> (JournalKind, Code) {
     match kind {
         AwardKind::Bonus => (JournalKind::Bonus, Code::BonusExpense),
         AwardKind::Adjustment => (JournalKind::Adjustment, Code::AdjustmentExpense),
-        AwardKind::Clicks => (JournalKind::Commission, Code::CommissionExpense),
+        AwardKind::Clicks | AwardKind::Revenue => (JournalKind::Commission, Code::CommissionExpense),
     }
 }
 

@@ -115,9 +115,17 @@ pub fn period_start(period: CapPeriod, at: Instant, zone: Tz) -> Instant {
     }
 }
 
+/// When the day after an instant's begins.
+pub fn next_day(at: Instant, zone: Tz) -> Instant {
+    let today = at.with_timezone(&zone).date_naive();
+    let tomorrow = midnight(today + Days::new(1), zone);
+    // A zone may skip a day.
+    if tomorrow > at { tomorrow } else { at + TimeDelta::days(1) }
+}
+
 /// The first instant of a day. Where clocks are set forward at midnight, the day begins later; where they are set back
 /// over it, the earlier of the two.
-pub(super) fn midnight(day: NaiveDate, zone: Tz) -> Instant {
+pub fn midnight(day: NaiveDate, zone: Tz) -> Instant {
     const STEP: TimeDelta = TimeDelta::minutes(15);
     let mut local = day.and_time(chrono::NaiveTime::MIN);
     loop {

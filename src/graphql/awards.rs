@@ -33,6 +33,8 @@ pub(super) enum AwardKind {
     Adjustment,
     /// What clicks earned in a period.
     Clicks,
+    /// What an affiliate has of its customers' net revenue in a period, and for those who qualified.
+    Revenue,
 }
 
 /// Where an award stands.

@@ -15,6 +15,7 @@ use super::{
     ids,
     kinds::{ApprovalMode, AttributionModel, CampaignStatus, Device, TouchSource},
     override_plans::OverridePlan,
+    revenue_deals::RevenueDeal,
     rules::CommissionRule,
     scalars::{CurrencyCode, Url},
 };
@@ -164,6 +165,13 @@ impl Campaign {
     async fn click_rates(&self, ctx: &Context<'_>) -> Result<Vec<ClickRate>> {
         let rates = ctx.loaders()?.click_rates_of_campaign.load_one(self.0.id).await.or_graphql()?;
         Ok(rates.unwrap_or_default().into_iter().map(ClickRate).collect())
+    }
+
+    /// What affiliates have of their customers' net revenue in it, for all and for single ones, oldest first; at most 1,000.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn revenue_deals(&self, ctx: &Context<'_>) -> Result<Vec<RevenueDeal>> {
+        let deals = ctx.loaders()?.revenue_deals_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(deals.unwrap_or_default().into_iter().map(RevenueDeal).collect())
     }
 
     /// What those above affiliates earn in it; null where only the tenant's default may hold.

@@ -13,6 +13,7 @@ use super::{
     error::IntoGraphql,
     ids,
     kinds::EnrollmentStatus,
+    revenue_settlements::RevenueReckoning,
     rules::CommissionRule,
 };
 use crate::{
@@ -73,6 +74,14 @@ impl Enrollment {
     async fn click_accrual(&self, ctx: &Context<'_>) -> Result<Option<ClickAccrual>> {
         let pair = (self.0.campaign_id, self.0.affiliate_id);
         Ok(ctx.loaders()?.click_accrual.load_one(pair).await.or_graphql()?.map(Into::into))
+    }
+
+    /// What its customers' net revenue came to in the oldest period that is not settled; null without records in one, or
+    /// without a deal.
+    #[graphql(guard = "Needs(Permission::ReadEarnings)")]
+    async fn revenue_so_far(&self, ctx: &Context<'_>) -> Result<Option<RevenueReckoning>> {
+        let pair = (self.0.campaign_id, self.0.affiliate_id);
+        Ok(ctx.loaders()?.revenue_so_far.load_one(pair).await.or_graphql()?.map(RevenueReckoning))
     }
 
     /// When it was made.

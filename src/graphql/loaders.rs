@@ -18,13 +18,15 @@ use tributary_entity::{
         AffiliateGroupId, AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId,
         CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId,
         JournalId, LinkId, OverridePlanId, PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
+        RevenueDealId, RevenueRecordId, RevenueSettlementId,
     },
     link, override_plan_version, payout, payout_batch, payout_destination, payout_transfer, postback_endpoint,
+    revenue_record, revenue_settlement,
 };
 
 use crate::{
     auth::Viewer,
-    domain::{click_rate::Rate, override_plan::Plan, payout::StatusTotal, rule::Rule},
+    domain::{click_rate::Rate, override_plan::Plan, payout::StatusTotal, revenue_deal::Deal, rule::Rule},
     services::{self, ServiceError, Services, caps::CapState, ledger::PostedJournal},
 };
 
@@ -131,6 +133,24 @@ loaders! {
     click_rates_of_campaign, ClickRatesOfCampaign: CampaignId => Vec<Rate> = async |services, viewer, ids| {
         grouped(services::click_rates::of_campaigns(services, viewer, ids).await, |rate| rate.head.campaign_id)
     };
+    revenue_deal, RevenueDealById: RevenueDealId => Deal = async |services, viewer, ids| {
+        by_key(services::revenue_deals::get_many(services, viewer, ids).await, |deal| deal.head.id)
+    };
+    revenue_deals_of_campaign, RevenueDealsOfCampaign: CampaignId => Vec<Deal> = async |services, viewer, ids| {
+        grouped(services::revenue_deals::of_campaigns(services, viewer, ids).await, |deal| deal.head.campaign_id)
+    };
+    revenue_record, RevenueRecordById: RevenueRecordId => revenue_record::Model = async |services, viewer, ids| {
+        by_key(services::revenue_records::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    revenue_settlement, RevenueSettlementById: RevenueSettlementId => revenue_settlement::Model =
+        async |services, viewer, ids| {
+            by_key(services::revenue_settlements::get_many(services, viewer, ids).await, |row| row.id)
+        };
+    revenue_so_far, RevenueSoFar: (CampaignId, AffiliateId) => revenue_settlement::Model =
+        async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {
+            let rows = services::revenue_settlements::so_far(services, viewer, pairs).await;
+            by_key(rows, |row| (row.campaign_id, row.affiliate_id))
+        };
     click_accrual, ClickAccrualOf: (CampaignId, AffiliateId) => click_accrual::Model =
         async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {
             let rows = services::click_accruals::of(services, viewer, pairs).await;

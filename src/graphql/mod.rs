@@ -56,6 +56,9 @@ mod postbacks;
 mod postings;
 mod processors;
 mod reports;
+mod revenue_deals;
+mod revenue_records;
+mod revenue_settlements;
 mod rules;
 mod run;
 mod scalars;
@@ -88,6 +91,8 @@ pub struct Query(
     commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
     awards::AwardQuery,
+    revenue_records::RevenueRecordQuery,
+    revenue_settlements::RevenueSettlementQuery,
     ledger::LedgerQuery,
     accounts::AccountQuery,
     statements::StatementQuery,
@@ -118,6 +123,7 @@ pub struct Mutation(
     caps::CapMutation,
     rules::RuleMutation,
     click_rates::ClickRateMutation,
+    revenue_deals::RevenueDealMutation,
     override_plans::OverridePlanMutation,
     affiliates::AffiliateMutation,
     affiliate_groups::AffiliateGroupMutation,
@@ -127,6 +133,7 @@ pub struct Mutation(
     clicks::ClickMutation,
     conversions::ConversionMutation,
     awards::AwardMutation,
+    revenue_records::RevenueRecordMutation,
     conversions::ConversionChangeMutation,
     conversions::ConversionRunMutation,
     payouts::PayoutMutation,
@@ -195,6 +202,10 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<postbacks::PostbackEndpoint>>("A page of postback endpoints.")
         .override_output_type_description::<Paged<processors::ProcessorCall>>("A page of calls of processors.")
         .override_output_type_description::<Paged<processors::ReconciliationItem>>("A page of differences.")
+        .override_output_type_description::<Paged<revenue_records::RevenueRecord>>("A page of revenue records.")
+        .override_output_type_description::<Paged<revenue_settlements::RevenueSettlement>>(
+            "A page of revenue settlements.",
+        )
         .override_output_type_description::<Paged<users::User>>("A page of users.")
         .finish()
 }

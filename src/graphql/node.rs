@@ -8,7 +8,7 @@ use futures_util::future;
 use tributary_entity::ids::{
     AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
     ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, OverridePlanId,
-    PayoutBatchId, PayoutDestinationId, PayoutId,
+    PayoutBatchId, PayoutDestinationId, PayoutId, RevenueDealId, RevenueRecordId, RevenueSettlementId,
 };
 
 use super::{
@@ -34,6 +34,9 @@ use super::{
     override_plans::OverridePlan,
     payout_destinations::PayoutDestination,
     payouts::{Payout, PayoutBatch},
+    revenue_deals::RevenueDeal,
+    revenue_records::RevenueRecord,
+    revenue_settlements::RevenueSettlement,
     rules::CommissionRule,
 };
 use crate::{
@@ -84,6 +87,9 @@ nodes! {
     CommissionRule, CommissionRuleId, ReadRules, rule;
     OverridePlan, OverridePlanId, ReadRules, override_plan;
     ClickRate, ClickRateId, ReadRules, click_rate;
+    RevenueDeal, RevenueDealId, ReadRules, revenue_deal;
+    RevenueRecord, RevenueRecordId, ReadConversions, revenue_record;
+    RevenueSettlement, RevenueSettlementId, ReadEarnings, revenue_settlement;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;

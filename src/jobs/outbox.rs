@@ -11,7 +11,7 @@ use crate::{
         attribution::apply,
         click_accruals, conversions, holds,
         payouts::{drive, pages},
-        tiers,
+        revenue_settlements, tiers,
     },
     store::{directory, outbox},
 };
@@ -35,7 +35,8 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         | OutboxKind::RerateTier
         | OutboxKind::ResolveRates
         | OutboxKind::ResolveWaiting
-        | OutboxKind::RunConversions => false,
+        | OutboxKind::RunConversions
+        | OutboxKind::SettleRevenue => false,
     }
 }
 
@@ -137,6 +138,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::PostClicks => {
             let posted = click_accruals::post_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), accruals.posted = posted, "what clicks earned is posted");
+        }
+        OutboxKind::SettleRevenue => {
+            let settled = revenue_settlements::settle_due(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), periods.settled = settled, "net revenue is settled");
         }
         OutboxKind::ResolveRates => {
             let resolved = conversions::resolve_unrated(services, scope).await?;

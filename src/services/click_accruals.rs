@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use tributary_entity::{
     Instant, click, click_accrual,
     ids::{AffiliateId, AwardId, CampaignId},
-    kinds::{AwardKind, CapPeriod, OutboxKind},
+    kinds::{AwardKind, OutboxKind},
 };
 
 use super::{
@@ -51,16 +51,8 @@ impl Accruals {
         }
         click_accruals::add(tx, &self.0).await?;
         let zone = cap::zone(&tenants::get(tx).await?.time_zone);
-        holds::ask_each(tx, OutboxKind::PostClicks, std::iter::once(next_day(now, zone)), now).await
+        holds::ask_each(tx, OutboxKind::PostClicks, std::iter::once(cap::next_day(now, zone)), now).await
     }
-}
-
-/// When the day after an instant's begins.
-fn next_day(at: Instant, zone: chrono_tz::Tz) -> Instant {
-    let today = cap::period_start(CapPeriod::Day, at, zone);
-    // Days have up to 25 hours, or a little more where a zone moves.
-    let tomorrow = cap::period_start(CapPeriod::Day, today + chrono::TimeDelta::hours(26), zone);
-    if tomorrow > at { tomorrow } else { at + chrono::TimeDelta::days(1) }
 }
 
 /// Posts the whole minor units of every accrual of a tenant. Answers how many were posted. Safe to run at any time, any

@@ -80,6 +80,14 @@ pub(super) fn hour(backend: DbBackend, column: &str) -> String {
     }
 }
 
+/// A date's column, so many days later.
+pub(super) fn days_after(backend: DbBackend, column: &str, days: i32) -> String {
+    match backend {
+        DbBackend::Sqlite => format!("date({column}, '{days:+} days')"),
+        _ => format!("({column} + {days})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,6 +64,7 @@ mod redirect_cache;
 mod refunds;
 mod reopen;
 mod resume;
+mod revenue_settlements;
 mod review;
 mod rules;
 mod schema;

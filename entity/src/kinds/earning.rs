@@ -30,6 +30,15 @@ text_enums! {
         Adjustment = "ADJUSTMENT",
         /// What clicks earned in a period.
         Clicks = "CLICKS",
+        /// What customers' net revenue came to in a period.
+        Revenue = "REVENUE",
+    }
+
+    /// How often net revenue is settled.
+    SettlementPeriod {
+        /// From Monday.
+        Week = "WEEK",
+        Month = "MONTH",
     }
 
     AwardStatus {

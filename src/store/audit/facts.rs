@@ -63,6 +63,7 @@ pub(super) fn checks(backend: DbBackend) -> Vec<(&'static str, String)> {
     checks.extend(overrides(backend));
     checks.extend(changes(backend));
     checks.extend(exchanges(backend));
+    checks.extend(revenue(backend));
     checks.extend(payouts(backend));
     checks
 }
@@ -279,11 +280,11 @@ fn changes(backend: DbBackend) -> Vec<(&'static str, String)> {
             ),
         ),
         (
-            "CLICKS",
+            "AWARDED_COMMISSIONS",
             posted(
                 "COMMISSION",
                 "5000",
-                "SELECT journal_id, amount_minor FROM award WHERE tenant_id = $1 AND kind = 'CLICKS'",
+                "SELECT journal_id, amount_minor FROM award WHERE tenant_id = $1 AND kind IN ('CLICKS', 'REVENUE')",
             ),
         ),
         ("ADJUSTMENTS", posted("ADJUSTMENT", "5030", &adjustments)),
@@ -353,6 +354,55 @@ fn sides(keys: &str, facts: &str, posted: &str) -> String {
          SELECT {keys}, amount_minor AS x, CAST(NULL AS bigint) AS p FROM ({facts}) facts \
          UNION ALL SELECT {keys}, CAST(NULL AS bigint), amount_minor FROM ({posted}) posted) sides GROUP BY {keys}"
     )
+}
+
+/// Settlements of net revenue, their records, customers who qualified, and what was posted.
+fn revenue(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = |column: &str| dialect::id_text(backend, column);
+    vec![
+        (
+            "REVENUE_RECORDS",
+            format!(
+                "SELECT 'revenue settlement ' || {} AS subject, \
+                 CAST(s.records AS text) || ' records of ' || CAST(s.ggr_minor AS text) AS expected, \
+                 CAST(COUNT(r.id) AS text) || ' records of ' || CAST({} AS text) AS found FROM revenue_settlement s \
+                 LEFT JOIN revenue_record r ON r.tenant_id = s.tenant_id AND r.settlement_id = s.id \
+                 AND r.campaign_id = s.campaign_id AND r.affiliate_id = s.affiliate_id AND r.day < s.period_end \
+                 WHERE s.tenant_id = $1 GROUP BY s.id, s.records, s.ggr_minor \
+                 HAVING COUNT(r.id) <> s.records OR {} <> s.ggr_minor",
+                id("s.id"),
+                dialect::sum("r.ggr_minor"),
+                dialect::sum("r.ggr_minor"),
+            ),
+        ),
+        (
+            "REVENUE_QUALIFIED",
+            format!(
+                "SELECT 'revenue settlement ' || {} AS subject, \
+                 CAST(s.qualified AS text) || ' customers for ' || CAST(s.qualified_minor AS text) AS expected, \
+                 CAST(COUNT(q.customer_id) AS text) || ' customers for ' || CAST({} AS text) AS found \
+                 FROM revenue_settlement s LEFT JOIN revenue_qualification q ON q.tenant_id = s.tenant_id \
+                 AND q.settlement_id = s.id AND q.affiliate_id = s.affiliate_id WHERE s.tenant_id = $1 \
+                 GROUP BY s.id, s.qualified, s.qualified_minor \
+                 HAVING COUNT(q.customer_id) <> s.qualified OR {} <> s.qualified_minor",
+                id("s.id"),
+                dialect::sum("q.amount_minor"),
+                dialect::sum("q.amount_minor"),
+            ),
+        ),
+        (
+            "REVENUE_AWARD",
+            format!(
+                "SELECT 'revenue settlement ' || {} AS subject, \
+                 CAST(s.share_minor + s.qualified_minor AS text) AS expected, \
+                 COALESCE(CAST(a.amount_minor AS text), 'no award') AS found FROM revenue_settlement s \
+                 LEFT JOIN award a ON a.tenant_id = s.tenant_id AND a.id = s.award_id AND a.kind = 'REVENUE' \
+                 AND a.affiliate_id = s.affiliate_id AND a.currency = s.currency WHERE s.tenant_id = $1 \
+                 AND COALESCE(a.amount_minor, 0) <> s.share_minor + s.qualified_minor",
+                id("s.id")
+            ),
+        ),
+    ]
 }
 
 /// Initiated is settled, failed and open, for each payout; its journals are those that its history names.

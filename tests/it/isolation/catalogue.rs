@@ -33,6 +33,9 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "payout_history",
     "payout_notice",
     "payout_skip",
+    "revenue_deal_version",
+    "revenue_qualification",
+    "revenue_settlement",
     "tier_adjustment",
 ];
 /// Kept by the migration tool, not ours; `row_security` shows that the application cannot touch it.

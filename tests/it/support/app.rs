@@ -16,7 +16,7 @@ use tributary::{
     domain::tenancy::TenantScope,
     graphql::execution::Api,
     http::Pace,
-    services::{Services, holds, ledger_blocks, tenants::NewTenant},
+    services::{Services, holds, ledger_blocks, revenue_settlements, tenants::NewTenant},
     store::database::Location,
 };
 use tributary_entity::{
@@ -221,6 +221,16 @@ impl TestApp {
             let released = holds::release_due(&self.services, &TenantScope::tenant(tenant_id)).await;
             released.expect("holds are released");
         }
+    }
+
+    /// Settles what customers brought in periods that are over. Answers how many periods.
+    pub async fn settle_revenue(&self) -> u64 {
+        let mut settled = 0;
+        for tenant_id in [self.home, self.away] {
+            let periods = revenue_settlements::settle_due(&self.services, &TenantScope::tenant(tenant_id)).await;
+            settled += periods.expect("net revenue is settled");
+        }
+        settled
     }
 
     /// Seals what both tenants have posted.

@@ -76,6 +76,11 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.attributionRun", by_id("run")),
         ("Query.attributionRuns", page(json!({ "campaignIds": [id("cmp")] }))),
         ("Query.awards", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        (
+            "Query.revenueRecords",
+            page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")], "customerIds": ["ada"] })),
+        ),
+        ("Query.revenueSettlements", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         ("Query.campaign", by_id("cmp")),
         ("Query.campaigns", page(json!({}))),
         ("Query.click", by_id("clk")),
@@ -179,6 +184,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
         ("Mutation.archiveClickRate", named("crt")),
+        ("Mutation.archiveRevenueDeal", named("rvd")),
         ("Mutation.archiveOverridePlan", named("ovp")),
         ("Mutation.archiveGoal", named("gol")),
         ("Mutation.cancelPayout", named("pay")),
@@ -289,6 +295,17 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         (
             "Mutation.setOverridePlan",
             input(json!({ "campaignId": id("cmp"), "levels": [{ "percentOfCommission": "10" }] })),
+        ),
+        (
+            "Mutation.setRevenueDeal",
+            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "share": "12.5" })),
+        ),
+        (
+            "Mutation.recordRevenue",
+            input(json!({ "items": [{
+                "campaignId": id("cmp"), "affiliateId": id("aff"), "customerId": "ada", "reference": "$UNIQUE",
+                "day": world.now.date_naive(), "ggr": { "amount": "1.00", "currency": "EUR" },
+            }] })),
         ),
         (
             "Mutation.setClickRate",

@@ -110,6 +110,22 @@ impl World {
         let terms = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
         let click_rate = programme::id(&owner.done("setClickRate", terms, "clickRate { id }").await, "clickRate");
         programme.click(owner).await;
+        let deal = json!({ "campaignId": programme.campaign, "share": "30" });
+        let deal = programme::id(&owner.done("setRevenueDeal", deal, "revenueDeal { id }").await, "revenueDeal");
+        let [settled, open] = [40, 0].map(|days| (app.clock.now() - TimeDelta::days(days)).date_naive());
+        let record = |day: chrono::NaiveDate| {
+            json!({
+                "campaignId": programme.campaign, "affiliateId": programme.affiliate, "customerId": "ada",
+                "reference": day, "day": day, "ggr": { "amount": "10.00", "currency": "EUR" },
+            })
+        };
+        let records = json!({ "items": [record(settled), record(open)] });
+        let records = owner.done("recordRevenue", records, "items { revenueRecord { id } }").await;
+        let record = text(&records["items"][0]["revenueRecord"]["id"]);
+        app.settle_revenue().await;
+        let settlements = "{ revenueSettlements(first: 1) { edges { node { id } } } }";
+        let settlements = owner.data(settlements, json!({})).await;
+        let settlement = text(&settlements["revenueSettlements"]["edges"][0]["node"]["id"]);
         let plan = json!({ "campaignId": programme.campaign, "levels": [{ "percentOfSale": "1" }] });
         let plan = programme::id(&owner.done("setOverridePlan", plan, "overridePlan { id }").await, "overridePlan");
         let parent = json!({ "id": programme::new_affiliate(owner).await, "parentId": programme.affiliate });
@@ -157,6 +173,9 @@ impl World {
                 ("ovp", plan),
                 ("crt", click_rate),
                 ("awd", award),
+                ("rvd", deal),
+                ("rvr", record),
+                ("rvs", settlement),
                 ("aff", programme.affiliate),
                 ("enr", programme.enrollment),
                 ("lnk", programme.link),
@@ -269,6 +288,6 @@ pub fn is_id(text: &str) -> bool {
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] = &[
-    "cmp", "gol", "cap", "rul", "ovp", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "awd", "jrn", "pay",
-    "pbt", "pde", "run", "fxr", "fxc",
+    "cmp", "gol", "cap", "rul", "ovp", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "rvd", "rvr", "rvs",
+    "awd", "jrn", "pay", "pbt", "pde", "run", "fxr", "fxc",
 ];

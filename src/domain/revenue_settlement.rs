@@ -14,58 +14,27 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use tributary_entity::{
+    ids::{AffiliateId, CampaignId},
+    money::{Currency, Money},
+};
 
-use super::commission::round_half_even;
+use super::{
+    award::Step,
+    commission::round_half_even,
+    revenue_deal::{Basis, Carryover, Deduction, Terms},
+    rule::format_percent,
+};
 
 const WHOLE_PPM: i128 = 1_000_000;
-
-/// What an affiliate earns of its customers' revenue, and what is deducted before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deal {
-    /// Of NGR; from 0 to 1 000 000.
-    pub share_ppm: i64,
-    /// Each its own line, in this order.
-    pub deductions: Vec<Deduction>,
-    pub carryover: Carryover,
-}
-
-/// A percentage that is taken off.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deduction {
-    /// Such as "gaming duty".
-    pub name: String,
-    pub rate_ppm: i64,
-    pub basis: Basis,
-}
-
-/// Of what a percentage is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Basis {
-    Ggr,
-    GgrLessBonuses,
-}
-
-/// Who bears a period's loss.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Carryover {
-    /// The tenant.
-    None,
-    /// The affiliate, until it is made good.
-    Full,
-    /// The affiliate, for so many periods after the one of the loss; from 1.
-    Limited(u32),
-    /// The customer who won so many minor units of NGR or more; any other loss is the tenant's.
-    HighRoller(i64),
-}
 
 /// What a customer's play came to in a period, in minor units of one currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
     /// Stakes less winnings: negative where the customer won.
     pub ggr_minor: i64,
-    /// Not negative.
+    /// Negative only where a record of an earlier period is put right, as the chargebacks.
     pub bonuses_minor: i64,
-    /// Not negative.
     pub chargebacks_minor: i64,
 }
 
@@ -89,6 +58,14 @@ pub struct Carried {
     pub customers: BTreeMap<String, i64>,
 }
 
+impl Carried {
+    /// All of it.
+    pub fn sum_minor(&self) -> i64 {
+        let losses = self.losses.iter().map(|loss| loss.minor);
+        losses.chain(self.customers.values().copied()).fold(0, i64::saturating_add)
+    }
+}
+
 /// A step on the way to what an affiliate has, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -96,28 +73,60 @@ pub struct Line {
     pub amount_minor: i64,
 }
 
-/// A period as it is settled.
+/// A period as it is settled, in minor units.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settlement {
+pub struct Settled {
+    /// Of all customers, also of those who are set apart.
+    pub ggr_minor: i64,
     /// From GGR to what the share is of: they sum to it.
     pub lines: Vec<Line>,
     /// Of the customers who are not set apart; before what was carried over.
     pub ngr_minor: i64,
     /// Of NGR, losses made good; not negative.
     pub shared_minor: i64,
-    /// Not negative.
-    pub earned_minor: i64,
+    /// What the affiliate has of that.
+    pub share_minor: i64,
+    /// Customers who qualified.
+    pub qualified: i64,
+    /// For them together.
+    pub qualified_minor: i64,
     pub carried: Carried,
 }
 
-/// Settles a period. `carried` is what the one before it left. None when a sum is past what can be held.
-pub fn settle(deal: &Deal, activities: &BTreeMap<String, Activity>, carried: &Carried) -> Option<Settlement> {
+impl Settled {
+    /// What the affiliate gets. In range where it was settled.
+    pub const fn earned_minor(&self) -> i64 {
+        self.share_minor + self.qualified_minor
+    }
+}
+
+/// What is left of losses when periods pass in which nothing was recorded.
+pub fn pass(carried: &mut Carried, periods: u32) {
+    carried.losses.retain_mut(|loss| match &mut loss.periods_left {
+        None => true,
+        Some(left) => {
+            *left = left.saturating_sub(periods);
+            *left > 0
+        }
+    });
+}
+
+/// Settles a period in which so many customers qualified. `carried` is what the one before it left. None when a sum is past
+/// what can be held.
+pub fn settle(
+    terms: &Terms,
+    activities: &BTreeMap<String, Activity>,
+    carried: &Carried,
+    qualified: usize,
+) -> Option<Settled> {
     let (mut apart, mut next) = (0, Carried::default());
     let mut together = Activity::default();
+    let ggr_minor = activities.values().try_fold(0_i64, |sum, activity| sum.checked_add(activity.ggr_minor))?;
     for (customer, activity) in activities {
-        let ngr = i128::from(net(deal, *activity)?.1);
+        let ngr = i128::from(net(terms, *activity)?.1);
         let before = i128::from(carried.customers.get(customer).copied().unwrap_or_default());
-        let is_high_roller = matches!(deal.carryover, Carryover::HighRoller(limit) if ngr <= -i128::from(limit));
+        let is_high_roller =
+            matches!(terms.carryover, Carryover::HighRoller(limit) if ngr <= -i128::from(limit.amount_minor));
         if before == 0 && !is_high_roller {
             together = sum(together, *activity)?;
             continue;
@@ -133,7 +142,7 @@ pub fn settle(deal: &Deal, activities: &BTreeMap<String, Activity>, carried: &Ca
     for (customer, loss) in carried.customers.iter().filter(|(customer, _)| !activities.contains_key(*customer)) {
         next.customers.insert(customer.clone(), *loss);
     }
-    let (mut lines, ngr_minor) = net(deal, together)?;
+    let (mut lines, ngr_minor) = net(terms, together)?;
     let apart_minor = i64::try_from(apart).ok()?;
     push(&mut lines, "customers set apart, past their losses", apart_minor);
     let mut left = ngr_minor.checked_add(apart_minor)?;
@@ -141,7 +150,7 @@ pub fn settle(deal: &Deal, activities: &BTreeMap<String, Activity>, carried: &Ca
     push(&mut lines, "losses of earlier periods", -made_good);
     left -= made_good;
     if left < 0 {
-        let periods_left = match deal.carryover {
+        let periods_left = match terms.carryover {
             Carryover::Full => Some(None),
             Carryover::Limited(periods) => Some(Some(periods)),
             Carryover::None | Carryover::HighRoller(_) => None,
@@ -151,19 +160,39 @@ pub fn settle(deal: &Deal, activities: &BTreeMap<String, Activity>, carried: &Ca
         push(&mut lines, "loss that is not shared", minor);
         left = 0;
     }
-    let earned = round_half_even(i128::from(left) * i128::from(deal.share_ppm), WHOLE_PPM);
-    let earned_minor = i64::try_from(earned).ok()?;
-    Some(Settlement { lines, ngr_minor, shared_minor: left, earned_minor, carried: next })
+    let share = round_half_even(i128::from(left) * i128::from(terms.share_ppm), WHOLE_PPM);
+    let share_minor = i64::try_from(share).ok()?;
+    let qualified = i64::try_from(qualified).ok()?;
+    let qualified_minor = qualified.checked_mul(terms.qualified.map_or(0, |cpa| cpa.amount.amount_minor))?;
+    share_minor.checked_add(qualified_minor)?;
+    let (shared_minor, carried) = (left, next);
+    Some(Settled { ggr_minor, lines, ngr_minor, shared_minor, share_minor, qualified, qualified_minor, carried })
+}
+
+/// How what is posted came about.
+pub fn steps(terms: &Terms, settled: &Settled, currency: Currency) -> Vec<Step> {
+    let step = |name: &str, value: String| Step { name: name.to_owned(), value };
+    let money = |minor| Money::new(minor, currency).decimal();
+    let mut steps = vec![
+        step("net revenue that is shared", money(settled.shared_minor)),
+        step("share in percent", format_percent(terms.share_ppm)),
+        step("share", money(settled.share_minor)),
+    ];
+    if let Some(cpa) = terms.qualified {
+        steps.push(step("customers who qualified", settled.qualified.to_string()));
+        steps.push(step("for each of them", cpa.amount.decimal()));
+    }
+    steps
 }
 
 /// The lines from GGR to NGR, and NGR.
-fn net(deal: &Deal, activity: Activity) -> Option<(Vec<Line>, i64)> {
+fn net(terms: &Terms, activity: Activity) -> Option<(Vec<Line>, i64)> {
     let Activity { ggr_minor, bonuses_minor, chargebacks_minor } = activity;
-    let mut lines = Vec::with_capacity(deal.deductions.len() + 3);
+    let mut lines = Vec::with_capacity(terms.deductions.len() + 3);
     lines.push(Line { name: "gross gaming revenue".to_owned(), amount_minor: ggr_minor });
     push(&mut lines, "bonuses", bonuses_minor.checked_neg()?);
     push(&mut lines, "chargebacks", chargebacks_minor.checked_neg()?);
-    for Deduction { name, rate_ppm, basis } in &deal.deductions {
+    for Deduction { name, rate_ppm, basis } in &terms.deductions {
         let of = match basis {
             Basis::Ggr => i128::from(ggr_minor),
             Basis::GgrLessBonuses => i128::from(ggr_minor) - i128::from(bonuses_minor),
@@ -209,14 +238,29 @@ fn make_good(next: &mut Vec<Loss>, losses: &[Loss], revenue_minor: i64) -> Optio
     revenue_minor.checked_sub(left)
 }
 
+/// Which settlements a list holds. All conditions must hold.
+#[derive(Clone, Debug, Default)]
+pub struct SettlementFilter {
+    pub affiliate_ids: Option<Vec<AffiliateId>>,
+    pub campaign_ids: Option<Vec<CampaignId>>,
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tributary_entity::kinds::SettlementPeriod;
 
-    use super::*;
+    use super::{super::revenue_deal::QualifiedCpa, *};
 
-    fn deal(percent: i64, carryover: Carryover) -> Deal {
-        Deal { share_ppm: percent * 10_000, deductions: Vec::new(), carryover }
+    fn deal(percent: i64, carryover: Carryover) -> Terms {
+        Terms {
+            share_ppm: percent * 10_000,
+            deductions: Vec::new(),
+            carryover,
+            period: SettlementPeriod::Month,
+            wait_days: 0,
+            qualified: None,
+        }
     }
 
     fn ggr(ggr_minor: i64) -> Activity {
@@ -224,14 +268,14 @@ mod tests {
     }
 
     /// What each period pays, of customers by name.
-    fn earned(deal: &Deal, periods: &[&[(&str, i64)]]) -> Vec<i64> {
+    fn earned(terms: &Terms, periods: &[&[(&str, i64)]]) -> Vec<i64> {
         let mut carried = Carried::default();
         let settle = |period: &&[(&str, i64)]| {
             let activities = period.iter().map(|(name, minor)| ((*name).to_owned(), ggr(*minor))).collect();
-            let settled = settle(deal, &activities, &carried).expect("in range");
+            let settled = settle(terms, &activities, &carried, 0).expect("in range");
             assert_eq!(settled.lines.iter().map(|line| line.amount_minor).sum::<i64>(), settled.shared_minor);
             carried = settled.carried;
-            settled.earned_minor
+            settled.share_minor
         };
         periods.iter().map(settle).collect()
     }
@@ -244,29 +288,31 @@ mod tests {
             basis: Basis::Ggr,
         };
         let deductions = vec![percent("fees", 3), percent("duty", 15), percent("admin", 5)];
-        let deal = Deal { deductions, ..deal(35, Carryover::None) };
+        let deal = Terms { deductions, ..deal(35, Carryover::None) };
         let activity = Activity { ggr_minor: 1_000_000, bonuses_minor: 200_000, chargebacks_minor: 20_000 };
         let activities = BTreeMap::from([("c".to_owned(), activity)]);
-        let settled = settle(&deal, &activities, &Carried::default()).expect("in range");
-        assert_eq!((settled.ngr_minor, settled.earned_minor), (550_000, 192_500));
+        let settled = settle(&deal, &activities, &Carried::default(), 0).expect("in range");
+        assert_eq!((settled.ngr_minor, settled.share_minor), (550_000, 192_500));
         let lines: Vec<_> = settled.lines.iter().map(|line| (&line.name[..], line.amount_minor)).collect();
-        assert_eq!(lines, [
-            ("gross gaming revenue", 1_000_000),
-            ("bonuses", -200_000),
-            ("chargebacks", -20_000),
-            ("fees", -30_000),
-            ("duty", -150_000),
-            ("admin", -50_000),
-        ]);
+        assert_eq!(
+            lines,
+            [
+                ("gross gaming revenue", 1_000_000),
+                ("bonuses", -200_000),
+                ("chargebacks", -20_000),
+                ("fees", -30_000),
+                ("duty", -150_000),
+                ("admin", -50_000),
+            ]
+        );
         let mut other = deal;
         other.deductions[1].basis = Basis::GgrLessBonuses;
-        assert_eq!(settle(&other, &activities, &Carried::default()).map(|settled| settled.ngr_minor), Some(580_000));
+        assert_eq!(settle(&other, &activities, &Carried::default(), 0).map(|settled| settled.ngr_minor), Some(580_000));
     }
 
     #[test]
     fn losses_are_carried_as_the_deal_says() {
-        let months: [&[(&str, i64)]; 4] =
-            [&[("c", 100_000)], &[("c", -60_000)], &[("c", 40_000)], &[("c", 50_000)]];
+        let months: [&[(&str, i64)]; 4] = [&[("c", 100_000)], &[("c", -60_000)], &[("c", 40_000)], &[("c", 50_000)]];
         assert_eq!(earned(&deal(30, Carryover::None), &months), [30_000, 0, 12_000, 15_000]);
         assert_eq!(earned(&deal(30, Carryover::Full), &months), [30_000, 0, 0, 9_000]);
         assert_eq!(earned(&deal(30, Carryover::Limited(1)), &months), [30_000, 0, 0, 15_000]);
@@ -274,8 +320,31 @@ mod tests {
     }
 
     #[test]
+    fn hybrid_is_a_share_and_an_amount_for_each_who_qualified() {
+        let amount = Money::new(5_000, "EUR".parse().expect("known"));
+        let qualified = QualifiedCpa { amount, deposits: None, stakes: None, days: None };
+        let hybrid = Terms { qualified: Some(qualified), ..deal(25, Carryover::None) };
+        let activities = BTreeMap::from([("c".to_owned(), ggr(-10)), ("d".to_owned(), ggr(30_010))]);
+        let settled = settle(&hybrid, &activities, &Carried::default(), 2).expect("in range");
+        assert_eq!((settled.share_minor, settled.qualified_minor, settled.earned_minor()), (7_500, 10_000, 17_500));
+        let steps = steps(&hybrid, &settled, amount.currency);
+        let steps: Vec<_> = steps.iter().map(|step| &step.value[..]).collect();
+        assert_eq!(steps, ["300.00", "25", "75.00", "2", "50.00"]);
+    }
+
+    #[test]
+    fn losses_run_out_in_periods_without_records() {
+        let loss = |periods_left| Loss { minor: 5, periods_left };
+        let mut carried = Carried { losses: vec![loss(None), loss(Some(1)), loss(Some(3))], ..Carried::default() };
+        pass(&mut carried, 0);
+        assert_eq!(carried.losses.len(), 3);
+        pass(&mut carried, 2);
+        assert_eq!(carried.losses, [loss(None), loss(Some(1))]);
+    }
+
+    #[test]
     fn high_roller_is_set_apart_until_the_loss_is_made_good() {
-        let deal = deal(50, Carryover::HighRoller(10_000));
+        let deal = deal(50, Carryover::HighRoller(Money::new(10_000, "EUR".parse().expect("known"))));
         let months: [&[(&str, i64)]; 5] = [
             &[("high", -15_000), ("other", 4_000)],
             &[("high", 9_000), ("other", 2_000)],
@@ -291,10 +360,10 @@ mod tests {
     #[test]
     fn nobody_gets_a_percentage_back_of_a_loss() {
         let duty = Deduction { name: "duty".to_owned(), rate_ppm: 150_000, basis: Basis::Ggr };
-        let deal = Deal { deductions: vec![duty], ..deal(30, Carryover::Full) };
+        let deal = Terms { deductions: vec![duty], ..deal(30, Carryover::Full) };
         let activities = BTreeMap::from([("c".to_owned(), ggr(-1_000))]);
-        let settled = settle(&deal, &activities, &Carried::default()).expect("in range");
-        assert_eq!((settled.ngr_minor, settled.earned_minor), (-1_000, 0));
+        let settled = settle(&deal, &activities, &Carried::default(), 0).expect("in range");
+        assert_eq!((settled.ngr_minor, settled.share_minor), (-1_000, 0));
         assert_eq!(settled.carried.losses, [Loss { minor: 1_000, periods_left: None }]);
     }
 
@@ -305,9 +374,9 @@ mod tests {
             let (mut carried, mut paid) = (Carried::default(), 0);
             for ngr in &months {
                 let activities = BTreeMap::from([("c".to_owned(), ggr(*ngr))]);
-                let settled = settle(&deal, &activities, &carried).expect("in range");
-                prop_assert!(settled.earned_minor >= 0);
-                paid += settled.earned_minor;
+                let settled = settle(&deal, &activities, &carried, 0).expect("in range");
+                prop_assert!(settled.share_minor >= 0);
+                paid += settled.share_minor;
                 carried = settled.carried;
             }
             let owed: i64 = carried.losses.iter().map(|loss| loss.minor).sum();

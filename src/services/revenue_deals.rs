@@ -1,0 +1,128 @@
+//! Revenue deals: set for a campaign or one affiliate in it, archive.
+//!
+//! A deal is a part of its campaign: whoever sets one holds the campaign's row.
+
+use tributary_entity::{
+    ids::{CampaignId, RevenueDealId},
+    kinds::RuleStatus,
+    revenue_deal,
+};
+
+use super::{Outcome, ServiceError, Services, campaigns, idempotency, revenue_settlements};
+use crate::{
+    ambient,
+    auth::Viewer,
+    domain::{
+        problem::{Problem, ProblemCode},
+        revenue_deal::{self as rules, DEALS_MAX, Deal, NewDeal},
+    },
+    store::{affiliates, revenue_deals, scope::Tx},
+};
+
+/// Sets what an affiliate, or all without a deal of their own, have of their customers' net revenue: the deal's first
+/// version, or one more. Periods that end from now on are settled by it.
+///
+/// # Errors
+/// The input's problems; `NOT_FOUND` for campaign or affiliate; `INVALID_TRANSITION` when the campaign is archived;
+/// `OUT_OF_RANGE` past [`DEALS_MAX`]; `IDEMPOTENCY_CONFLICT`.
+pub async fn set(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    input: NewDeal,
+) -> Result<Outcome<Deal>, ServiceError> {
+    let new_id = RevenueDealId::from_uuid(ambient::new_uuid());
+    let mut tx = services.begin(viewer).await?;
+    let campaign = campaigns::lock_open(&tx, &["campaignId"], input.campaign_id).await?;
+    let input = input.check(campaign.currency)?;
+    if let Some(id) = input.affiliate_id {
+        affiliates::get(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["affiliateId"]))?;
+    }
+    let before = revenue_deals::lock_of(&tx, campaign.id, input.affiliate_id).await?;
+    let id = before.as_ref().map_or(new_id, |head| head.id);
+    if idempotency::claim(services, &mut tx, viewer, key, "setRevenueDeal", &input, id.uuid()).await?.is_some() {
+        return Ok(Outcome::replayed(existing(&tx, id).await?));
+    }
+    if before.is_none() && revenue_deals::of_campaigns(&tx, &[campaign.id]).await?.len() >= DEALS_MAX {
+        let message = format!("a campaign has at most {DEALS_MAX} revenue deals");
+        return Err(Problem::new(ProblemCode::OutOfRange, &["campaignId"], message).into());
+    }
+    let now = services.now();
+    let head = match before {
+        Some(head) => {
+            let current_version = head.current_version + 1;
+            let head = revenue_deal::Model { current_version, status: RuleStatus::Active, updated_at: now, ..head };
+            revenue_deals::update(&mut tx, head.clone()).await?;
+            head
+        }
+        None => {
+            let head = revenue_deal::Model {
+                tenant_id: viewer.scope.tenant_id(),
+                id,
+                campaign_id: campaign.id,
+                affiliate_id: input.affiliate_id,
+                current_version: 1,
+                status: RuleStatus::Active,
+                created_at: now,
+                updated_at: now,
+            };
+            revenue_deals::insert(&mut tx, head.clone()).await?;
+            head
+        }
+    };
+    let terms = revenue_deals::write_terms(&input.terms)?;
+    revenue_deals::insert_version(&mut tx, NewDeal::version(head.tenant_id, &head, terms, now)).await?;
+    campaigns::touch(&mut tx, campaign, now).await?;
+    // What was recorded before may be due by it.
+    revenue_settlements::ask(&mut tx, now).await?;
+    services.commit(tx).await?;
+    Ok(Outcome::done(Deal { version: head.current_version, head, terms: input.terms, set_at: now }))
+}
+
+/// Ends a deal until it is set again. What is open waits for a deal.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_TRANSITION`; `IDEMPOTENCY_CONFLICT`.
+pub async fn archive(
+    services: &Services,
+    viewer: &Viewer,
+    key: Option<&str>,
+    id: RevenueDealId,
+) -> Result<Outcome<Deal>, ServiceError> {
+    let mut tx = services.begin(viewer).await?;
+    if idempotency::claim(services, &mut tx, viewer, key, "archiveRevenueDeal", &id, id.uuid()).await?.is_some() {
+        return Ok(Outcome::replayed(existing(&tx, id).await?));
+    }
+    let campaign = campaigns::lock(&tx, &["id"], existing(&tx, id).await?.head.campaign_id).await?;
+    let mut head = revenue_deals::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    head.status = rules::transition(head.status, RuleStatus::Archived)?;
+    head.updated_at = services.now();
+    let now = head.updated_at;
+    revenue_deals::update(&mut tx, head).await?;
+    campaigns::touch(&mut tx, campaign, now).await?;
+    let deal = existing(&tx, id).await?;
+    services.commit(tx).await?;
+    Ok(Outcome::done(deal))
+}
+
+async fn existing(tx: &Tx, id: RevenueDealId) -> Result<Deal, ServiceError> {
+    revenue_deals::get_many(tx, &[id]).await?.pop().ok_or_else(|| ServiceError::not_found(&["id"]))
+}
+
+/// The deals with these ids.
+///
+/// # Errors
+/// As the database answers.
+pub async fn get_many(services: &Services, viewer: &Viewer, ids: &[RevenueDealId]) -> Result<Vec<Deal>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(revenue_deals::get_many(&tx, ids).await?)
+}
+
+/// The deals of campaigns, archived ones too, oldest first.
+///
+/// # Errors
+/// As the database answers.
+pub async fn of_campaigns(services: &Services, viewer: &Viewer, ids: &[CampaignId]) -> Result<Vec<Deal>, ServiceError> {
+    let tx = services.snapshot(viewer).await?;
+    Ok(revenue_deals::of_campaigns(&tx, ids).await?)
+}

@@ -1,0 +1,364 @@
+//! Net revenue of customers: deals, records, what is settled when a period is over, and who qualified.
+
+use chrono::{Datelike, Days, Months, NaiveDate, TimeDelta};
+use serde_json::{Value, json};
+use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::revenue_settlements};
+
+use crate::{
+    attribution::cents,
+    support::{
+        Client, Programme, Terms, TestApp, on_both,
+        programme::{enroll, merge, new_affiliate, sale},
+    },
+};
+
+fn eur(amount: &str) -> Value {
+    json!({ "amount": amount, "currency": "EUR" })
+}
+
+async fn deal(client: &Client, programme: &Programme, more: Value) -> Value {
+    let mut input = json!({ "campaignId": programme.campaign });
+    merge(&mut input, more);
+    client.done("setRevenueDeal", input, "revenueDeal { id version share }").await["revenueDeal"].take()
+}
+
+/// A record of a customer of the programme's affiliate.
+fn record(programme: &Programme, customer: &str, day: NaiveDate, more: Value) -> Value {
+    let mut record = json!({
+        "campaignId": programme.campaign, "affiliateId": programme.affiliate, "customerId": customer, "day": day,
+        "reference": format!("{customer}/{day}"),
+    });
+    merge(&mut record, more);
+    record
+}
+
+const ITEMS: &str = "items { revenueRecord { id } replayed userErrors { code field } }";
+
+async fn told(client: &Client, records: Vec<Value>) -> Vec<Value> {
+    let mut answer = client.mutate("recordRevenue", json!({ "items": records }), ITEMS).await;
+    answer["items"].as_array_mut().expect("a list").drain(..).collect()
+}
+
+async fn recorded(client: &Client, records: Vec<Value>) {
+    for item in told(client, records).await {
+        assert_eq!(item["userErrors"], json!([]));
+    }
+}
+
+/// Settlements, the oldest first: what was earned, in cents.
+async fn settled(client: &Client) -> Vec<i64> {
+    let query = "{ revenueSettlements(last: 50) { edges { node { reckoning { earned { amount } } \
+        award { amount { amount } } } } } }";
+    let data = client.data(query, json!({})).await;
+    let settlement = |edge: &Value| {
+        let (node, earned) = (&edge["node"], cents(&edge["node"]["reckoning"]["earned"]));
+        let posted = if node["award"].is_null() { 0 } else { cents(&node["award"]["amount"]) };
+        assert_eq!(posted, earned);
+        earned
+    };
+    data["revenueSettlements"]["edges"].as_array().expect("a list").iter().map(settlement).rev().collect()
+}
+
+fn today(app: &TestApp) -> NaiveDate {
+    app.clock.now().date_naive()
+}
+
+/// Goes to the first day of the next month, and lets the jobs run there.
+async fn month_over(app: &TestApp) {
+    let first = today(app).with_day(1).expect("a day") + Months::new(1);
+    let first = first.and_hms_opt(0, 0, 2).expect("a time").and_utc();
+    app.clock.advance(first - app.clock.now());
+    app.run_jobs().await;
+}
+
+on_both! {
+    async fn month_is_settled_line_by_line_and_waits_in_the_hold(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 86_400, ..Terms::default() }).await;
+        let deductions = json!([
+            { "name": "fees", "percent": "3" }, { "name": "duty", "percent": "15" }, { "name": "admin", "percent": "5" },
+        ]);
+        deal(&owner, &programme, json!({ "share": "35", "deductions": deductions })).await;
+        let play = json!({ "ggr": eur("6000.00"), "bonuses": eur("2000.00"), "stakes": eur("90000.00") });
+        let other = json!({ "ggr": eur("4000.00"), "chargebacks": eur("200.00") });
+        let day = today(app);
+        recorded(&owner, vec![record(&programme, "ada", day, play), record(&programme, "bob", day, other)]).await;
+        let own = app.affiliate(&programme.affiliate);
+        let so_far = "query($id: [ID!]) { enrollments(first: 1, filter: { affiliateIds: $id }) { edges { node { \
+            revenueSoFar { from until ggr { amount } ngr { amount } shared { amount } share { amount } } } } } }";
+        let data = own.data(so_far, json!({ "id": [programme.affiliate] })).await;
+        let first = day.with_day(1).expect("a day");
+        let amount = |amount: &str| json!({ "amount": amount });
+        assert_eq!(data["enrollments"]["edges"][0]["node"]["revenueSoFar"], json!({
+            "from": first, "until": first + Months::new(1) - Days::new(1), "ggr": amount("10000.00"),
+            "ngr": amount("5500.00"), "shared": amount("5500.00"), "share": amount("1925.00"),
+        }));
+        assert_eq!(settled(&owner).await, [0; 0]);
+        month_over(app).await;
+        assert_eq!(settled(&own).await, [192_500]);
+        let query = "{ revenueSettlements(first: 5) { edges { node { records campaign { id } reckoning { \
+            lines { name amount { amount } } dealVersion carriedLoss { amount } } \
+            award { kind status reason explanation { name value } } } } } }";
+        let node = own.data(query, json!({})).await["revenueSettlements"]["edges"][0]["node"].take();
+        let line = |name: &str, amount: &str| json!({ "name": name, "amount": { "amount": amount } });
+        assert_eq!(node["reckoning"], json!({
+            "lines": [
+                line("gross gaming revenue", "10000.00"), line("bonuses", "-2000.00"), line("chargebacks", "-200.00"),
+                line("fees", "-300.00"), line("duty", "-1500.00"), line("admin", "-500.00"),
+            ],
+            "dealVersion": 1, "carriedLoss": { "amount": "0.00" },
+        }));
+        let step = |name: &str, value: &str| json!({ "name": name, "value": value });
+        assert_eq!(node["award"], json!({
+            "kind": "REVENUE", "status": "PENDING",
+            "reason": format!("net revenue from {first} until {}", first + Months::new(1) - Days::new(1)),
+            "explanation": [
+                step("net revenue that is shared", "5500.00"), step("share in percent", "35"), step("share", "1925.00"),
+            ],
+        }));
+        assert_eq!((&node["records"], &node["campaign"]["id"]), (&json!(2), &json!(programme.campaign)));
+        app.clock.advance(TimeDelta::days(1) + TimeDelta::seconds(2));
+        app.release_holds().await;
+        let query = "query($id: ID!) { earnings(affiliateId: $id) { balances { available { amount } } } }";
+        let data = own.data(query, json!({ "id": programme.affiliate })).await;
+        assert_eq!(data["earnings"]["balances"], json!([{ "available": { "amount": "1925.00" } }]));
+    }
+
+    async fn losses_are_carried_from_month_to_month(app) {
+        let owner = app.owner();
+        let full = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let limited = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        deal(&owner, &full, json!({ "share": "30", "carryover": { "kind": "FULL" } })).await;
+        deal(&owner, &limited, json!({ "share": "30", "carryover": { "kind": "LIMITED", "periods": 1 } })).await;
+        for ggr in ["1000.00", "-600.00", "400.00", "500.00"] {
+            for programme in [&full, &limited] {
+                let record = record(programme, "ada", today(app), json!({ "ggr": eur(ggr) }));
+                recorded(&owner, vec![record]).await;
+            }
+            month_over(app).await;
+        }
+        assert_eq!(settled(&app.affiliate(&full.affiliate)).await, [30_000, 0, 0, 9_000]);
+        assert_eq!(settled(&app.affiliate(&limited.affiliate)).await, [30_000, 0, 0, 15_000]);
+        // A loss runs out in a month without records, where it is not for ever.
+        for programme in [&full, &limited] {
+            recorded(&owner, vec![record(programme, "ada", today(app), json!({ "ggr": eur("-100.00") }))]).await;
+        }
+        month_over(app).await;
+        month_over(app).await;
+        for programme in [&full, &limited] {
+            recorded(&owner, vec![record(programme, "ada", today(app), json!({ "ggr": eur("150.00") }))]).await;
+        }
+        month_over(app).await;
+        assert_eq!(settled(&app.affiliate(&full.affiliate)).await[4..], [0, 1_500]);
+        assert_eq!(settled(&app.affiliate(&limited.affiliate)).await[4..], [0, 4_500]);
+    }
+
+    async fn what_comes_late_is_part_of_the_next_settlement(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        deal(&owner, &programme, json!({ "share": "50", "waitDays": 2 })).await;
+        let day = today(app);
+        recorded(&owner, vec![record(&programme, "ada", day, json!({ "ggr": eur("10.00") }))]).await;
+        month_over(app).await;
+        assert_eq!(settled(&owner).await, [0; 0], "two days are waited for");
+        recorded(&owner, vec![record(&programme, "bob", day, json!({ "ggr": eur("20.00") }))]).await;
+        app.clock.advance(TimeDelta::days(2));
+        app.run_jobs().await;
+        assert_eq!(settled(&owner).await, [1_500]);
+        let wrong = json!({ "ggr": eur("-4.00"), "reference": "wrong" });
+        recorded(&owner, vec![record(&programme, "ada", day, wrong)]).await;
+        recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur("30.00") }))]).await;
+        app.run_jobs().await;
+        assert_eq!(settled(&owner).await, [1_500], "its month is over, and the next one is not");
+        month_over(app).await;
+        app.clock.advance(TimeDelta::days(2));
+        app.run_jobs().await;
+        assert_eq!(settled(&owner).await, [1_500, 1_300]);
+        assert_eq!(app.settle_revenue().await, 0);
+    }
+
+    async fn customer_who_qualifies_is_paid_for_once(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let qualified = json!({ "amount": eur("50.00"), "deposits": eur("20.00"), "stakes": eur("100.00"), "days": 40 });
+        deal(&owner, &programme, json!({ "share": "10", "qualified": qualified })).await;
+        let play = |deposits: &str, stakes: &str| {
+            json!({ "ggr": eur("1.00"), "deposits": eur(deposits), "stakes": eur(stakes) })
+        };
+        let day = today(app);
+        recorded(&owner, vec![
+            record(&programme, "at once", day, play("20.00", "100.00")),
+            record(&programme, "next month", day, play("20.00", "1.00")),
+            record(&programme, "never", day, play("19.99", "1000.00")),
+            record(&programme, "too late", day, play("20.00", "1.00")),
+        ]).await;
+        month_over(app).await;
+        assert_eq!(settled(&owner).await, [5_040]);
+        let soon = today(app);
+        recorded(&owner, vec![
+            record(&programme, "at once", soon, play("20.00", "100.00")),
+            record(&programme, "next month", soon, play("0.00", "99.00")),
+        ]).await;
+        month_over(app).await;
+        recorded(&owner, vec![record(&programme, "too late", today(app), play("0.00", "1000.00"))]).await;
+        month_over(app).await;
+        assert_eq!(settled(&owner).await, [5_040, 5_020, 10]);
+        let query = "{ revenueSettlements(last: 1) { edges { node { reckoning { qualified qualifiedAmount { amount } } } } } }";
+        let reckoning = owner.data(query, json!({})).await["revenueSettlements"]["edges"][0]["node"]["reckoning"].take();
+        assert_eq!(reckoning, json!({ "qualified": 1, "qualifiedAmount": { "amount": "50.00" } }));
+    }
+
+    async fn customer_is_whose_first_conversion_it_is(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let other = new_affiliate(&owner).await;
+        let (_, link) = enroll(&owner, &programme.campaign, &other).await;
+        let of_other = Programme { link, affiliate: other.clone(), ..programme.clone() };
+        deal(&owner, &programme, json!({ "share": "50" })).await;
+        deal(&owner, &programme, json!({ "affiliateId": other, "share": "60" })).await;
+        let convert = async |programme: &Programme, order: &str, customer: &str| {
+            let mut sale = sale(&programme.click(&owner).await, order, "1.00");
+            merge(&mut sale, json!({ "customerId": customer }));
+            owner.done("recordConversion", sale, "").await;
+        };
+        convert(&of_other, "one", "ada").await;
+        app.clock.advance(TimeDelta::seconds(1));
+        convert(&programme, "two", "ada").await;
+        let day = today(app);
+        let unnamed = |customer: &str| {
+            record(&programme, customer, day, json!({ "ggr": eur("10.00"), "affiliateId": null }))
+        };
+        recorded(&owner, vec![unnamed("ada"), unnamed("bob"), unnamed("nobody")]).await;
+        let whose = "{ revenueRecords(first: 10) { edges { node { customerId affiliate { id } settlement { id } } } } }";
+        let edges = owner.data(whose, json!({})).await["revenueRecords"]["edges"].take();
+        let affiliates: Vec<(&Value, &Value)> = edges.as_array().expect("a list").iter()
+            .map(|edge| (&edge["node"]["customerId"], &edge["node"]["affiliate"]["id"])).collect();
+        let (ada, bob) = (json!("ada"), json!("bob"));
+        assert!(affiliates.contains(&(&ada, &json!(other))), "{affiliates:?}");
+        assert!(affiliates.contains(&(&bob, &Value::Null)), "{affiliates:?}");
+        convert(&programme, "three", "bob").await;
+        month_over(app).await;
+        assert_eq!(settled(&app.affiliate(&other)).await, [600], "by a deal of its own");
+        assert_eq!(settled(&app.affiliate(&programme.affiliate)).await, [500], "who came later");
+        let open = "{ revenueRecords(first: 10, filter: { settled: false }) { totalCount edges { node { customerId } } } }";
+        assert_eq!(owner.data(open, json!({})).await["revenueRecords"], json!({
+            "totalCount": 1, "edges": [{ "node": { "customerId": "nobody" } }],
+        }));
+        let mine = app.affiliate(&other).data(whose, json!({})).await;
+        assert_eq!(mine["revenueRecords"]["edges"].as_array().map(Vec::len), Some(1));
+        let stranger = app.stranger().data(whose, json!({})).await;
+        assert_eq!(stranger["revenueRecords"]["edges"], json!([]));
+    }
+
+    async fn deal_that_comes_late_settles_what_is_open(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        for ggr in ["10.00", "20.00"] {
+            recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur(ggr) }))]).await;
+            month_over(app).await;
+        }
+        assert_eq!(settled(&owner).await, [0; 0]);
+        deal(&owner, &programme, json!({ "share": "50" })).await;
+        app.clock.advance(TimeDelta::days(1));
+        app.run_jobs().await;
+        assert_eq!(settled(&owner).await, [500, 1_000]);
+        // A month by what was in force when it ended, though it is set again before it is settled.
+        recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur("10.00") }))]).await;
+        let id = deal(&owner, &programme, json!({ "share": "60", "waitDays": 3 })).await["id"].take();
+        month_over(app).await;
+        assert_eq!(deal(&owner, &programme, json!({ "share": "99" })).await["version"], 3);
+        app.clock.advance(TimeDelta::days(3));
+        app.run_jobs().await;
+        assert_eq!(settled(&owner).await, [500, 1_000, 600]);
+        owner.done("archiveRevenueDeal", json!({ "id": id }), "").await;
+        recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur("10.00") }))]).await;
+        month_over(app).await;
+        assert_eq!(settled(&owner).await.len(), 3);
+        assert_eq!(owner.refusal("archiveRevenueDeal", json!({ "id": id })).await, "INVALID_TRANSITION");
+    }
+
+    async fn two_who_settle_at_once_settle_once(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let qualified = json!({ "amount": eur("5.00") });
+        deal(&owner, &programme, json!({ "share": "50", "qualified": qualified })).await;
+        let day = today(app) - Days::new(62);
+        recorded(&owner, vec![record(&programme, "ada", day, json!({ "ggr": eur("10.00") }))]).await;
+        let scope = TenantScope::tenant(app.home);
+        let (one, other) = tokio::join!(
+            revenue_settlements::settle_due(&app.services, &scope),
+            revenue_settlements::settle_due(&app.services, &scope),
+        );
+        assert_eq!(one.expect("settles") + other.expect("settles"), 1);
+        assert_eq!(settled(&owner).await, [1_000]);
+    }
+
+    async fn record_is_recorded_once_and_a_wrong_one_leaves_the_others_alone(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let day = today(app);
+        let good = record(&programme, "ada", day, json!({ "ggr": eur("10.00") }));
+        let with = |more: Value| record(&programme, "bob", day, more);
+        let dollars = json!({ "ggr": { "amount": "1.00", "currency": "USD" } });
+        let items = told(&owner, vec![
+            good.clone(),
+            with(dollars),
+            with(json!({ "campaignId": "cmp_00000000000000000000000000" })),
+            with(json!({ "affiliateId": "aff_00000000000000000000000000" })),
+            with(json!({ "day": day + Days::new(1) })),
+            with(json!({ "customerId": "", "reference": " " })),
+            good.clone(),
+            with(json!({ "ggr": eur("5.00") })),
+        ]).await;
+        let codes: Vec<String> = items.iter().map(|item| {
+            let errors = item["userErrors"].as_array().expect("a list").iter();
+            errors.map(|error| error["code"].as_str().unwrap_or_default()).collect::<Vec<_>>().join(" ")
+        }).collect();
+        assert_eq!(codes, [
+            "", "CURRENCY_MISMATCH", "NOT_FOUND", "NOT_FOUND", "TIME_IN_FUTURE", "REQUIRED REQUIRED", "", "",
+        ]);
+        let id = &items[0]["revenueRecord"]["id"];
+        assert_eq!((&items[6]["revenueRecord"]["id"], &items[6]["replayed"]), (id, &json!(false)));
+        let again = told(&owner, vec![good.clone()]).await;
+        assert_eq!((&again[0]["revenueRecord"]["id"], &again[0]["replayed"]), (id, &json!(true)));
+        let mut changed = good.clone();
+        merge(&mut changed, json!({ "ggr": eur("10.01") }));
+        assert_eq!(told(&owner, vec![changed]).await[0]["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT");
+        let (one, other) = tokio::join!(told(&owner, vec![with(json!({}))]), told(&owner, vec![with(json!({}))]));
+        assert_eq!(one[0]["userErrors"][0]["code"], "IDEMPOTENCY_CONFLICT", "bob brought 5.00");
+        assert_eq!(other[0]["userErrors"], one[0]["userErrors"]);
+        let fresh = || with(json!({ "reference": "at once" }));
+        let (one, other) = tokio::join!(told(&owner, vec![fresh()]), told(&owner, vec![fresh()]));
+        assert_eq!(one[0]["revenueRecord"]["id"], other[0]["revenueRecord"]["id"]);
+        let count = owner.data("{ revenueRecords(first: 1) { totalCount } }", json!({})).await;
+        assert_eq!(count["revenueRecords"]["totalCount"], 3);
+        let payload = owner.mutate("recordRevenue", json!({ "items": [] }), "userErrors { code }").await;
+        assert_eq!(payload["userErrors"][0]["code"], "BATCH_SIZE");
+    }
+
+    async fn deal_that_makes_no_sense_is_refused(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let money = |amount: &str, currency: &str| json!({ "amount": amount, "currency": currency });
+        for (more, code) in [
+            (json!({}), "OUT_OF_RANGE"),
+            (json!({ "share": "100.1" }), "INVALID_RATE"),
+            (json!({ "share": "1", "waitDays": 91 }), "OUT_OF_RANGE"),
+            (json!({ "share": "1", "carryover": { "kind": "LIMITED" } }), "REQUIRED"),
+            (json!({ "share": "1", "carryover": { "kind": "LIMITED", "periods": 0 } }), "OUT_OF_RANGE"),
+            (json!({ "share": "1", "carryover": { "kind": "FULL", "periods": 1 } }), "OUT_OF_RANGE"),
+            (json!({ "share": "1", "carryover": { "kind": "HIGH_ROLLER" } }), "REQUIRED"),
+            (
+                json!({ "share": "1", "carryover": { "kind": "HIGH_ROLLER", "limit": money("1.00", "USD") } }),
+                "CURRENCY_MISMATCH",
+            ),
+            (json!({ "qualified": { "amount": money("0.00", "EUR") } }), "OUT_OF_RANGE"),
+            (json!({ "share": "1", "deductions": [{ "name": "", "percent": "1" }] }), "REQUIRED"),
+            (json!({ "share": "1", "affiliateId": "aff_00000000000000000000000000" }), "NOT_FOUND"),
+        ] {
+            let mut input = json!({ "campaignId": programme.campaign });
+            merge(&mut input, more.clone());
+            assert_eq!(owner.refusal("setRevenueDeal", input).await, code, "{more}");
+        }
+    }
+}
