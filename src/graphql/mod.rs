@@ -14,6 +14,7 @@ mod affiliates;
 mod api_keys;
 mod attribution;
 mod awards;
+mod bonus_rules;
 mod campaigns;
 mod caps;
 mod change;
@@ -88,6 +89,7 @@ pub struct Query(
     commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
     awards::AwardQuery,
+    bonus_rules::BonusRuleQuery,
     ledger::LedgerQuery,
     accounts::AccountQuery,
     statements::StatementQuery,
@@ -119,6 +121,7 @@ pub struct Mutation(
     rules::RuleMutation,
     click_rates::ClickRateMutation,
     override_plans::OverridePlanMutation,
+    bonus_rules::BonusRuleMutation,
     affiliates::AffiliateMutation,
     affiliate_groups::AffiliateGroupMutation,
     enrollments::EnrollmentMutation,
@@ -172,6 +175,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
         .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
         .override_output_type_description::<Paged<awards::Award>>("A page of awards.")
+        .override_output_type_description::<Paged<bonus_rules::BonusRule>>("A page of bonus rules.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

@@ -6,7 +6,7 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
+    AffiliateId, AttributionRunId, AwardId, BonusRuleId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
     ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, OverridePlanId,
     PayoutBatchId, PayoutDestinationId, PayoutId,
 };
@@ -15,6 +15,7 @@ use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
     awards::Award,
+    bonus_rules::BonusRule,
     campaigns::Campaign,
     caps::Cap,
     click_rates::ClickRate,
@@ -84,6 +85,7 @@ nodes! {
     CommissionRule, CommissionRuleId, ReadRules, rule;
     OverridePlan, OverridePlanId, ReadRules, override_plan;
     ClickRate, ClickRateId, ReadRules, click_rate;
+    BonusRule, BonusRuleId, ReadRules, bonus_rule;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;

@@ -9,7 +9,7 @@ use crate::{
     services::{
         ServiceError, Services,
         attribution::apply,
-        click_accruals, conversions, holds,
+        bonus_grants, click_accruals, conversions, holds,
         payouts::{drive, pages},
         tiers,
     },
@@ -30,6 +30,7 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         OutboxKind::DrivePayout => true,
         OutboxKind::AdvancePayoutBatch
         | OutboxKind::ApplyAttribution
+        | OutboxKind::DecideBonuses
         | OutboxKind::PostClicks
         | OutboxKind::ReleaseHolds
         | OutboxKind::RerateTier
@@ -137,6 +138,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::PostClicks => {
             let posted = click_accruals::post_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), accruals.posted = posted, "what clicks earned is posted");
+        }
+        OutboxKind::DecideBonuses => {
+            let given = bonus_grants::decide_due(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), bonuses.given = given, "bonuses by rule are given");
         }
         OutboxKind::ResolveRates => {
             let resolved = conversions::resolve_unrated(services, scope).await?;
