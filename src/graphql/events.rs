@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, attribution_run, award, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
-        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, AwardId, BonusRuleId, CampaignId, ConversionId, ConversionRunId,
-        CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, OverridePlanId, PayingAccountId,
-        PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId,
-        SessionId, TenantId, UserId,
+        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, AwardId, BonusRuleId, CampaignId, ConversionId,
+        ConversionRunId, CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, OverridePlanId,
+        PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId,
+        ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,

@@ -12,8 +12,8 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, affiliate_group, affiliate_parent, attribution_run, award, bonus_rule, campaign, click, click_accrual, commission,
-    commission_rule_version, conversion, coupon, enrollment, fx_conversion, fx_rate, goal,
+    affiliate, affiliate_group, affiliate_parent, attribution_run, award, bonus_rule, campaign, click, click_accrual,
+    commission, commission_rule_version, conversion, coupon, enrollment, fx_conversion, fx_rate, goal,
     ids::{
         AffiliateGroupId, AffiliateId, AttributionRunId, AwardId, BonusRuleId, CampaignId, CapId, ClickId, ClickRateId,
         CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId,

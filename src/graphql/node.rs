@@ -6,9 +6,9 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, AwardId, BonusRuleId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
-    ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, OverridePlanId,
-    PayoutBatchId, PayoutDestinationId, PayoutId,
+    AffiliateId, AttributionRunId, AwardId, BonusRuleId, CampaignId, CapId, ClickId, ClickRateId, CommissionId,
+    CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId,
+    OverridePlanId, PayoutBatchId, PayoutDestinationId, PayoutId,
 };
 
 use super::{

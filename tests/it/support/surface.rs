@@ -281,6 +281,6 @@ pub fn is_id(text: &str) -> bool {
 
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] = &[
-    "cmp", "gol", "cap", "rul", "ovp", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "bnr", "awd", "jrn", "pay",
-    "pbt", "pde", "run", "fxr", "fxc",
+    "cmp", "gol", "cap", "rul", "ovp", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "bnr", "awd", "jrn",
+    "pay", "pbt", "pde", "run", "fxr", "fxc",
 ];
