@@ -31,7 +31,7 @@ use crate::{
 /// A plan, and what might happen. Give `campaignId`, or `rules` with their `currency`.
 #[derive(Clone, InputObject)]
 pub(super) struct CommissionPreviewInput {
-    /// A campaign's rules as they stand, with its affiliates' groups and overrides; begins with `cmp_`.
+    /// A campaign's rules as they stand, with its affiliates' groups and own rules; begins with `cmp_`.
     campaign_id: Option<ID>,
     /// Rules that are nowhere stored; 1 to 100.
     rules: Option<Vec<PreviewRuleInput>>,
@@ -88,7 +88,7 @@ pub(super) struct PreviewOverridesInput {
 /// What might happen: a conversion that one affiliate is credited with.
 #[derive(Clone, InputObject)]
 pub(super) struct PreviewEventInput {
-    /// Any name; with a campaign, an affiliate's id brings its group and override.
+    /// Any name; with a campaign, an affiliate's id brings its group and own rule.
     affiliate: String,
     /// The goal's code.
     #[graphql(default = "sale")]

@@ -34,7 +34,7 @@ use crate::{
 /// By what is to be paid.
 #[derive(Clone, Debug)]
 pub enum Plan {
-    /// The rules of a campaign, with its affiliates' groups and overrides.
+    /// The rules of a campaign, with its affiliates' groups and own rules, and its override plan.
     Campaign(CampaignId),
     Rules {
         currency: Currency,
@@ -57,7 +57,7 @@ pub struct TrialRule {
 /// What might happen.
 #[derive(Clone, Debug)]
 pub struct TrialEvent {
-    /// Any name; with a campaign, the id of one of its affiliates brings group and override.
+    /// Any name; with a campaign, the id of one of its affiliates brings group and own rule.
     pub affiliate: String,
     pub goal: String,
     pub occurred_at: Instant,
@@ -81,8 +81,8 @@ pub struct Preview {
 /// nothing with rules. None where there is no such campaign.
 ///
 /// # Errors
-/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; a rule's problems,
-/// and those of the levels; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
+/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; the problems of
+/// rules and levels; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
 pub async fn preview(
     services: &Services,
     viewer: &Viewer,
@@ -166,8 +166,8 @@ impl Names {
     }
 }
 
-/// A campaign's rules, with the groups and overrides of those of the affiliates that are named by their ids; none where it
-/// is not there.
+/// A campaign's rules and override plan, with the groups and own rules of those affiliates that are named by their ids; none
+/// where it is not there.
 async fn of_campaign(
     tx: &Tx,
     id: CampaignId,
