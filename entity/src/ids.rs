@@ -121,6 +121,8 @@ typed_ids! {
     OverridePlanId = "ovp";
     /// What clicks earn; its versions share the id.
     ClickRateId = "crt";
+    /// What affiliates who bring enough are given.
+    BonusRuleId = "bnr";
     /// Who promotes.
     AffiliateId = "aff";
     /// Affiliates who are paid alike.

@@ -474,6 +474,8 @@ text_enums! {
         ReconciliationItemChanged = "RECONCILIATION_ITEM_CHANGED",
         /// What those above affiliates earn was set anew, or ended.
         OverridePlanChanged = "OVERRIDE_PLAN_CHANGED",
+        /// A bonus rule was made or archived.
+        BonusRuleChanged = "BONUS_RULE_CHANGED",
     }
 
     /// Where an exchange rate is from.
@@ -500,6 +502,8 @@ text_enums! {
         PostClicks = "POST_CLICKS",
         /// Settle what the tenant's customers brought in periods that are over.
         SettleRevenue = "SETTLE_REVENUE",
+        /// Give what the tenant's bonus rules give for periods that are over.
+        DecideBonuses = "DECIDE_BONUSES",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.

@@ -29,6 +29,8 @@ pub mod attribution_run;
 pub mod attribution_touch;
 pub mod award;
 pub mod balance;
+pub mod bonus_grant;
+pub mod bonus_rule;
 pub mod campaign;
 pub mod cap;
 pub mod cap_share;

@@ -170,6 +170,19 @@ impl Money {
         Ok(Self { amount_minor, currency })
     }
 
+    /// As [`Money::parse`], of an amount that may have a minus before it.
+    ///
+    /// # Errors
+    /// As [`Money::parse`].
+    pub fn parse_signed(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        match text.strip_prefix('-') {
+            // Two are none.
+            Some(rest) if rest.starts_with('-') => Err(MoneyError::Malformed),
+            Some(rest) => Self::parse(rest, currency).map(Self::negated),
+            None => Self::parse(text, currency),
+        }
+    }
+
     /// The amount as a decimal with exactly the currency's digits, such as `-3.50`.
     pub fn decimal(&self) -> String {
         let exponent = usize::from(self.currency.exponent());
@@ -235,6 +248,14 @@ mod tests {
         }
         assert_eq!(Money::new(-5, currency("EUR")).decimal(), "-0.05");
         assert_eq!(Money::new(i64::MIN, currency("EUR")).decimal(), "-92233720368547758.08");
+    }
+
+    #[test]
+    fn signed_amount_has_one_minus_at_most() {
+        let eur = currency("EUR");
+        let signed = |text| Money::parse_signed(text, eur).map(|money| money.amount_minor);
+        assert_eq!([signed("-2.50"), signed("2.50"), signed("-0")], [Ok(-250), Ok(250), Ok(0)]);
+        assert_eq!([signed("--1"), signed("-"), signed("+1")], [const { Err(MoneyError::Malformed) }; 3]);
     }
 
     #[test]

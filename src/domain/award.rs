@@ -39,17 +39,11 @@ impl NewBonus {
     /// # Errors
     /// All problems at once.
     pub fn check(self) -> Result<Self, Vec<Problem>> {
-        let hold = (0..=HOLD_MAX_SECS).contains(&self.hold_secs);
-        let hold = if hold { Ok(()) } else { Err(out_of_range()) };
-        match (positive(self.amount), reason(&self.reason), hold) {
+        match (positive(AMOUNT, self.amount), reason(&self.reason), hold(self.hold_secs)) {
             (Ok(()), Ok(reason), Ok(())) => Ok(Self { reason, ..self }),
             (amount, reason, hold) => Err(amount.err().into_iter().chain(reason.err()).chain(hold.err()).collect()),
         }
     }
-}
-
-fn out_of_range() -> Problem {
-    Problem::new(ProblemCode::OutOfRange, &["holdSeconds"], format!("from 0 to {HOLD_MAX_SECS} seconds"))
 }
 
 /// Which way an adjustment goes.
@@ -74,7 +68,7 @@ impl NewAdjustment {
     /// # Errors
     /// All problems at once.
     pub fn check(self) -> Result<Self, Vec<Problem>> {
-        match (positive(self.amount), reason(&self.reason)) {
+        match (positive(AMOUNT, self.amount), reason(&self.reason)) {
             (Ok(()), Ok(reason)) => Ok(Self { reason, ..self }),
             (amount, reason) => Err(amount.err().into_iter().chain(reason.err()).collect()),
         }
@@ -89,11 +83,25 @@ impl NewAdjustment {
     }
 }
 
-fn positive(amount: Money) -> Result<(), Problem> {
+/// Where an award's amount stands in an input.
+const AMOUNT: &[&str] = &["amount", "amount"];
+
+/// # Errors
+/// `INVALID_AMOUNT` at `field` for nothing.
+pub(super) fn positive(field: &[&str], amount: Money) -> Result<(), Problem> {
     if amount.amount_minor > 0 {
         return Ok(());
     }
-    Err(Problem::new(ProblemCode::InvalidAmount, &["amount", "amount"], "more than nothing"))
+    Err(Problem::new(ProblemCode::InvalidAmount, field, "more than nothing"))
+}
+
+/// # Errors
+/// `OUT_OF_RANGE` for a hold that is negative or past [`HOLD_MAX_SECS`].
+pub(super) fn hold(secs: i64) -> Result<(), Problem> {
+    if (0..=HOLD_MAX_SECS).contains(&secs) {
+        return Ok(());
+    }
+    Err(Problem::new(ProblemCode::OutOfRange, &["holdSeconds"], format!("from 0 to {HOLD_MAX_SECS} seconds")))
 }
 
 fn reason(reason: &str) -> Result<String, Problem> {

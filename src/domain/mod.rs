@@ -11,6 +11,7 @@ pub mod attribution;
 pub mod audit;
 pub mod award;
 pub mod bank;
+pub mod bonus_rule;
 pub mod campaign;
 pub mod cap;
 pub mod change;

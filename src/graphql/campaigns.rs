@@ -4,6 +4,7 @@ use async_graphql::{Context, Description, ID, InputObject, MaybeUndefined, Objec
 use tributary_entity::{campaign, ids::CampaignId};
 
 use super::{
+    bonus_rules::BonusRule,
     caps::Cap,
     change::change,
     click_rates::ClickRate,
@@ -172,6 +173,14 @@ impl Campaign {
     async fn revenue_deals(&self, ctx: &Context<'_>) -> Result<Vec<RevenueDeal>> {
         let deals = ctx.loaders()?.revenue_deals_of_campaign.load_one(self.0.id).await.or_graphql()?;
         Ok(deals.unwrap_or_default().into_iter().map(RevenueDeal).collect())
+    }
+
+    /// What affiliates who bring enough in it are given, oldest first; at most 1,000. Rules for all campaigns are in
+    /// `bonusRules` alone.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn bonus_rules(&self, ctx: &Context<'_>) -> Result<Vec<BonusRule>> {
+        let rows = ctx.loaders()?.bonus_rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        Ok(rows.unwrap_or_default().into_iter().map(BonusRule).collect())
     }
 
     /// What those above affiliates earn in it; null where only the tenant's default may hold.

@@ -9,6 +9,7 @@ use super::{
     explanation::CommissionExplanation,
     ids,
     labels::SubLabelsInput,
+    override_plans::OverrideLevelInput,
     plans::{CommissionTiersInput, RuleCriteriaInput},
     rules::CommissionTermsInput,
     scalars::{CurrencyCode, Decimal, Money, MoneyInput},
@@ -17,6 +18,7 @@ use crate::{
     auth::Permission,
     domain::{
         commission::choose::Origin,
+        override_plan::Level,
         problem::{Problem, ProblemCode},
         rule::{NewRule, parse_percent},
     },
@@ -29,7 +31,7 @@ use crate::{
 /// A plan, and what might happen. Give `campaignId`, or `rules` with their `currency`.
 #[derive(Clone, InputObject)]
 pub(super) struct CommissionPreviewInput {
-    /// A campaign's rules as they stand, with its affiliates' groups and overrides; begins with `cmp_`.
+    /// A campaign's rules as they stand, with its affiliates' groups and own rules; begins with `cmp_`.
     campaign_id: Option<ID>,
     /// Rules that are nowhere stored; 1 to 100.
     rules: Option<Vec<PreviewRuleInput>>,
@@ -38,6 +40,9 @@ pub(super) struct CommissionPreviewInput {
     /// What groups would add for affiliates, with rules given.
     #[graphql(default)]
     modifiers: Vec<PreviewModifierInput>,
+    /// What those above affiliates would earn on top. Absent takes a campaign's override plan as it stands, and nothing with
+    /// rules.
+    overrides: Option<PreviewOverridesInput>,
     /// 1 to 1,000; they are taken in the order of their time.
     events: Vec<PreviewEventInput>,
 }
@@ -73,10 +78,17 @@ pub(super) struct PreviewModifierInput {
     percent: Decimal,
 }
 
+/// What those above affiliates would earn on top.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewOverridesInput {
+    /// What each level earns: the parent's first, then the parent's parent's, and so on; at most 10.
+    levels: Vec<OverrideLevelInput>,
+}
+
 /// What might happen: a conversion that one affiliate is credited with.
 #[derive(Clone, InputObject)]
 pub(super) struct PreviewEventInput {
-    /// Any name; with a campaign, an affiliate's id brings its group and override.
+    /// Any name; with a campaign, an affiliate's id brings its group and own rule.
     affiliate: String,
     /// The goal's code.
     #[graphql(default = "sale")]
@@ -118,6 +130,13 @@ impl PreviewRuleInput {
     }
 }
 
+impl PreviewOverridesInput {
+    fn parse(self) -> Result<Vec<Level>, Problem> {
+        let levels: Result<_, _> = self.levels.iter().map(OverrideLevelInput::parse).collect();
+        levels.map_err(|problem: Problem| problem.within("overrides"))
+    }
+}
+
 impl PreviewEventInput {
     fn parse(self) -> Result<TrialEvent, Problem> {
         let labels = self.labels.map(SubLabelsInput::into_labels).unwrap_or_default();
@@ -135,7 +154,7 @@ impl PreviewEventInput {
 }
 
 impl CommissionPreviewInput {
-    fn parse(self) -> Result<(Plan, Vec<TrialEvent>), Problem> {
+    fn parse(self) -> Result<(Plan, Option<Vec<Level>>, Vec<TrialEvent>), Problem> {
         let modifier = |modifier: PreviewModifierInput| {
             Ok((modifier.affiliate, parse_percent(&["modifiers", "percent"], &modifier.percent.0)?))
         };
@@ -152,7 +171,8 @@ impl CommissionPreviewInput {
             }
         };
         let events = self.events.into_iter().map(PreviewEventInput::parse).collect::<Result<_, _>>()?;
-        Ok((plan, events))
+        let levels = self.overrides.map(PreviewOverridesInput::parse).transpose()?;
+        Ok((plan, levels, events))
     }
 }
 
@@ -178,6 +198,18 @@ pub(super) struct CommissionPreviewLine {
     total: Money,
     /// Why; null where no rule applies.
     explanation: Option<CommissionExplanation>,
+    /// What each level above would earn on top of the total, if somebody is there who may earn: the parent's first; at
+    /// most 10.
+    overrides: Vec<CommissionPreviewOverride>,
+}
+
+/// What a level above would earn on an event.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPreviewOverride {
+    /// 1 is the parent of who earned the commission.
+    level: i32,
+    /// Paid on top: it takes nothing from the commission.
+    amount: Money,
 }
 
 /// What an affiliate would earn.
@@ -189,6 +221,12 @@ pub(super) struct CommissionPreviewTotal {
     total: Money,
 }
 
+impl From<(i32, money::Money)> for CommissionPreviewOverride {
+    fn from((level, amount): (i32, money::Money)) -> Self {
+        Self { level, amount: amount.into() }
+    }
+}
+
 impl CommissionPreview {
     fn of(preview: Preview, affiliates: Vec<String>) -> Self {
         let money = |minor| Money::from(money::Money::new(minor, preview.currency));
@@ -198,6 +236,7 @@ impl CommissionPreview {
             adjustment: money(line.rerated_minor),
             total: money(line.total_minor()),
             explanation: line.earned.map(CommissionExplanation),
+            overrides: line.overrides.into_iter().map(CommissionPreviewOverride::from).collect(),
         });
         let totals = preview.totals.iter();
         let totals = totals
@@ -221,8 +260,9 @@ impl CommissionPreviewQuery {
     ) -> Result<Option<CommissionPreview>> {
         let (services, viewer) = ctx.caller()?;
         let affiliates = input.events.iter().map(|event| event.affiliate.clone()).collect();
-        let (plan, events) = input.parse().or_graphql()?;
-        let preview = services::commission_preview::preview(services, viewer, plan, events).await.or_graphql()?;
+        let (plan, levels, events) = input.parse().or_graphql()?;
+        let preview =
+            services::commission_preview::preview(services, viewer, plan, levels, events).await.or_graphql()?;
         Ok(preview.map(|preview| CommissionPreview::of(preview, affiliates)))
     }
 }

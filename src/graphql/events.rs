@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use tributary_entity::{
     Instant, affiliate, attribution_run, award, campaign, conversion_run, coupon, enrollment, event, fx_conversion,
     ids::{
-        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, AwardId, CampaignId, ConversionId, ConversionRunId,
-        CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, OverridePlanId, PayingAccountId,
-        PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId, ReconciliationItemId,
-        SessionId, TenantId, UserId,
+        AffiliateGroupId, AffiliateId, ApiKeyId, AttributionRunId, AwardId, BonusRuleId, CampaignId, ConversionId,
+        ConversionRunId, CouponId, EnrollmentId, FxConversionId, FxRateId, JournalId, LinkId, OverridePlanId,
+        PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId, PayoutTermsId, PostbackEndpointId, ProcessorId,
+        ReconciliationItemId, SessionId, TenantId, UserId,
     },
     kinds::EventKind,
     link, money, paying_account, payout, payout_batch, payout_file, payout_terms,
@@ -139,6 +139,8 @@ event_types! {
     ReconciliationItemChanged, ManagePayouts, ReconciliationItemId;
     /// An override plan was set or archived. Affiliates are not told.
     OverridePlanChanged, ReadRules, OverridePlanId;
+    /// A bonus rule was made or archived. Affiliates are not told.
+    BonusRuleChanged, ReadRules, BonusRuleId;
 }
 
 /// What the log keeps of a change.
@@ -180,7 +182,7 @@ pub(super) struct Event {
     /// What it happened to; the prefix tells the kind of object.
     subject_id: ID,
     /// The object as it was then; what became payable, for released earnings. Null for changed earnings, override plans,
-    /// affiliate groups, users, keys, postback endpoints, sessions, exchange rates, journals, processors, reconciliation items
+    /// bonus rules, affiliate groups, users, keys, postback endpoints, sessions, exchange rates, journals, processors, reconciliation items
     /// and the tenant, and where the log keeps it in another form than this version reads: ask for the object by `subjectId`.
     payload: Option<EventPayload>,
     /// When it happened.
@@ -236,6 +238,7 @@ fn payload(event: &LiveEvent, ring: Ring) -> Option<EventPayload> {
         // What the log keeps of these is for the program.
         EventKind::EarningsChanged
         | EventKind::OverridePlanChanged
+        | EventKind::BonusRuleChanged
         | EventKind::AffiliateGroupChanged
         | EventKind::UserChanged
         | EventKind::ApiKeyChanged

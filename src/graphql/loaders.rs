@@ -12,10 +12,10 @@ use async_graphql::{
 use futures_util::task::{FutureObj, Spawn, SpawnError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tributary_entity::{
-    affiliate, affiliate_group, affiliate_parent, attribution_run, award, campaign, click, click_accrual, commission,
-    commission_rule_version, conversion, coupon, enrollment, fx_conversion, fx_rate, goal,
+    affiliate, affiliate_group, affiliate_parent, attribution_run, award, bonus_rule, campaign, click, click_accrual,
+    commission, commission_rule_version, conversion, coupon, enrollment, fx_conversion, fx_rate, goal,
     ids::{
-        AffiliateGroupId, AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId,
+        AffiliateGroupId, AffiliateId, AttributionRunId, AwardId, BonusRuleId, CampaignId, CapId, ClickId, ClickRateId,
         CommissionId, CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId,
         JournalId, LinkId, OverridePlanId, PayoutBatchId, PayoutDestinationId, PayoutId, PostbackEndpointId,
         RevenueDealId, RevenueRecordId, RevenueSettlementId,
@@ -150,6 +150,21 @@ loaders! {
         async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {
             let rows = services::revenue_settlements::so_far(services, viewer, pairs).await;
             by_key(rows, |row| (row.campaign_id, row.affiliate_id))
+        };
+    bonus_rule, BonusRuleById: BonusRuleId => bonus_rule::Model = async |services, viewer, ids| {
+        by_key(services::bonus_rules::get_many(services, viewer, ids).await, |row| row.id)
+    };
+    bonus_rules_of_campaign, BonusRulesOfCampaign: CampaignId => Vec<bonus_rule::Model> =
+        async |services, viewer, ids| {
+            let rows = services::bonus_rules::of_campaigns(services, viewer, ids).await?;
+            let mut of_campaign: HashMap<CampaignId, Vec<bonus_rule::Model>> = HashMap::new();
+            for row in rows {
+                // Each has one: they were found by it.
+                if let Some(id) = row.campaign_id {
+                    of_campaign.entry(id).or_default().push(row);
+                }
+            }
+            Ok(of_campaign)
         };
     click_accrual, ClickAccrualOf: (CampaignId, AffiliateId) => click_accrual::Model =
         async |services, viewer, pairs: &[(CampaignId, AffiliateId)]| {

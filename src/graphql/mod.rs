@@ -14,6 +14,7 @@ mod affiliates;
 mod api_keys;
 mod attribution;
 mod awards;
+mod bonus_rules;
 mod campaigns;
 mod caps;
 mod change;
@@ -93,6 +94,7 @@ pub struct Query(
     awards::AwardQuery,
     revenue_records::RevenueRecordQuery,
     revenue_settlements::RevenueSettlementQuery,
+    bonus_rules::BonusRuleQuery,
     ledger::LedgerQuery,
     accounts::AccountQuery,
     statements::StatementQuery,
@@ -125,6 +127,7 @@ pub struct Mutation(
     click_rates::ClickRateMutation,
     revenue_deals::RevenueDealMutation,
     override_plans::OverridePlanMutation,
+    bonus_rules::BonusRuleMutation,
     affiliates::AffiliateMutation,
     affiliate_groups::AffiliateGroupMutation,
     enrollments::EnrollmentMutation,
@@ -179,6 +182,7 @@ pub fn schema(is_production: bool) -> ApiSchema {
         .override_output_type_description::<Paged<api_keys::ApiKey>>("A page of API keys.")
         .override_output_type_description::<Paged<attribution::AttributionRun>>("A page of attribution runs.")
         .override_output_type_description::<Paged<awards::Award>>("A page of awards.")
+        .override_output_type_description::<Paged<bonus_rules::BonusRule>>("A page of bonus rules.")
         .override_output_type_description::<Paged<campaigns::Campaign>>("A page of campaigns.")
         .override_output_type_description::<Paged<clicks::Click>>("A page of clicks.")
         .override_output_type_description::<Paged<commissions::Commission>>("A page of commissions.")

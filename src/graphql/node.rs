@@ -6,15 +6,16 @@
 use async_graphql::{Context, ID, Interface, Object, Result};
 use futures_util::future;
 use tributary_entity::ids::{
-    AffiliateId, AttributionRunId, AwardId, CampaignId, CapId, ClickId, ClickRateId, CommissionId, CommissionRuleId,
-    ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId, OverridePlanId,
-    PayoutBatchId, PayoutDestinationId, PayoutId, RevenueDealId, RevenueRecordId, RevenueSettlementId,
+    AffiliateId, AttributionRunId, AwardId, BonusRuleId, CampaignId, CapId, ClickId, ClickRateId, CommissionId,
+    CommissionRuleId, ConversionId, CouponId, EnrollmentId, FxConversionId, FxRateId, GoalId, JournalId, LinkId,
+    OverridePlanId, PayoutBatchId, PayoutDestinationId, PayoutId, RevenueDealId, RevenueRecordId, RevenueSettlementId,
 };
 
 use super::{
     affiliates::Affiliate,
     attribution::AttributionRun,
     awards::Award,
+    bonus_rules::BonusRule,
     campaigns::Campaign,
     caps::Cap,
     click_rates::ClickRate,
@@ -90,6 +91,7 @@ nodes! {
     RevenueDeal, RevenueDealId, ReadRules, revenue_deal;
     RevenueRecord, RevenueRecordId, ReadConversions, revenue_record;
     RevenueSettlement, RevenueSettlementId, ReadEarnings, revenue_settlement;
+    BonusRule, BonusRuleId, ReadRules, bonus_rule;
     Affiliate, AffiliateId, ReadAffiliates, affiliate;
     Enrollment, EnrollmentId, ReadAffiliates, enrollment;
     Link, LinkId, ReadLinks, link;

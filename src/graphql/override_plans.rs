@@ -202,7 +202,7 @@ pub(super) enum OverrideLevelInput {
 }
 
 impl OverrideLevelInput {
-    fn parse(&self) -> Result<Level, Problem> {
+    pub fn parse(&self) -> Result<Level, Problem> {
         let percent = |field, percent: &Decimal| rule::parse_percent(&["levels", field], &percent.0);
         Ok(match self {
             Self::PercentOfCommission(rate) => Level::OfCommission(percent("percentOfCommission", rate)?),

@@ -11,7 +11,7 @@ use super::{
     error::{IntoGraphql, UserError},
     ids,
     revenue_settlements::RevenueSettlement,
-    scalars::{Date, Money, MoneyInput},
+    scalars::{Date, Money, SignedMoneyInput},
 };
 use crate::{
     auth::Permission,
@@ -181,20 +181,20 @@ pub(super) struct RevenueRecordInput {
     /// The day, in the tenant's time zone; not in the future.
     day: Date,
     /// Gross gaming revenue: stakes less winnings.
-    ggr: Option<MoneyInput>,
+    ggr: Option<SignedMoneyInput>,
     /// What the customer was given.
-    bonuses: Option<MoneyInput>,
+    bonuses: Option<SignedMoneyInput>,
     /// Payments that were taken back.
-    chargebacks: Option<MoneyInput>,
+    chargebacks: Option<SignedMoneyInput>,
     /// What the customer paid in.
-    deposits: Option<MoneyInput>,
+    deposits: Option<SignedMoneyInput>,
     /// What the customer staked.
-    stakes: Option<MoneyInput>,
+    stakes: Option<SignedMoneyInput>,
 }
 
 impl RevenueRecordInput {
     fn parse(self) -> Result<NewRecord, Problem> {
-        let money = |field, money: Option<MoneyInput>| money.map(|money| money.money(&[field])).transpose();
+        let money = |field, money: Option<SignedMoneyInput>| money.map(|money| money.money(&[field])).transpose();
         Ok(NewRecord {
             campaign_id: ids::parse(&["campaignId"], &self.campaign_id)?,
             affiliate_id: self.affiliate_id.map(|id| ids::parse(&["affiliateId"], &id)).transpose()?,

@@ -176,3 +176,21 @@ impl MoneyInput {
         money::Money::parse(&self.amount.0, currency).map_err(|error| Problem::money(field, &error))
     }
 }
+
+/// An amount in one currency that may be negative. More digits than the currency has are refused, never rounded.
+#[derive(Clone, Debug, InputObject)]
+pub(super) struct SignedMoneyInput {
+    /// At most as many digits after the point as the currency has, such as `"-2.50"`.
+    pub amount: Decimal,
+    /// The currency.
+    pub currency: CurrencyCode,
+}
+
+impl SignedMoneyInput {
+    /// # Errors
+    /// As [`MoneyInput::money`].
+    pub fn money(&self, field: &[&str]) -> Result<money::Money, Problem> {
+        let currency = self.currency.currency(field)?;
+        money::Money::parse_signed(&self.amount.0, currency).map_err(|error| Problem::money(field, &error))
+    }
+}

@@ -9,7 +9,7 @@ use crate::{
     services::{
         ServiceError, Services,
         attribution::apply,
-        click_accruals, conversions, holds,
+        bonus_grants, click_accruals, conversions, holds,
         payouts::{drive, pages},
         revenue_settlements, tiers,
     },
@@ -30,6 +30,7 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         OutboxKind::DrivePayout => true,
         OutboxKind::AdvancePayoutBatch
         | OutboxKind::ApplyAttribution
+        | OutboxKind::DecideBonuses
         | OutboxKind::PostClicks
         | OutboxKind::ReleaseHolds
         | OutboxKind::RerateTier
@@ -142,6 +143,10 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
         OutboxKind::SettleRevenue => {
             let settled = revenue_settlements::settle_due(services, scope).await?;
             tracing::debug!(tenant.id = %scope.tenant_id(), periods.settled = settled, "net revenue is settled");
+        }
+        OutboxKind::DecideBonuses => {
+            let given = bonus_grants::decide_due(services, scope).await?;
+            tracing::debug!(tenant.id = %scope.tenant_id(), bonuses.given = given, "bonuses by rule are given");
         }
         OutboxKind::ResolveRates => {
             let resolved = conversions::resolve_unrated(services, scope).await?;

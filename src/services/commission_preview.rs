@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use tributary_entity::{
     Instant, affiliate_group, commission_rule,
-    ids::{AffiliateGroupId, AffiliateId, CampaignId, CommissionRuleId, GoalId},
+    ids::{AffiliateGroupId, AffiliateId, CampaignId, CommissionRuleId, GoalId, OverridePlanId},
     kinds::RuleStatus,
     money::{Currency, Money},
+    override_plan,
 };
 use uuid::Uuid;
 
@@ -22,17 +23,18 @@ use crate::{
             preview::{EVENTS_MAX, Event, Line, RULES_MAX, Setting, simulate},
         },
         coupon,
+        override_plan::{self as overrides, Level, NewPlan},
         problem::{Problem, ProblemCode},
         rule::{NewRule, Rule},
         text,
     },
-    store::{affiliate_groups, affiliates, campaigns, enrollments, goals, rules, scope::Tx, tenants},
+    store::{affiliate_groups, affiliates, campaigns, enrollments, goals, override_plans, rules, scope::Tx, tenants},
 };
 
 /// By what is to be paid.
 #[derive(Clone, Debug)]
 pub enum Plan {
-    /// The rules of a campaign, with its affiliates' groups and overrides.
+    /// The rules of a campaign, with its affiliates' groups and own rules, and its override plan.
     Campaign(CampaignId),
     Rules {
         currency: Currency,
@@ -55,7 +57,7 @@ pub struct TrialRule {
 /// What might happen.
 #[derive(Clone, Debug)]
 pub struct TrialEvent {
-    /// Any name; with a campaign, the id of one of its affiliates brings group and override.
+    /// Any name; with a campaign, the id of one of its affiliates brings group and own rule.
     pub affiliate: String,
     pub goal: String,
     pub occurred_at: Instant,
@@ -75,15 +77,17 @@ pub struct Preview {
     pub totals: BTreeMap<String, i64>,
 }
 
-/// Tries a plan. None where there is no such campaign.
+/// Tries a plan. `levels` is what those above affiliates earn on top; none is what a campaign's plan says as it stands, and
+/// nothing with rules. None where there is no such campaign.
 ///
 /// # Errors
-/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; a rule's problems;
-/// `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
+/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; the problems of
+/// rules and levels; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
 pub async fn preview(
     services: &Services,
     viewer: &Viewer,
     plan: Plan,
+    levels: Option<Vec<Level>>,
     events: Vec<TrialEvent>,
 ) -> Result<Option<Preview>, ServiceError> {
     if let Some(problem) = Problem::batch_size(&["events"], events.len(), EVENTS_MAX) {
@@ -100,6 +104,9 @@ pub async fn preview(
             (currency, of_rules(currency, rules, modifiers, services.now(), &mut names)?)
         }
     };
+    if let Some(levels) = levels {
+        setting.overrides = Some(of_levels(levels, currency, services.now())?);
+    }
     setting.book.zone = cap::zone(&tenants::get(&tx).await?.time_zone);
     let mut happening = Vec::with_capacity(events.len());
     for event in &events {
@@ -159,8 +166,8 @@ impl Names {
     }
 }
 
-/// A campaign's rules, with the groups and overrides of those of the affiliates that are named by their ids; none where it
-/// is not there.
+/// A campaign's rules and override plan, with the groups and own rules of those affiliates that are named by their ids; none
+/// where it is not there.
 async fn of_campaign(
     tx: &Tx,
     id: CampaignId,
@@ -182,8 +189,10 @@ async fn of_campaign(
     let own = enrollments::for_pairs(tx, &pairs).await?.into_iter();
     let own_rules = own.filter_map(|row| Some((row.affiliate_id, row.rule_id?))).collect();
     let rules = rules::of_campaigns(tx, &[id]).await?;
+    let plans = override_plans::in_force(tx, &[id]).await?;
+    let overrides = overrides::in_force(&plans, id).cloned();
     let book = Book { groups: groups.into_iter().collect(), ..Book::default() };
-    Ok(Some((campaign.currency, Setting { campaign_id: id, rules, own_rules, book })))
+    Ok(Some((campaign.currency, Setting { campaign_id: id, rules, own_rules, book, overrides })))
 }
 
 /// Rules that are nowhere stored.
@@ -202,6 +211,7 @@ fn of_rules(
         rules: Vec::with_capacity(trials.len()),
         own_rules: HashMap::new(),
         book: Book::default(),
+        overrides: None,
     };
     for (number, TrialRule { rule, goal, affiliates }) in (1..).zip(trials) {
         let id = CommissionRuleId::from_uuid(Uuid::from_u128(number));
@@ -229,6 +239,24 @@ fn of_rules(
         setting.book.groups.insert(names.affiliate(&name), group);
     }
     Ok(setting)
+}
+
+/// Levels that are nowhere stored.
+fn of_levels(levels: Vec<Level>, currency: Currency, now: Instant) -> Result<overrides::Plan, Vec<Problem>> {
+    let new = NewPlan { campaign_id: None, levels };
+    if let Err(problems) = new.check(Some(currency)) {
+        return Err(problems.into_iter().map(|problem| problem.within("overrides")).collect());
+    }
+    let head = override_plan::Model {
+        tenant_id: tributary_entity::ids::TenantId::default(),
+        id: OverridePlanId::default(),
+        campaign_id: None,
+        current_version: 1,
+        status: RuleStatus::Active,
+        created_at: now,
+        updated_at: now,
+    };
+    Ok(overrides::Plan { terms: new.version(head.tenant_id, &head, now), head })
 }
 
 fn trial(

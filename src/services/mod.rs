@@ -14,6 +14,8 @@ pub mod api_keys;
 pub mod attribution;
 pub mod audit;
 pub mod awards;
+pub mod bonus_grants;
+pub mod bonus_rules;
 pub mod budgets;
 pub mod campaigns;
 pub mod caps;

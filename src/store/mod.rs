@@ -16,6 +16,7 @@ pub mod attributions;
 pub mod audit;
 pub mod awards;
 pub mod balances;
+pub mod bonus_rules;
 pub mod campaigns;
 pub mod caps;
 pub mod changes;

@@ -61,6 +61,48 @@ on_both! {
         assert_eq!(answer["lines"][0]["total"]["amount"], "1.313");
     }
 
+    async fn what_those_above_would_earn_is_told_level_by_level(app) {
+        let owner = app.owner();
+        let query = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { \
+            lines { total { amount } overrides { level amount { amount currency } } } totals { total { amount } } } }";
+        let preview = async |input: Value| owner.data(query, json!({ "input": input })).await["commissionPreview"].take();
+        let told = |first: &str, second: &str| {
+            let level = |level, amount: &str| json!({ "level": level, "amount": { "amount": amount, "currency": "EUR" } });
+            json!([level(1, first), level(2, second)])
+        };
+        let sale = json!([event("ada", 0, "100.00", "EUR")]);
+        let rules = json!([{ "name": "Standard", "terms": { "percent": "20" } }]);
+        let tried = |levels: Value| {
+            json!({ "rules": rules, "currency": "EUR", "events": sale, "overrides": { "levels": levels } })
+        };
+        let answer = preview(tried(json!([{ "percentOfCommission": "10" }, { "percentOfCommission": "5" }]))).await;
+        assert_eq!(answer["lines"][0]["overrides"], told("2.00", "1.00"));
+        assert_eq!(answer["lines"][0]["total"]["amount"], "20.00");
+        assert_eq!(answer["totals"][0]["total"]["amount"], "20.00", "what is on top is not the affiliate's");
+        let answer = preview(tried(json!([{ "percentOfSale": "10" }, { "percentOfSale": "5" }]))).await;
+        assert_eq!(answer["lines"][0]["overrides"], told("10.00", "5.00"));
+        // A campaign's own plan, and another one in its place.
+        let programme = Programme::build(&owner, &Terms { rule: json!({ "percent": "20" }), ..Terms::default() }).await;
+        let on_campaign = json!({ "campaignId": programme.campaign, "events": sale });
+        assert_eq!(preview(on_campaign.clone()).await["lines"][0]["overrides"], json!([]));
+        let flat = json!({ "flat": { "amount": "3.00", "currency": "EUR" } });
+        let plan = json!({ "campaignId": programme.campaign, "levels": [{ "percentOfSale": "1.5" }, flat] });
+        owner.done("setOverridePlan", plan, "").await;
+        assert_eq!(preview(on_campaign.clone()).await["lines"][0]["overrides"], told("1.50", "3.00"));
+        let mut none = on_campaign;
+        none["overrides"] = json!({ "levels": [] });
+        assert_eq!(preview(none).await["lines"][0]["overrides"], json!([]));
+        let wrong = async |levels: Value| {
+            let (_, answer) = owner.send(query, json!({ "input": tried(levels) })).await;
+            let extensions = &answer["errors"][0]["extensions"];
+            (extensions["code"].clone(), extensions["field"][0].clone())
+        };
+        let dollars = json!([{ "flat": { "amount": "1.00", "currency": "USD" } }]);
+        assert_eq!(wrong(dollars).await, (json!("CURRENCY_MISMATCH"), json!("overrides")));
+        let many = json!(vec![json!({ "percentOfSale": "1" }); 11]);
+        assert_eq!(wrong(many).await.0, json!("OUT_OF_RANGE"));
+    }
+
     async fn preview_is_bounded_and_says_what_is_missing(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;

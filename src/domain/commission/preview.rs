@@ -4,6 +4,8 @@
 //! - Each event is credited to one affiliate, whole: attribution is another preview's. Caps are not asked: they are a limit
 //!   of what is paid, not a part of the plan.
 //! - Events are taken in the order of their time, of equal ones in the order given.
+//! - Overrides are told for every level of the plan, as if somebody who may earn were there, of what the event comes to once
+//!   tiers have rated it anew: who is above whom is not a part of the plan.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -21,7 +23,11 @@ use super::{
     split,
     tiers::{TierKey, reached},
 };
-use crate::domain::{attribution::WHOLE_MILLIONTHS, rule::Rule};
+use crate::domain::{
+    attribution::WHOLE_MILLIONTHS,
+    override_plan::{self, Ancestor},
+    rule::Rule,
+};
 
 /// Events of one preview.
 pub const EVENTS_MAX: usize = 1_000;
@@ -49,6 +55,8 @@ pub struct Setting {
     /// The rules that enrollments name.
     pub own_rules: HashMap<AffiliateId, CommissionRuleId>,
     pub book: Book,
+    /// What those above earn on top.
+    pub overrides: Option<override_plan::Plan>,
 }
 
 /// What became of an event.
@@ -58,6 +66,8 @@ pub struct Line {
     pub earned: Option<Explanation>,
     /// What later events of its period added, where tiers rate anew; negative where they took.
     pub rerated_minor: i64,
+    /// What each level above would earn on that, the parent's first.
+    pub overrides: Vec<(i32, Money)>,
     /// The step that it is rated at now.
     step: i64,
 }
@@ -90,6 +100,9 @@ pub fn simulate(mut setting: Setting, events: &[Event]) -> Option<Vec<Line>> {
             setting.rate_again(key, places, &mut lines)?;
         }
     }
+    for (event, line) in events.iter().zip(&mut lines) {
+        line.overrides = setting.on_top(event.affiliate_id, line)?;
+    }
     Some(lines)
 }
 
@@ -115,6 +128,18 @@ impl Setting {
             own_rule: self.own_rules.get(&event.affiliate_id).copied(),
         };
         split(event.sale, &[(event.affiliate_id, WHOLE_MILLIONTHS)], |_| self.book.offer(&self.rules, deal, &occasion))
+    }
+
+    /// What every level of the plan would earn on what an event comes to.
+    fn on_top(&self, affiliate_id: AffiliateId, line: &Line) -> Option<Vec<(i32, Money)>> {
+        let (Some(plan), Some(earned)) = (&self.overrides, &line.earned) else { return Some(Vec::new()) };
+        let amount = Money::new(line.total_minor(), earned.amount.currency);
+        let base = Explanation { amount, ..earned.clone() };
+        let somebody = |(level, _)| Ancestor { affiliate_id: AffiliateId::default(), level, may_earn: true };
+        let chain: Vec<Ancestor> = (1..).zip(plan.levels()).map(somebody).collect();
+        let claims = override_plan::claims(plan, affiliate_id, &base, &chain);
+        let earned = override_plan::reckon(&claims)?;
+        Some(claims.iter().zip(earned).map(|(claim, earned)| (claim.over.level, earned.amount)).collect())
     }
 
     /// Rates what a period earned at the step that it has reached.

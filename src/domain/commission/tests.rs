@@ -6,8 +6,9 @@ use chrono::TimeDelta;
 use proptest::prelude::*;
 use tributary_entity::{
     Instant, affiliate_group, cap, commission_rule, commission_rule_version,
-    ids::{AffiliateGroupId, CampaignId, CapId, GoalId, TenantId},
+    ids::{AffiliateGroupId, CampaignId, CapId, GoalId, OverridePlanId, TenantId},
     kinds::{CapMetric, CapPeriod, CapStatus, RuleKind, RuleSource, RuleStatus, TierBasis, TierMode},
+    override_plan as override_plan_row,
 };
 use uuid::Uuid;
 
@@ -18,7 +19,10 @@ use super::{
     preview::{Event, Setting, simulate},
     *,
 };
-use crate::domain::rule::Rule;
+use crate::domain::{
+    override_plan::{self, Level, NewPlan},
+    rule::Rule,
+};
 
 fn rule(number: u128, goal: Option<u128>, is_default: bool, flat_minor: i64, rate_ppm: i64) -> Rule {
     let at = Instant::from_timestamp(0, 0).expect("in range");
@@ -246,7 +250,8 @@ fn at(text: &str) -> Instant {
 }
 
 fn setting(rules: Vec<Rule>) -> Setting {
-    Setting { campaign_id: CampaignId::default(), rules, own_rules: HashMap::new(), book: Book::default() }
+    let (campaign_id, book) = (CampaignId::default(), Book::default());
+    Setting { campaign_id, rules, own_rules: HashMap::new(), book, overrides: None }
 }
 
 fn totals(rule: Rule, sales: &[i64]) -> Vec<i64> {
@@ -321,6 +326,42 @@ fn tiers_begin_anew_with_the_period_in_the_tenant_s_time_zone() {
     let events: Vec<Event> = moments.iter().map(|moment| Event { occurred_at: at(moment), ..event(0, 0) }).collect();
     let lines = simulate(setting, &events).expect("in range");
     assert_eq!(lines.iter().map(preview::Line::total_minor).collect::<Vec<_>>(), [100, 200, 200, 100]);
+}
+
+fn on_top(levels: Vec<Level>) -> Option<override_plan::Plan> {
+    let head = override_plan_row::Model {
+        tenant_id: TenantId::default(),
+        id: OverridePlanId::default(),
+        campaign_id: None,
+        current_version: 1,
+        status: RuleStatus::Active,
+        created_at: Instant::default(),
+        updated_at: Instant::default(),
+    };
+    let terms = NewPlan { campaign_id: None, levels }.version(head.tenant_id, &head, head.created_at);
+    Some(override_plan::Plan { head, terms })
+}
+
+#[test]
+fn overrides_are_told_level_by_level_of_what_an_event_comes_to() {
+    let told = |rule: Rule, levels: Vec<Level>, sales: &[i64]| {
+        let setting = Setting { overrides: on_top(levels), ..setting(vec![rule]) };
+        let events: Vec<Event> = (0..).zip(sales).map(|(place, sale)| event(place, *sale)).collect();
+        let lines = simulate(setting, &events).expect("in range");
+        let amounts =
+            |line: &preview::Line| line.overrides.iter().map(|(level, money)| (*level, money.amount_minor)).collect();
+        lines.iter().map(amounts).collect::<Vec<Vec<(i32, i64)>>>()
+    };
+    // Sale 100.00, 20 % = 20.00: 10 % and 5 % of commission = 2.00, 1.00; of sale = 10.00, 5.00.
+    let fifth = || rule(1, None, true, 0, 200_000);
+    let of_commission = vec![Level::OfCommission(100_000), Level::OfCommission(50_000)];
+    assert_eq!(told(fifth(), of_commission.clone(), &[10_000]), [[(1, 200), (2, 100)]]);
+    let of_sale = vec![Level::OfSale(100_000), Level::OfSale(50_000)];
+    assert_eq!(told(fifth(), of_sale.clone(), &[10_000]), [[(1, 1_000), (2, 500)]]);
+    // 4 % became 8 %: a share of the commission goes with it, one of the sale does not.
+    let both = vec![of_commission[0], of_sale[1]];
+    assert_eq!(told(of_sales(TierMode::Whole), both, &[20_000, 20_000]), [[(1, 160), (2, 1_000)]; 2]);
+    assert_eq!(told(fifth(), Vec::new(), &[10_000]), [[(0, 0); 0]]);
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl LiveEvent {
             | EventKind::ConversionRunChanged
             | EventKind::ProcessorChanged
             | EventKind::ReconciliationItemChanged
-            | EventKind::OverridePlanChanged => {}
+            | EventKind::OverridePlanChanged
+            | EventKind::BonusRuleChanged => {}
         }
         Self { row, conversion, payout }
     }

@@ -15,6 +15,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "attribution_adjustment",
     "attribution_decision",
     "attribution_touch",
+    "bonus_grant",
     "click",
     "click_rate_version",
     "commission_rule_version",

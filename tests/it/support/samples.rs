@@ -81,6 +81,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
             page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")], "customerIds": ["ada"] })),
         ),
         ("Query.revenueSettlements", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
+        ("Query.bonusRules", page(json!({ "campaignIds": [id("cmp")] }))),
         ("Query.campaign", by_id("cmp")),
         ("Query.campaigns", page(json!({}))),
         ("Query.click", by_id("clk")),
@@ -180,6 +181,7 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
                 "affiliateId": id("aff"), "amount": { "amount": "1.00", "currency": "EUR" }, "reason": "$UNIQUE",
             })),
         ),
+        ("Mutation.archiveBonusRule", named("bnr")),
         ("Mutation.archiveCampaign", named("cmp")),
         ("Mutation.archiveCap", named("cap")),
         ("Mutation.archiveCommissionRule", named("rul")),
@@ -206,6 +208,13 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Mutation.createAffiliate", input(json!({ "name": "$UNIQUE", "email": "$UNIQUE@new.example" }))),
         ("Mutation.createAffiliateGroup", input(json!({ "name": "$UNIQUE", "modifierPercent": "10" }))),
         ("Mutation.createApiKey", input(json!({ "name": "key", "scopes": ["READ"] }))),
+        (
+            "Mutation.createBonusRule",
+            input(json!({
+                "campaignId": id("cmp"), "name": "$UNIQUE", "threshold": { "conversions": 1_000_000 }, "period": "WEEK",
+                "amount": { "amount": "1.00", "currency": "EUR" },
+            })),
+        ),
         (
             "Mutation.createCampaign",
             input(json!({ "name": "Boots", "currency": "EUR", "destinationUrl": "https://shop.example/" })),

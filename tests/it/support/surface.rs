@@ -135,6 +135,11 @@ impl World {
             "campaignId": programme.campaign,
         });
         let award = programme::id(&owner.done("postBonus", bonus, "award { id }").await, "award");
+        let rule = json!({
+            "campaignId": programme.campaign, "name": "many", "threshold": { "conversions": 1_000_000 }, "period": "MONTH",
+            "amount": { "amount": "1.00", "currency": "EUR" },
+        });
+        let bonus_rule = programme::id(&owner.done("createBonusRule", rule, "bonusRule { id }").await, "bonusRule");
         let batch = json!({ "currency": "EUR", "affiliateIds": [programme.affiliate] });
         let drafted = "payoutBatch { id payouts(first: 1) { edges { node { id } } } }";
         let drafted = owner.done("createPayoutBatch", batch.clone(), drafted).await;
@@ -157,6 +162,12 @@ impl World {
             SELECT tenant_id, id, method, 0, created_at FROM payout WHERE NOT EXISTS (SELECT 1 FROM payout_transfer \
             WHERE payout_transfer.tenant_id = payout.tenant_id AND payout_transfer.payout_id = payout.id)";
         app.auditor.run(sql).await.expect("known columns");
+        // As if the rule gave it: no period is over yet.
+        let sql = "INSERT INTO bonus_grant (tenant_id, rule_id, affiliate_id, period_start, award_id, created_at) \
+            SELECT award.tenant_id, bonus_rule.id, award.affiliate_id, decided_until, award.id, award.created_at \
+            FROM award JOIN bonus_rule ON bonus_rule.tenant_id = award.tenant_id WHERE award.kind = 'BONUS' AND NOT EXISTS \
+            (SELECT 1 FROM bonus_grant WHERE bonus_grant.tenant_id = award.tenant_id)";
+        app.auditor.run(sql).await.expect("known columns");
         app.seal().await;
         Self {
             ids: BTreeMap::from([
@@ -172,6 +183,7 @@ impl World {
                 ("agr", group),
                 ("ovp", plan),
                 ("crt", click_rate),
+                ("bnr", bonus_rule),
                 ("awd", award),
                 ("rvd", deal),
                 ("rvr", record),
@@ -289,5 +301,5 @@ pub fn is_id(text: &str) -> bool {
 /// The prefixes that `node` takes, one per type that implements `Node`.
 pub const NODES: &[&str] = &[
     "cmp", "gol", "cap", "rul", "ovp", "aff", "enr", "lnk", "cpn", "clk", "cnv", "com", "crt", "rvd", "rvr", "rvs",
-    "awd", "jrn", "pay", "pbt", "pde", "run", "fxr", "fxc",
+    "bnr", "awd", "jrn", "pay", "pbt", "pde", "run", "fxr", "fxc",
 ];
