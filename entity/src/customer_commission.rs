@@ -5,7 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::ids::{AffiliateId, CampaignId, TenantId};
 
 table! {
-    /// A customer of an affiliate in a campaign, and how many conversions were counted under a rule that ends.
+    /// A customer of an affiliate in a campaign.
     "customer_commission" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant_id: TenantId,
@@ -15,7 +15,6 @@ table! {
         affiliate_id: AffiliateId,
         #[sea_orm(primary_key, auto_increment = false)]
         customer_id: String,
-        conversions: i64,
     }
     affiliate AffiliateId;
 }

@@ -33,7 +33,7 @@ const STATE: Counters = Counters {
 const CUSTOMERS: Counters = Counters {
     table: "customer_commission",
     keys: &["campaign_id", "affiliate_id", "customer_id"],
-    counters: &["conversions"],
+    counters: &[],
     version: None,
 };
 
@@ -225,16 +225,6 @@ pub async fn insert_adjustments(tx: &mut Tx, rows: Vec<tier_adjustment::Model>) 
 /// As the database answers.
 pub async fn lock_customers(tx: &mut Tx, keys: &BTreeSet<CustomerKey>) -> Result<(), StoreError> {
     CUSTOMERS.open(tx, keys.iter().map(customer_values)).await
-}
-
-/// Counts conversions of customers.
-///
-/// # Errors
-/// As the database answers.
-pub async fn count_customers(tx: &mut Tx, amounts: &BTreeMap<CustomerKey, i64>) -> Result<(), StoreError> {
-    let deltas: Vec<Delta> =
-        amounts.iter().map(|(key, amount)| Delta { key: customer_values(key), amounts: vec![*amount] }).collect();
-    CUSTOMERS.add(tx, &deltas).await
 }
 
 /// When each of these customers first earned an affiliate something that was not taken back.

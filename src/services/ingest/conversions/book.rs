@@ -36,7 +36,6 @@ use crate::{
 pub(super) struct BatchBook {
     pub book: Book,
     counted: BTreeMap<TierKey, Counted>,
-    customers: BTreeMap<CustomerKey, i64>,
     shares: Vec<tier_share::Model>,
     /// Periods in which earlier conversions are rated otherwise now.
     risen: BTreeSet<TierKey>,
@@ -83,7 +82,6 @@ impl BatchBook {
         Ok(Self {
             book,
             counted: BTreeMap::new(),
-            customers: BTreeMap::new(),
             shares: Vec::new(),
             risen: BTreeSet::new(),
         })
@@ -93,9 +91,6 @@ impl BatchBook {
     pub fn enter(&mut self, tx: &Tx, id: ConversionId, deal: &Deal<'_>, lines: &[(AffiliateId, Explanation)]) {
         self.book.enter(deal, lines);
         for (affiliate_id, line) in lines {
-            if let (Some(_), Some(key)) = (line.recurrence, deal.customer_key(*affiliate_id)) {
-                *self.customers.entry(key).or_default() += 1;
-            }
             let (Some(tier), Some(key)) = (line.tier, line.tier_key(*affiliate_id)) else { continue };
             let counted = self.counted.entry(key).or_default();
             *counted = counted.with(deal.left_minor);
@@ -124,9 +119,6 @@ impl BatchBook {
     pub async fn write(self, tx: &mut Tx, now: Instant) -> Result<(), StoreError> {
         if !self.counted.is_empty() {
             tiers::add(tx, &self.counted).await?;
-        }
-        if !self.customers.is_empty() {
-            tiers::count_customers(tx, &self.customers).await?;
         }
         tiers::insert_shares(tx, self.shares).await?;
         noun::ask(tx, &self.risen, now).await
