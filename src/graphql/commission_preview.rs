@@ -261,8 +261,7 @@ impl CommissionPreviewQuery {
         let (services, viewer) = ctx.caller()?;
         let affiliates = input.events.iter().map(|event| event.affiliate.clone()).collect();
         let trial = input.parse().or_graphql()?;
-        let preview =
-            services::commission_preview::preview(services, viewer, plan, levels, events).await.or_graphql()?;
+        let preview = services::commission_preview::preview(services, viewer, trial).await.or_graphql()?;
         Ok(preview.map(|preview| CommissionPreview::of(preview, affiliates)))
     }
 }
