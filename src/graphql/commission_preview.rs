@@ -24,7 +24,7 @@ use crate::{
     },
     services::{
         self,
-        commission_preview::{Plan, Preview, TrialEvent, TrialRule},
+        commission_preview::{Plan, Preview, Trial, TrialEvent, TrialRule},
     },
 };
 
@@ -154,7 +154,7 @@ impl PreviewEventInput {
 }
 
 impl CommissionPreviewInput {
-    fn parse(self) -> Result<(Plan, Option<Vec<Level>>, Vec<TrialEvent>), Problem> {
+    fn parse(self) -> Result<Trial, Problem> {
         let modifier = |modifier: PreviewModifierInput| {
             Ok((modifier.affiliate, parse_percent(&["modifiers", "percent"], &modifier.percent.0)?))
         };
@@ -172,7 +172,7 @@ impl CommissionPreviewInput {
         };
         let events = self.events.into_iter().map(PreviewEventInput::parse).collect::<Result<_, _>>()?;
         let levels = self.overrides.map(PreviewOverridesInput::parse).transpose()?;
-        Ok((plan, levels, events))
+        Ok(Trial { plan, levels, events })
     }
 }
 
@@ -260,9 +260,8 @@ impl CommissionPreviewQuery {
     ) -> Result<Option<CommissionPreview>> {
         let (services, viewer) = ctx.caller()?;
         let affiliates = input.events.iter().map(|event| event.affiliate.clone()).collect();
-        let (plan, levels, events) = input.parse().or_graphql()?;
-        let preview =
-            services::commission_preview::preview(services, viewer, plan, levels, events).await.or_graphql()?;
+        let trial = input.parse().or_graphql()?;
+        let preview = services::commission_preview::preview(services, viewer, trial).await.or_graphql()?;
         Ok(preview.map(|preview| CommissionPreview::of(preview, affiliates)))
     }
 }

@@ -68,6 +68,15 @@ pub struct TrialEvent {
     pub origin: Origin,
 }
 
+/// A plan, and what it is tried on.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub plan: Plan,
+    /// What those above affiliates earn on top; none is what a campaign's plan says as it stands, and nothing with rules.
+    pub levels: Option<Vec<Level>>,
+    pub events: Vec<TrialEvent>,
+}
+
 /// What each event would earn, in the order given, and each affiliate in sum.
 #[derive(Clone, Debug)]
 pub struct Preview {
@@ -77,19 +86,13 @@ pub struct Preview {
     pub totals: BTreeMap<String, i64>,
 }
 
-/// Tries a plan. `levels` is what those above affiliates earn on top; none is what a campaign's plan says as it stands, and
-/// nothing with rules. None where there is no such campaign.
+/// Tries a plan. None where there is no such campaign.
 ///
 /// # Errors
 /// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; the problems of
 /// rules and levels; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
-pub async fn preview(
-    services: &Services,
-    viewer: &Viewer,
-    plan: Plan,
-    levels: Option<Vec<Level>>,
-    events: Vec<TrialEvent>,
-) -> Result<Option<Preview>, ServiceError> {
+pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Option<Preview>, ServiceError> {
+    let Trial { plan, levels, events } = trial;
     if let Some(problem) = Problem::batch_size(&["events"], events.len(), EVENTS_MAX) {
         return Err(problem.into());
     }

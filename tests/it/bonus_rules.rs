@@ -62,6 +62,9 @@ async fn days_over(app: &TestApp, days: u64) {
     let day = app.clock.now().date_naive() + Days::new(days);
     app.clock.advance(day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::minutes(1) - app.clock.now());
     app.run_jobs().await;
+    // What the node itself had begun was passed over: it is at its end when nobody has a lease any more.
+    let under_way = "SELECT COUNT(*) FROM outbox WHERE kind = 'DECIDE_BONUSES' AND leased_until IS NOT NULL";
+    app.until(under_way, 0).await;
 }
 
 async fn month_over(app: &TestApp) {
