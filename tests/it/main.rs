@@ -26,6 +26,7 @@ mod conversion_runs;
 mod conversions;
 mod coupons;
 mod dashboard;
+mod deploy;
 mod earnings_feed;
 mod events;
 mod faults;
