@@ -198,8 +198,8 @@ pub(super) struct CommissionPreviewLine {
     total: Money,
     /// Why; null where no rule applies.
     explanation: Option<CommissionExplanation>,
-    /// What each level above would earn on top of the total, if somebody is there who may earn: the parent's first; at
-    /// most 10.
+    /// What each level above would earn on top of the total, if somebody is there who may earn: the parent's first;
+    /// at most 10.
     overrides: Vec<CommissionPreviewOverride>,
 }
 

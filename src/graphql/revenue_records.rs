@@ -230,7 +230,7 @@ payload! {
 /// What became of the records.
 #[derive(SimpleObject)]
 pub(super) struct RecordRevenuePayload {
-    /// One per record, in order.
+    /// One per record, in order; at most 1,000.
     items: Vec<RecordRevenueItem>,
     /// Why nothing was looked at; empty when it was.
     user_errors: Vec<UserError>,
