@@ -31,7 +31,8 @@ const BOUNDED: &[(&str, &str)] = &[
     ("Viewer.roles", "one of each role"),
 ];
 /// Mutations that answer no `replayed`: a repeated call does something, or its items say it each.
-const NOT_REPLAYED: &[&str] = &["login", "logout", "recordClicks", "recordConversions", "recordRevenue", "refreshSession"];
+const NOT_REPLAYED: &[&str] =
+    &["login", "logout", "recordClicks", "recordConversions", "recordRevenue", "refreshSession"];
 
 #[test]
 fn schema_file_is_that_of_this_build() {

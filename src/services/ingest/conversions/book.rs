@@ -79,12 +79,7 @@ impl BatchBook {
             tiers::lock_customers(tx, &wanted.customers).await?;
             book.firsts = tiers::first_commissions(tx, &wanted.customers).await?.into_iter().collect();
         }
-        Ok(Self {
-            book,
-            counted: BTreeMap::new(),
-            shares: Vec::new(),
-            risen: BTreeSet::new(),
-        })
+        Ok(Self { book, counted: BTreeMap::new(), shares: Vec::new(), risen: BTreeSet::new() })
     }
 
     /// Takes down what a conversion that counts earned.
