@@ -61,6 +61,16 @@ enum TenantCommand {
     Suspend(TenantName),
     /// Unlock a suspended tenant.
     Resume(TenantName),
+    /// Begin another history, after a backup was restored and before any node serves it: cursors from before end with
+    /// CURSOR_EXPIRED, where they would miss what is between.
+    BeginHistory(HistoryOptions),
+}
+
+#[derive(Args)]
+struct HistoryOptions {
+    /// The tenant's slug; all tenants without it.
+    #[arg(long)]
+    tenant: Option<String>,
 }
 
 #[derive(Args)]
@@ -167,6 +177,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Tenant(TenantCommand::Resume(options)) => {
             set_tenant_status(load()?, options, TenantStatus::Active).await?;
         }
+        Command::Tenant(TenantCommand::BeginHistory(options)) => begin_history(load()?, options).await?,
         Command::Token(options) => print_token(load()?, options).await?,
         Command::Verify(options) => return Ok(audit::verify(load()?, options).await),
         Command::Rebuild(options) => return Ok(audit::rebuild(load()?, options).await),
@@ -203,6 +214,15 @@ async fn set_tenant_status(settings: Settings, options: TenantName, status: Tena
         _ => error.into(),
     })?;
     println!("tenant {} {} {}", tenant.tenant_id, tenant.slug, tenant.status);
+    Ok(())
+}
+
+async fn begin_history(settings: Settings, options: HistoryOptions) -> Result<(), CliError> {
+    let app = App::open(settings, SecretSource::Kept, Leaves::default()).await?;
+    for (_, scope) in audit::named(&app.services, options.tenant.as_deref()).await? {
+        services::tenants::begin_history(&app.services, &scope).await?;
+        println!("tenant {} begins another history", scope.tenant_id());
+    }
     Ok(())
 }
 

@@ -152,7 +152,10 @@ pub(super) async fn checkpoint(settings: Settings, options: CheckpointOptions) -
 }
 
 /// The tenant of a slug, or all.
-async fn named(services: &Services, slug: Option<&str>) -> Result<Vec<(Option<String>, TenantScope)>, CliError> {
+pub(super) async fn named(
+    services: &Services,
+    slug: Option<&str>,
+) -> Result<Vec<(Option<String>, TenantScope)>, CliError> {
     match slug {
         Some(slug) => {
             let found = tenants::get_by_slug(services, slug).await?;

@@ -49,11 +49,11 @@ pub async fn record(
     }
     // In this order everywhere: two calls with the same references must not wait for each other.
     let fresh: Vec<revenue_record::Model> = fresh.into_values().cloned().collect();
-    let Some(first_id) = fresh.iter().map(|row| row.id).min() else {
+    if fresh.is_empty() {
         return Ok(rows.into_iter().map(|row| row.map(Outcome::done)).collect());
-    };
+    }
     revenue_records::insert_missing(&mut tx, fresh.clone()).await?;
-    revenue_records::bind(&mut tx, first_id).await?;
+    revenue_records::claim(&mut tx, &fresh.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
     let found = found(&tx, &fresh).await?;
     revenue_settlements::ask(&mut tx, services.now()).await?;
     let answers = rows.into_iter().map(|row| answer(row?, &found)).collect();

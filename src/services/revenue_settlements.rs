@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use chrono::NaiveDate;
 use tributary_entity::{
     Instant, campaign,
-    ids::{AffiliateId, AwardId, RevenueSettlementId},
+    ids::{AffiliateId, AwardId, RevenueRecordId, RevenueSettlementId},
     kinds::{AwardKind, OutboxKind},
     money::Money,
     revenue_qualification, revenue_settlement,
@@ -46,6 +46,9 @@ use crate::{
     },
 };
 
+/// Records that are given to somebody in one transaction.
+const CLAIMED_AT_ONCE: u64 = 1_000;
+
 /// The tenant's day.
 ///
 /// # Errors
@@ -69,8 +72,8 @@ pub(super) async fn ask(tx: &mut Tx, now: Instant) -> Result<(), StoreError> {
 /// # Errors
 /// As the database answers; what was committed before stays settled.
 pub async fn settle_due(services: &Services, scope: &TenantScope) -> Result<u64, ServiceError> {
+    claim(services, scope).await?;
     let mut tx = services.db.begin(scope).await?;
-    revenue_records::bind(&mut tx, Default::default()).await?;
     if revenue_records::is_any_open(&tx).await? {
         ask(&mut tx, services.now()).await?;
     }
@@ -88,6 +91,22 @@ pub async fn settle_due(services: &Services, scope: &TenantScope) -> Result<u64,
         }
     }
     Ok(settled)
+}
+
+/// Gives records that are nobody's to whom their customers are credited to by now. They are looked for without holding
+/// anything: of customers who came by themselves there may be very many, who stay nobody's.
+async fn claim(services: &Services, scope: &TenantScope) -> Result<(), ServiceError> {
+    let mut after = RevenueRecordId::default();
+    loop {
+        let tx = services.db.snapshot(scope).await?;
+        let ids = revenue_records::claimable(&tx, after, CLAIMED_AT_ONCE).await?;
+        drop(tx);
+        let Some(last) = ids.last() else { return Ok(()) };
+        after = *last;
+        let mut tx = services.db.begin(scope).await?;
+        revenue_records::claim(&mut tx, &ids).await?;
+        tx.commit().await?;
+    }
 }
 
 /// Settles the oldest period that is open, where it is due. Answers whether it did.

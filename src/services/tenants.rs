@@ -68,7 +68,7 @@ pub async fn create(services: &Services, input: NewTenant) -> Result<(tenant::Mo
         name,
         currency: input.currency,
         time_zone: "UTC".to_owned(),
-        epoch: uuid::Builder::from_random_bytes(ambient::random_bytes()).into_uuid(),
+        epoch: new_epoch(),
         status: TenantStatus::Active,
         payout_four_eyes: false,
         click_wait_secs: 0,
@@ -117,6 +117,22 @@ pub async fn set_status(services: &Services, slug: &str, status: TenantStatus) -
     let tenant = tenants::get(&tx).await?;
     services.commit(tx).await?;
     Ok(tenant)
+}
+
+/// Begins another history of a tenant, after an older backup was restored: the log's numbers are given again, so that a
+/// cursor from before must not be taken for one of now. Clients are told once that theirs have expired.
+///
+/// # Errors
+/// As the database answers.
+pub async fn begin_history(services: &Services, scope: &TenantScope) -> Result<(), ServiceError> {
+    let mut tx = services.db.begin(scope).await?;
+    tenants::set_epoch(&mut tx, new_epoch()).await?;
+    Ok(services.commit(tx).await?)
+}
+
+/// Nobody can know it before.
+fn new_epoch() -> uuid::Uuid {
+    uuid::Builder::from_random_bytes(ambient::random_bytes()).into_uuid()
 }
 
 /// What the log says of a tenant.

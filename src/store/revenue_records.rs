@@ -15,7 +15,7 @@ use tributary_entity::{
 };
 
 use super::{
-    dialect,
+    arrays, dialect,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -98,22 +98,42 @@ pub async fn of_references(
     Ok(select.filter(any_of(Column::Reference, references)).all(tx.connection()).await?)
 }
 
-/// Gives open records from an id on that are nobody's to whom the customer's first conversion in the campaign is credited
-/// to.
+/// Whom a record's customer is credited to, by the first conversion in the campaign; `$2` is the status of those that do
+/// not count.
+const FIRST_CREDITED: &str = "SELECT c.affiliate_id FROM conversion c WHERE c.tenant_id = $1 \
+    AND c.customer_id = revenue_record.customer_id AND c.campaign_id = revenue_record.campaign_id \
+    AND c.affiliate_id IS NOT NULL AND c.status <> $2 ORDER BY c.occurred_at, c.id LIMIT 1";
+
+/// Open records behind an id that are nobody's, of customers whom somebody is credited with by now; at most `limit`, in
+/// the order of their ids.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn bind(tx: &mut Tx, from: RevenueRecordId) -> Result<(), StoreError> {
-    // The first in time, and of those the oldest.
-    let first = "SELECT c.affiliate_id FROM conversion c WHERE c.tenant_id = $1 \
-        AND c.customer_id = revenue_record.customer_id AND c.campaign_id = revenue_record.campaign_id \
-        AND c.affiliate_id IS NOT NULL AND c.status <> $3 ORDER BY c.occurred_at, c.id LIMIT 1";
+pub async fn claimable(tx: &Tx, after: RevenueRecordId, limit: u64) -> Result<Vec<RevenueRecordId>, StoreError> {
     let sql = format!(
-        "UPDATE revenue_record SET affiliate_id = ({first}) WHERE tenant_id = $1 AND id >= $2 \
-         AND affiliate_id IS NULL AND settlement_id IS NULL AND EXISTS ({first})"
+        "SELECT id FROM revenue_record WHERE tenant_id = $1 AND id > $3 AND affiliate_id IS NULL \
+         AND settlement_id IS NULL AND EXISTS ({FIRST_CREDITED}) ORDER BY id LIMIT {limit}"
     );
-    let values = vec![tx.scope().tenant_id().into(), from.into(), ConversionStatus::Rejected.into()];
-    tx.connection().execute_raw(tx.statement(sql, values)).await?;
+    let values = vec![tx.scope().tenant_id().into(), ConversionStatus::Rejected.into(), after.into()];
+    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
+    rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+}
+
+/// Gives those of some records that are open and nobody's to whom their customers are credited to.
+///
+/// # Errors
+/// As the database answers.
+pub async fn claim(tx: &mut Tx, ids: &[RevenueRecordId]) -> Result<(), StoreError> {
+    for ids in ids.chunks(1_000) {
+        let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), ConversionStatus::Rejected.into()];
+        let rows = arrays::relation(tx.backend(), ids.iter().map(|id| vec![(*id).into()]), &mut values)?;
+        let sql = format!(
+            "WITH named (id) AS ({rows}) UPDATE revenue_record SET affiliate_id = ({FIRST_CREDITED}) \
+             WHERE tenant_id = $1 AND id IN (SELECT id FROM named) AND affiliate_id IS NULL \
+             AND settlement_id IS NULL AND EXISTS ({FIRST_CREDITED})"
+        );
+        tx.connection().execute_raw(tx.statement(sql, values)).await?;
+    }
     Ok(())
 }
 

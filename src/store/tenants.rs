@@ -66,6 +66,16 @@ pub async fn set_time_zone(tx: &mut Tx, name: String) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Names the history that the log's numbers are of.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_epoch(tx: &mut Tx, epoch: uuid::Uuid) -> Result<(), StoreError> {
+    let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::Epoch, Expr::value(epoch));
+    update.exec(tx.connection()).await?;
+    Ok(())
+}
+
 /// Says how long conversions wait for clicks.
 ///
 /// # Errors

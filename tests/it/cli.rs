@@ -308,6 +308,11 @@ async fn ledger_is_verified_rebuilt_and_sealed(backend: Backend) {
         assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{arguments:?}: {}", said.err);
     }
     run(&["checkpoint", "--tenant", "nobody"]).await.assert_refused(&["`nobody`"]);
+    for arguments in [&["tenant", "begin-history"][..], &["tenant", "begin-history", "--tenant", "home"]] {
+        let said = run(arguments).await;
+        assert!(said.code == Some(0) && said.out.ends_with(" begins another history\n"), "{}{}", said.out, said.err);
+    }
+    run(&["tenant", "begin-history", "--tenant", "nobody"]).await.assert_refused(&["`nobody`"]);
     world.finish().await;
 }
 
