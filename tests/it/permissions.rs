@@ -25,7 +25,7 @@ const OPEN: &[&str] = &["Mutation.applyAffiliate", "Mutation.login", "Mutation.l
 /// A cursor that is none: a subscription that may be opened is refused for it, instead of staying silent.
 const NO_CURSOR: &str = "none";
 
-on_both_tuned! { crate::isolation::without_cost_limit =>
+on_both_tuned! { crate::isolation::without_limits =>
     async fn every_role_may_do_what_the_golden_file_says(app) {
         let matrix = matrix(app).await;
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/permissions.golden");

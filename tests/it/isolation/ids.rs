@@ -16,7 +16,7 @@ use crate::support::{
 /// How long a subscription is watched that may say nothing.
 const WATCH: Duration = Duration::from_millis(400);
 
-on_both_tuned! { crate::isolation::without_cost_limit =>
+on_both_tuned! { crate::isolation::without_limits =>
     async fn id_of_another_tenant_answers_like_one_that_names_nothing(app) {
         let (owner, stranger) = (app.owner(), app.stranger());
         let home = World::seed(app, &owner).await;

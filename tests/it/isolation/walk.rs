@@ -15,7 +15,7 @@ use crate::support::{
 /// Objects below a root field.
 const DEPTH: usize = 4;
 
-on_both_tuned! { crate::isolation::without_cost_limit =>
+on_both_tuned! { crate::isolation::without_limits =>
     async fn owner_reaches_nothing_of_another_tenant(app) {
         let (owner, stranger) = (app.owner(), app.stranger());
         let (home, away) = (World::seed(app, &owner).await, World::seed(app, &stranger).await);
