@@ -15,6 +15,8 @@ table! {
         affiliate_id: AffiliateId,
         #[sea_orm(primary_key, auto_increment = false)]
         customer_id: String,
+        /// Not counted any more, as nobody asked for it; nodes of the release before still write it.
+        conversions: i64,
     }
     affiliate AffiliateId;
 }

@@ -83,6 +83,7 @@ pub mod processor;
 pub mod processor_call;
 pub mod reconciliation_item;
 pub mod reconciliation_run;
+pub mod revenue_carried;
 pub mod revenue_deal;
 pub mod revenue_deal_version;
 pub mod revenue_qualification;

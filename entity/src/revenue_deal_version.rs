@@ -19,6 +19,8 @@ table! {
         version: i32,
         /// JSON of `domain::revenue_deal::Terms`.
         terms: String,
+        /// It is when the deal was archived: from then on there is none.
+        is_end: bool,
         created_at: Instant,
     }
 }

@@ -37,8 +37,8 @@ table! {
         qualified_minor: i64,
         /// JSON of `domain::revenue_settlement::Line`s, from gross revenue to what the share is of.
         lines: String,
-        /// JSON of `domain::revenue_settlement::Carried`: what the next period begins with.
-        carried: String,
+        /// What the next periods have to make good; what it is made of is in `revenue_carried`.
+        carried_minor: i64,
         /// What posted it; none where nothing was earned.
         award_id: Option<AwardId>,
         created_at: Instant,

@@ -38,7 +38,6 @@ mod m20261126_42_click_rates;
 mod m20261126_43_overrides;
 mod m20261126_44_bonus_rules;
 mod m20261126_45_revenue;
-mod m20261126_46_customer_locks;
 mod m20261126_51_conversion_runs;
 mod m20261126_5_changes;
 mod m20261126_6_ledger_order;
@@ -84,7 +83,6 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_42_click_rates::Migration),
             Box::new(m20261126_43_overrides::Migration),
             Box::new(m20261126_45_revenue::Migration),
-            Box::new(m20261126_46_customer_locks::Migration),
             Box::new(m20261126_44_bonus_rules::Migration),
             Box::new(m20261126_6_ledger_order::Migration),
         ]

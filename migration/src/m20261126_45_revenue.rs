@@ -33,6 +33,8 @@ CREATE TABLE revenue_deal_version (
   version integer NOT NULL CHECK (version > 0),
   -- JSON.
   terms text NOT NULL,
+  -- From then on there is no deal.
+  is_end boolean NOT NULL,
   created_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, deal_id, version),
   FOREIGN KEY (tenant_id, deal_id) REFERENCES revenue_deal (tenant_id, id)
@@ -55,9 +57,9 @@ CREATE TABLE revenue_settlement (
   share_minor bigint NOT NULL CHECK (share_minor >= 0),
   qualified bigint NOT NULL CHECK (qualified >= 0),
   qualified_minor bigint NOT NULL CHECK (qualified_minor >= 0),
-  -- JSON, both.
+  -- JSON.
   lines text NOT NULL,
-  carried text NOT NULL,
+  carried_minor bigint NOT NULL CHECK (carried_minor >= 0),
   award_id uuid,
   created_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, id),
@@ -71,6 +73,16 @@ CREATE TABLE revenue_settlement (
 CREATE UNIQUE INDEX revenue_settlement_period_key
   ON revenue_settlement (tenant_id, campaign_id, affiliate_id, period_end);
 CREATE INDEX revenue_settlement_affiliate_idx ON revenue_settlement (tenant_id, affiliate_id, id);
+
+-- Apart from the settlements, which are listed: of high rollers it may be long.
+CREATE TABLE revenue_carried (
+  tenant_id uuid NOT NULL,
+  settlement_id uuid NOT NULL,
+  -- JSON.
+  carried text NOT NULL,
+  PRIMARY KEY (tenant_id, settlement_id),
+  FOREIGN KEY (tenant_id, settlement_id) REFERENCES revenue_settlement (tenant_id, id)
+);
 
 CREATE TABLE revenue_record (
   tenant_id uuid NOT NULL,
@@ -103,6 +115,8 @@ CREATE INDEX revenue_record_settlement_idx ON revenue_record (tenant_id, settlem
 -- What is to be settled; rows leave the index as they are.
 CREATE INDEX revenue_record_open_idx ON revenue_record (tenant_id, campaign_id, affiliate_id, day)
   WHERE settlement_id IS NULL;
+CREATE INDEX revenue_record_unclaimed_idx ON revenue_record (tenant_id, id)
+  WHERE affiliate_id IS NULL AND settlement_id IS NULL;
 
 CREATE TABLE revenue_qualification (
   tenant_id uuid NOT NULL,
@@ -124,6 +138,7 @@ impl MigrationTrait for Migration {
         protect::table(manager, "revenue_deal", Access::Mutable).await?;
         protect::table(manager, "revenue_deal_version", Access::AppendOnly).await?;
         protect::table(manager, "revenue_settlement", Access::AppendOnly).await?;
+        protect::table(manager, "revenue_carried", Access::AppendOnly).await?;
         protect::table(manager, "revenue_record", Access::Mutable).await?;
         protect::table(manager, "revenue_qualification", Access::AppendOnly).await
     }

@@ -188,7 +188,12 @@ pub struct Period {
 impl Period {
     /// The first of a rule that is not decided.
     pub fn next(rule: &bonus_rule::Model, zone: Tz) -> Self {
-        let until = end(decided_by(rule.period), rule.decided_until, zone);
+        let period = decided_by(rule.period);
+        let mut until = end(period, rule.decided_until, zone);
+        // Where the zone was moved west, the new one's end comes hours later than the old one's: no period is that short.
+        if until - rule.decided_until < least(period) {
+            until = end(period, until, zone);
+        }
         let from = if rule.period == CapPeriod::Lifetime { DateTime::UNIX_EPOCH } else { rule.decided_until };
         Self { from, until, due_at: until + TimeDelta::days(rule.wait_days.into()) }
     }
@@ -199,6 +204,15 @@ const fn decided_by(period: CapPeriod) -> CapPeriod {
     match period {
         CapPeriod::Lifetime => CapPeriod::Day,
         CapPeriod::Day | CapPeriod::Week | CapPeriod::Month => period,
+    }
+}
+
+/// Less is no period, but what two zones' ends are apart.
+const fn least(period: CapPeriod) -> TimeDelta {
+    match period {
+        CapPeriod::Day | CapPeriod::Lifetime => TimeDelta::hours(12),
+        // Zones are up to 26 hours apart.
+        CapPeriod::Week | CapPeriod::Month => TimeDelta::hours(27),
     }
 }
 
@@ -286,6 +300,9 @@ mod tests {
         assert_eq!(rule.decided_until, at("2026-11-23T00:00:00Z"));
         let moved = Period::next(&rule, zone("Europe/Berlin"));
         assert_eq!((moved.from, moved.until), (at("2026-11-23T00:00:00Z"), at("2026-11-29T23:00:00Z")));
+        // West of where it was the week has not begun: it is not one of five hours.
+        let moved = Period::next(&rule, zone("America/New_York"));
+        assert_eq!((moved.from, moved.until), (at("2026-11-23T00:00:00Z"), at("2026-11-30T05:00:00Z")));
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! # Decisions
 //! - One deal holds both, so that a hybrid is a deal like any other: a share, a fixed amount for each customer who
 //!   qualifies, or both, settled together.
-//! - A period is settled by the terms that were in force when it ended. A deal that was set later settles, by its first
-//!   terms, what was open before it: nothing that was recorded is lost because a deal came late.
+//! - A period is settled by the terms that were in force when it ended. Where there were none, as a deal had ended or came
+//!   late, it is settled by the next ones: nothing that was recorded is lost.
+//! - That a deal was archived is a version of it, too, so that what was in force when can be told ever after.
+//! - How long a period is, is a matter of terms: the first one that ends while its own terms are in force is settled first.
 
 use chrono::{Datelike, Days, Months, NaiveDate};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
     Instant,
@@ -17,6 +20,7 @@ use tributary_entity::{
 };
 
 use super::{
+    cap::midnight,
     problem::{Problem, ProblemCode},
     text, transition,
 };
@@ -123,15 +127,42 @@ pub struct Deal {
     pub version: i32,
     pub terms: Terms,
     pub set_at: Instant,
+    /// From then on there is none.
+    pub is_end: bool,
 }
 
-/// The deal of an affiliate for a period that ended at an instant: its own, or else the campaign's. `deals` are the
-/// versions of active ones, of each the oldest first.
+/// The deal of an affiliate for a period that ended at an instant: its own, or else the campaign's; where there was none,
+/// the next one. `deals` are all versions, of each deal the oldest first.
 pub fn for_period(deals: &[Deal], affiliate_id: AffiliateId, ended_at: Instant) -> Option<&Deal> {
     let of = |id: Option<AffiliateId>| deals.iter().filter(move |deal| deal.head.affiliate_id == id);
-    let in_force = |id| of(id).rfind(|deal| deal.set_at < ended_at);
+    let in_force = |id| of(id).rfind(|deal| deal.set_at < ended_at).filter(|deal| !deal.is_end);
+    let later = |id| of(id).find(|deal| deal.set_at >= ended_at && !deal.is_end);
     let own = Some(affiliate_id);
-    in_force(own).or_else(|| in_force(None)).or_else(|| of(own).next()).or_else(|| of(None).next())
+    in_force(own).or_else(|| in_force(None)).or_else(|| later(own)).or_else(|| later(None))
+}
+
+/// The period of an affiliate that a day is in, and the deal that settles it: its first day, and the day after its last.
+/// Of several the first to end, of those that end while their own terms are in force. `deals` are all versions, of each
+/// deal the oldest first; days are of `zone`.
+pub fn period_of_day(
+    deals: &[Deal],
+    affiliate_id: AffiliateId,
+    day: NaiveDate,
+    zone: Tz,
+) -> Option<(&Deal, NaiveDate, NaiveDate)> {
+    let concerned = deals.iter().filter(|deal| deal.head.affiliate_id.is_none_or(|id| id == affiliate_id));
+    let periods = concerned.filter(|deal| !deal.is_end).filter_map(|deal| {
+        let (start, end) = deal.terms.period_of(day);
+        let settling = for_period(deals, affiliate_id, midnight(end, zone))?;
+        let is_own = (settling.head.id, settling.version) == (deal.head.id, deal.version);
+        is_own.then_some((deal, start, end))
+    });
+    periods.min_by_key(|(_, _, end)| *end).or_else(|| {
+        // Terms that follow one another so that none is in force when its own period ends.
+        let deal = for_period(deals, affiliate_id, midnight(day, zone))?;
+        let (start, end) = deal.terms.period_of(day);
+        Some((deal, start, end))
+    })
 }
 
 /// A deal as a caller sets it.
@@ -193,20 +224,16 @@ impl NewDeal {
         if problems.is_empty() { Ok(self) } else { Err(problems) }
     }
 
-    /// The terms as a version of a deal; JSON of [`Terms`] is `terms`.
+    /// Terms, or the end of them, as a version of a deal; JSON of [`Terms`] is `terms`.
     pub const fn version(
         tenant_id: TenantId,
         head: &revenue_deal::Model,
         terms: String,
+        is_end: bool,
         at: Instant,
     ) -> revenue_deal_version::Model {
-        revenue_deal_version::Model {
-            tenant_id,
-            deal_id: head.id,
-            version: head.current_version,
-            terms,
-            created_at: at,
-        }
+        let (deal_id, version) = (head.id, head.current_version);
+        revenue_deal_version::Model { tenant_id, deal_id, version, terms, is_end, created_at: at }
     }
 }
 
@@ -263,38 +290,82 @@ mod tests {
         assert!(month.is_due(day("2026-12-01"), day("2026-12-04")));
     }
 
+    fn affiliate(number: u128) -> AffiliateId {
+        AffiliateId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn at(day: &str) -> Instant {
+        format!("{day}T00:00:00Z").parse().expect("an instant")
+    }
+
+    /// A version; its deal is told by whose it is.
+    fn deal(affiliate_id: Option<AffiliateId>, version: i32, set_on: &str, period: SettlementPeriod) -> Deal {
+        let set_at = at(set_on);
+        let head = revenue_deal::Model {
+            tenant_id: TenantId::default(),
+            id: RevenueDealId::from_uuid(affiliate_id.map_or(Uuid::nil(), AffiliateId::uuid)),
+            campaign_id: CampaignId::default(),
+            affiliate_id,
+            current_version: version,
+            status: RuleStatus::Active,
+            created_at: set_at,
+            updated_at: set_at,
+        };
+        Deal { head, version, terms: terms(period), set_at, is_end: false }
+    }
+
+    const MONTH: SettlementPeriod = SettlementPeriod::Month;
+
     #[test]
     fn period_is_settled_by_what_was_in_force_when_it_ended() {
-        let affiliate = |n| AffiliateId::from_uuid(Uuid::from_u128(n));
-        let at = |text: &str| text.parse::<Instant>().expect("an instant");
-        let deal = |affiliate_id, version, set_at| Deal {
-            head: revenue_deal::Model {
-                tenant_id: TenantId::default(),
-                id: RevenueDealId::default(),
-                campaign_id: CampaignId::default(),
-                affiliate_id,
-                current_version: version,
-                status: RuleStatus::Active,
-                created_at: at(set_at),
-                updated_at: at(set_at),
-            },
-            version,
-            terms: terms(SettlementPeriod::Month),
-            set_at: at(set_at),
-        };
+        let own = Some(affiliate(1));
+        let deals =
+            [deal(None, 1, "2026-03-10", MONTH), deal(None, 2, "2026-05-10", MONTH), deal(own, 7, "2026-04-10", MONTH)];
+        let version = |id, ended_on| for_period(&deals, id, at(ended_on)).map(|deal| deal.version);
+        assert_eq!(version(affiliate(2), "2026-05-01"), Some(1));
+        assert_eq!(version(affiliate(2), "2026-06-01"), Some(2));
+        assert_eq!(version(affiliate(1), "2026-06-01"), Some(7), "its own goes first");
+        assert_eq!(version(affiliate(1), "2026-04-01"), Some(1), "which was not there yet");
+        assert_eq!(version(affiliate(1), "2026-03-01"), Some(7), "none was");
+        assert_eq!(version(affiliate(2), "2026-03-01"), Some(1));
+        assert_eq!(for_period(&deals[2..], affiliate(2), at("2026-06-01")), None);
+    }
+
+    #[test]
+    fn what_was_archived_settles_what_ended_before_and_nothing_after() {
+        let own = Some(affiliate(1));
+        let end = Deal { is_end: true, ..deal(own, 2, "2026-03-10", MONTH) };
         let deals = [
-            deal(None, 1, "2026-03-10T00:00:00Z"),
-            deal(None, 2, "2026-05-10T00:00:00Z"),
-            deal(Some(affiliate(1)), 7, "2026-04-10T00:00:00Z"),
+            deal(None, 1, "2026-01-01", MONTH),
+            deal(own, 1, "2026-01-01", MONTH),
+            end,
+            deal(own, 3, "2026-06-10", MONTH),
         ];
-        let version = |id, ended_at| for_period(&deals, id, at(ended_at)).map(|deal| deal.version);
-        assert_eq!(version(affiliate(2), "2026-05-01T00:00:00Z"), Some(1));
-        assert_eq!(version(affiliate(2), "2026-06-01T00:00:00Z"), Some(2));
-        assert_eq!(version(affiliate(1), "2026-06-01T00:00:00Z"), Some(7), "its own goes first");
-        assert_eq!(version(affiliate(1), "2026-04-01T00:00:00Z"), Some(1), "which was not there yet");
-        assert_eq!(version(affiliate(1), "2026-03-01T00:00:00Z"), Some(7), "none was");
-        assert_eq!(version(affiliate(2), "2026-03-01T00:00:00Z"), Some(1));
-        assert_eq!(for_period(&deals[2..], affiliate(2), at("2026-06-01T00:00:00Z")), None);
+        let of = |deals: &[Deal], ended_on| {
+            for_period(deals, affiliate(1), at(ended_on)).map(|deal| (deal.head.affiliate_id.is_some(), deal.version))
+        };
+        assert_eq!(of(&deals, "2026-03-01"), Some((true, 1)));
+        assert_eq!(of(&deals, "2026-04-01"), Some((false, 1)), "the campaign's was in force");
+        assert_eq!(of(&deals, "2026-07-01"), Some((true, 3)));
+        assert_eq!(of(&deals[1..], "2026-04-01"), Some((true, 3)), "none was, so it waited");
+        assert_eq!(of(&deals[1..3], "2026-04-01"), None);
+    }
+
+    #[test]
+    fn period_ends_while_its_own_terms_are_in_force() {
+        let of = |deals: &[Deal], on| {
+            let found = period_of_day(deals, affiliate(1), day(on), Tz::UTC);
+            found.map(|(deal, start, end)| (deal.version, start.to_string(), end.to_string()))
+        };
+        let period = |version, start: &str, end: &str| Some((version, start.to_owned(), end.to_owned()));
+        let shorter = [deal(None, 1, "2026-01-01", MONTH), deal(None, 2, "2026-03-20", SettlementPeriod::Week)];
+        assert_eq!(of(&shorter, "2026-02-03"), period(1, "2026-02-01", "2026-03-01"));
+        assert_eq!(of(&shorter, "2026-03-24"), period(2, "2026-03-23", "2026-03-30"));
+        assert_eq!(of(&shorter, "2026-03-17"), period(2, "2026-03-16", "2026-03-23"));
+        let longer = [deal(None, 1, "2026-01-01", SettlementPeriod::Week), deal(None, 2, "2026-03-20", MONTH)];
+        assert_eq!(of(&longer, "2026-03-03"), period(1, "2026-03-02", "2026-03-09"));
+        assert_eq!(of(&longer, "2026-03-18"), period(2, "2026-03-01", "2026-04-01"));
+        assert_eq!(of(&[], "2026-03-18"), None);
     }
 
     #[test]

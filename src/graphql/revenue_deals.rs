@@ -116,7 +116,7 @@ impl RevenueDeal {
         self.0.terms.qualified.map(RevenueQualification::of)
     }
 
-    /// Counts from 1.
+    /// Counts from 1; that it was archived is a version, too.
     async fn version(&self) -> i32 {
         self.0.version
     }

@@ -19,7 +19,7 @@ use crate::{
     domain::{
         page::Order,
         problem::Problem,
-        revenue_settlement::{Carried, Line, SettlementFilter},
+        revenue_settlement::{Line, SettlementFilter},
     },
     services::{self, ServiceError},
 };
@@ -97,19 +97,11 @@ impl RevenueReckoning {
     }
 
     /// What the next periods have to make good before anything is shared, also of customers who are set apart.
-    async fn carried_loss(&self) -> Result<Money> {
-        let carried: std::result::Result<Carried, _> = serde_json::from_str(&self.0.carried);
-        let carried = carried.map_err(|_| ServiceError::Internal("what is carried cannot be read")).or_graphql()?;
-        Ok(self.money(carried.sum_minor()))
+    async fn carried_loss(&self) -> Money {
+        self.money(self.0.carried_minor)
     }
 
-    /// The deal that it is reckoned by.
-    #[graphql(guard = "Needs(Permission::ReadRules)")]
-    async fn deal(&self, ctx: &Context<'_>) -> Result<Option<RevenueDeal>> {
-        Ok(ctx.loaders()?.revenue_deal.load_one(self.0.deal_id).await.or_graphql()?.map(RevenueDeal))
-    }
-
-    /// Which version of the deal; it may have been set again since.
+    /// Which version of the deal it is reckoned by; it may have been set again since.
     async fn deal_version(&self) -> i32 {
         self.0.deal_version
     }
@@ -156,6 +148,12 @@ impl RevenueSettlement {
     /// How it came about.
     async fn reckoning(&self) -> RevenueReckoning {
         RevenueReckoning(self.0.clone())
+    }
+
+    /// The deal that settled it.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn deal(&self, ctx: &Context<'_>) -> Result<Option<RevenueDeal>> {
+        Ok(ctx.loaders()?.revenue_deal.load_one(self.0.deal_id).await.or_graphql()?.map(RevenueDeal))
     }
 
     /// How many records are part of it.

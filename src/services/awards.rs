@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::TimeDelta;
 use tributary_entity::{
     Instant, award,
-    ids::{AffiliateId, AwardId, CampaignId},
+    ids::{AffiliateId, AwardId, CampaignId, JournalId, TenantId},
     kinds::{AwardKind, AwardStatus, EventKind},
     money::{Currency, Money},
 };
@@ -114,43 +114,72 @@ async fn by_person(services: &Services, mut tx: Tx, award: Award) -> Result<Outc
 /// Posts an award inside another use case's transaction, and tells of it.
 ///
 /// # Errors
-/// `JournalBusinessKey` when it was posted before; as the database answers.
+/// As [`give_all`].
 pub(super) async fn give(tx: &mut Tx, award: Award, now: Instant) -> Result<award::Model, StoreError> {
-    let Award { id, kind, affiliate_id, campaign_id, amount, reason, steps, author, hold_secs } = award;
-    let in_hold = hold_secs > 0 && amount.amount_minor > 0;
-    let (mut owed, mut available) = standing(tx, &BTreeSet::from([(affiliate_id, amount.currency)]), now).await?;
-    let key = rules::award_key(id);
-    let journal = rules::posted(key, kind, affiliate_id, amount, in_hold, &mut owed, &mut available)
-        .map_err(|error| StoreError::inconsistent("journal", error))?
-        .ok_or_else(|| StoreError::inconsistent("award", "an award of nothing"))?;
-    let posted = post(tx, &[journal], now).await?;
-    let journal_id = *posted.first().ok_or_else(|| StoreError::inconsistent("journal", "not posted"))?;
-    let payable_at = if in_hold { now + TimeDelta::seconds(hold_secs) } else { now };
-    let explanation = if steps.is_empty() { None } else { Some(serde_json::to_string(&steps)) };
-    let row = award::Model {
-        tenant_id: tx.scope().tenant_id(),
-        id,
-        kind,
-        affiliate_id,
-        campaign_id,
-        amount_minor: amount.amount_minor,
-        currency: amount.currency,
-        status: if in_hold { AwardStatus::Pending } else { AwardStatus::Available },
-        reason,
-        explanation: explanation.transpose().map_err(|error| StoreError::inconsistent("award", error))?,
-        author,
-        journal_id,
-        payable_at,
-        released_at: (!in_hold).then_some(now),
-        created_at: now,
-    };
-    awards::insert(tx, vec![row.clone()]).await?;
-    if in_hold {
-        holds::schedule(tx, BTreeSet::from([payable_at]), now).await?;
+    let given = give_all(tx, vec![award], now).await?.pop();
+    given.ok_or_else(|| StoreError::inconsistent("award", "nothing was given"))
+}
+
+/// Posts awards inside another use case's transaction, and tells of them. Balances are locked for all of them together:
+/// one after the other, they would be in another order than everybody's.
+///
+/// # Errors
+/// `JournalBusinessKey` when one was posted before; as the database answers.
+pub(super) async fn give_all(tx: &mut Tx, awards: Vec<Award>, now: Instant) -> Result<Vec<award::Model>, StoreError> {
+    let owners = awards.iter().map(|award| (award.affiliate_id, award.amount.currency)).collect();
+    let (mut owed, mut available) = standing(tx, &owners, now).await?;
+    let mut journals = Vec::with_capacity(awards.len());
+    for award in &awards {
+        let Award { kind, affiliate_id, amount, .. } = *award;
+        let (key, in_hold) = (rules::award_key(award.id), award.is_held());
+        let journal = rules::posted(key, kind, affiliate_id, amount, in_hold, &mut owed, &mut available)
+            .map_err(|error| StoreError::inconsistent("journal", error))?;
+        journals.push(journal.ok_or_else(|| StoreError::inconsistent("award", "an award of nothing"))?);
     }
-    let event = NewEvent::new(EventKind::AwardPosted, id.uuid(), &row, now);
-    tx.record(event.of_campaign(campaign_id).of_affiliate(Some(affiliate_id)));
-    Ok(row)
+    let posted = post(tx, &journals, now).await?;
+    if posted.len() != awards.len() {
+        return Err(StoreError::inconsistent("journal", "not posted"));
+    }
+    let tenant_id = tx.scope().tenant_id();
+    let rows = awards.into_iter().zip(posted).map(|(award, journal_id)| award.row(tenant_id, journal_id, now));
+    let rows = rows.collect::<Result<Vec<award::Model>, StoreError>>()?;
+    awards::insert(tx, rows.clone()).await?;
+    let held = rows.iter().filter(|row| row.status == AwardStatus::Pending).map(|row| row.payable_at).collect();
+    holds::schedule(tx, held, now).await?;
+    for row in &rows {
+        let event = NewEvent::new(EventKind::AwardPosted, row.id.uuid(), row, now);
+        tx.record(event.of_campaign(row.campaign_id).of_affiliate(Some(row.affiliate_id)));
+    }
+    Ok(rows)
+}
+
+impl Award {
+    /// Whether it waits before it is payable: what takes does not.
+    const fn is_held(&self) -> bool {
+        self.hold_secs > 0 && self.amount.amount_minor > 0
+    }
+
+    fn row(self, tenant_id: TenantId, journal_id: JournalId, now: Instant) -> Result<award::Model, StoreError> {
+        let in_hold = self.is_held();
+        let explanation = if self.steps.is_empty() { None } else { Some(serde_json::to_string(&self.steps)) };
+        Ok(award::Model {
+            tenant_id,
+            id: self.id,
+            kind: self.kind,
+            affiliate_id: self.affiliate_id,
+            campaign_id: self.campaign_id,
+            amount_minor: self.amount.amount_minor,
+            currency: self.amount.currency,
+            status: if in_hold { AwardStatus::Pending } else { AwardStatus::Available },
+            reason: self.reason,
+            explanation: explanation.transpose().map_err(|error| StoreError::inconsistent("award", error))?,
+            author: self.author,
+            journal_id,
+            payable_at: if in_hold { now + TimeDelta::seconds(self.hold_secs) } else { now },
+            released_at: (!in_hold).then_some(now),
+            created_at: now,
+        })
+    }
 }
 
 /// Releases up to `limit` awards whose hold is over. Answers what each affiliate got.

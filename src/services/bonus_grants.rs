@@ -20,10 +20,8 @@ use tributary_entity::{
 
 use super::{
     ServiceError, Services,
-    awards::{Award, give},
-    holds,
-    ledger::standing,
-    publish,
+    awards::{Award, give_all},
+    holds, publish, races,
 };
 use crate::{
     ambient,
@@ -89,17 +87,33 @@ async fn decide(
 ) -> Result<(u64, Option<Instant>), ServiceError> {
     let mut given = 0;
     loop {
-        let mut tx = services.db.begin(scope).await?;
-        let rule = bonus_rules::lock(&tx, id).await?.filter(|rule| rule.status == RuleStatus::Active);
-        let Some(rule) = rule else { return Ok((given, None)) };
-        let zone = cap::zone(&tenants::get(&tx).await?.time_zone);
-        let (now, period) = (services.now(), Period::next(&rule, zone));
-        if period.due_at > now {
-            return Ok((given, Some(period.due_at)));
+        match races::outlast(|| step(services, scope, id)).await? {
+            Step::Gave(to_so_many) => given += to_so_many,
+            Step::Next(due_at) => return Ok((given, due_at)),
         }
-        given += advance(&mut tx, rule, &period, zone, now).await?;
-        publish(&*services.bus, tx).await?;
     }
+}
+
+/// What one transaction did with a rule.
+enum Step {
+    /// It gave to so many.
+    Gave(u64),
+    /// Nothing: it is due then, or not any more.
+    Next(Option<Instant>),
+}
+
+async fn step(services: &Services, scope: &TenantScope, id: BonusRuleId) -> Result<Step, ServiceError> {
+    let mut tx = services.db.begin(scope).await?;
+    let rule = bonus_rules::lock(&tx, id).await?.filter(|rule| rule.status == RuleStatus::Active);
+    let Some(rule) = rule else { return Ok(Step::Next(None)) };
+    let zone = cap::zone(&tenants::get(&tx).await?.time_zone);
+    let (now, period) = (services.now(), Period::next(&rule, zone));
+    if period.due_at > now {
+        return Ok(Step::Next(Some(period.due_at)));
+    }
+    let given = advance(&mut tx, rule, &period, zone, now).await?;
+    publish(&*services.bus, tx).await?;
+    Ok(Step::Gave(given))
 }
 
 /// Gives the next affiliates theirs for a period of a locked rule. After the last one the rule is at its next period.
@@ -111,21 +125,20 @@ async fn advance(
     now: Instant,
 ) -> Result<u64, StoreError> {
     let reached = bonus_rules::reached(tx, &rule, period, CHUNK).await?;
-    // All at once, in the order that everybody keeps: given one after the other, they would be locked in another one.
-    standing(tx, &reached.iter().map(|(id, _)| (*id, rule.currency)).collect(), now).await?;
-    for (affiliate_id, counted) in &reached {
-        let award = Award {
-            id: AwardId::from_uuid(ambient::new_uuid()),
-            kind: AwardKind::Bonus,
-            affiliate_id: *affiliate_id,
-            campaign_id: rule.campaign_id,
-            amount: Money::new(rule.amount_minor, rule.currency),
-            reason: rule.name.clone(),
-            steps: rules::steps(&rule, period, *counted, zone),
-            author: Actor::System.to_string(),
-            hold_secs: rule.hold_secs,
-        };
-        let award = give(tx, award, now).await?;
+    let given = reached.len() as u64;
+    let awards = reached.into_iter().map(|(affiliate_id, counted)| Award {
+        id: AwardId::from_uuid(ambient::new_uuid()),
+        kind: AwardKind::Bonus,
+        affiliate_id,
+        campaign_id: rule.campaign_id,
+        amount: Money::new(rule.amount_minor, rule.currency),
+        reason: rule.name.clone(),
+        steps: rules::steps(&rule, period, counted, zone),
+        author: Actor::System.to_string(),
+        hold_secs: rule.hold_secs,
+    });
+    let awards = awards.collect();
+    for award in give_all(tx, awards, now).await? {
         let grant = bonus_grant::Model {
             tenant_id: award.tenant_id,
             rule_id: rule.id,
@@ -136,7 +149,6 @@ async fn advance(
         };
         bonus_rules::insert_grant(tx, grant).await?;
     }
-    let given = reached.len() as u64;
     if given < CHUNK {
         bonus_rules::update(tx, bonus_rule::Model { decided_until: period.until, ..rule }).await?;
     }

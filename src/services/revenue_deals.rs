@@ -71,12 +71,12 @@ pub async fn set(
         }
     };
     let terms = revenue_deals::write_terms(&input.terms)?;
-    revenue_deals::insert_version(&mut tx, NewDeal::version(head.tenant_id, &head, terms, now)).await?;
+    revenue_deals::insert_version(&mut tx, NewDeal::version(head.tenant_id, &head, terms, false, now)).await?;
     campaigns::touch(&mut tx, campaign, now).await?;
     // What was recorded before may be due by it.
     revenue_settlements::ask(&mut tx, now).await?;
     services.commit(tx).await?;
-    Ok(Outcome::done(Deal { version: head.current_version, head, terms: input.terms, set_at: now }))
+    Ok(Outcome::done(Deal { version: head.current_version, head, terms: input.terms, set_at: now, is_end: false }))
 }
 
 /// Ends a deal until it is set again. What is open waits for a deal.
@@ -94,10 +94,14 @@ pub async fn archive(
         return Ok(Outcome::replayed(existing(&tx, id).await?));
     }
     let campaign = campaigns::lock(&tx, &["id"], existing(&tx, id).await?.head.campaign_id).await?;
-    let mut head = revenue_deals::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
+    // The campaign is held: nobody sets it meanwhile.
+    let Deal { mut head, terms, .. } = existing(&tx, id).await?;
     head.status = rules::transition(head.status, RuleStatus::Archived)?;
+    head.current_version += 1;
     head.updated_at = services.now();
     let now = head.updated_at;
+    let end = NewDeal::version(head.tenant_id, &head, revenue_deals::write_terms(&terms)?, true, now);
+    revenue_deals::insert_version(&mut tx, end).await?;
     revenue_deals::update(&mut tx, head).await?;
     campaigns::touch(&mut tx, campaign, now).await?;
     let deal = existing(&tx, id).await?;

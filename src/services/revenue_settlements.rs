@@ -46,7 +46,7 @@ use crate::{
     },
 };
 
-/// Records that are given to somebody in one transaction.
+/// Records that are looked at, and given to somebody, in one transaction.
 const CLAIMED_AT_ONCE: u64 = 1_000;
 
 /// The tenant's day.
@@ -99,10 +99,14 @@ async fn claim(services: &Services, scope: &TenantScope) -> Result<(), ServiceEr
     let mut after = RevenueRecordId::default();
     loop {
         let tx = services.db.snapshot(scope).await?;
-        let ids = revenue_records::claimable(&tx, after, CLAIMED_AT_ONCE).await?;
+        let found = revenue_records::unclaimed(&tx, after, CLAIMED_AT_ONCE).await?;
         drop(tx);
-        let Some(last) = ids.last() else { return Ok(()) };
+        let Some((last, _)) = found.last() else { return Ok(()) };
         after = *last;
+        let ids: Vec<RevenueRecordId> = found.iter().filter(|(_, credited)| *credited).map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            continue;
+        }
         let mut tx = services.db.begin(scope).await?;
         revenue_records::claim(&mut tx, &ids).await?;
         tx.commit().await?;
@@ -114,9 +118,8 @@ async fn settle_next(tx: &mut Tx, key: Key, now: Instant) -> Result<bool, StoreE
     if affiliates::lock(tx, key.1).await?.is_none() {
         return Ok(false);
     }
-    let today = today(tx, now).await?;
-    let Some(period) = Period::next(tx, key, today).await? else { return Ok(false) };
-    if !period.deal.terms.is_due(period.end, today) {
+    let Some(period) = Period::next(tx, key).await? else { return Ok(false) };
+    if !period.deal.terms.is_due(period.end, today(tx, now).await?) {
         return Ok(false);
     }
     let id = RevenueSettlementId::from_uuid(ambient::new_uuid());
@@ -128,6 +131,7 @@ async fn settle_next(tx: &mut Tx, key: Key, now: Instant) -> Result<bool, StoreE
     };
     let row = period.row(id, &settled, i64::try_from(taken).unwrap_or(i64::MAX), award_id, now)?;
     revenue_settlements::insert(tx, revenue_settlement::Model { tenant_id: tx.scope().tenant_id(), ..row }).await?;
+    revenue_settlements::insert_carried(tx, id, &settled.carried).await?;
     let qualified = customers.into_iter().map(|customer_id| revenue_qualification::Model {
         tenant_id: tx.scope().tenant_id(),
         campaign_id: key.0,
@@ -155,26 +159,23 @@ struct Period {
 
 impl Period {
     /// The oldest one of an affiliate in a campaign with records; none without records, or without a deal.
-    async fn next(tx: &Tx, key: Key, today: NaiveDate) -> Result<Option<Self>, StoreError> {
+    async fn next(tx: &Tx, key: Key) -> Result<Option<Self>, StoreError> {
         let Some(first_day) = revenue_records::first_open_day(tx, key).await? else { return Ok(None) };
-        let campaign = campaigns::get_many(tx, &[key.0]).await?.pop();
-        let campaign = campaign.ok_or_else(|| StoreError::inconsistent("revenue_record", "of no campaign"))?;
+        // Not there for an affiliate who may not see it.
+        let Some(campaign) = campaigns::get_many(tx, &[key.0]).await?.pop() else { return Ok(None) };
         let newest = revenue_settlements::newest(tx, key).await?;
         let mut carried = match &newest {
             None => Carried::default(),
-            Some(row) => serde_json::from_str(&row.carried)
-                .map_err(|error| StoreError::inconsistent("revenue_settlement", error))?,
+            Some(row) => revenue_settlements::carried(tx, row.id).await?,
         };
         let settled_until = newest.map(|row| row.period_end);
         let first_day = settled_until.map_or(first_day, |until| until.max(first_day));
         let zone = cap::zone(&tenants::get(tx).await?.time_zone);
-        let deals = revenue_deals::versions_in_force(tx, key.0).await?;
-        // Which deal it is depends on when the period ends, and that on the deal: by what holds now it is looked for, and
-        // by what held then it is settled.
-        let Some(now) = revenue_deal::for_period(&deals, key.1, cap::midnight(today, zone)) else { return Ok(None) };
-        let (_, end) = now.terms.period_of(first_day);
-        let deal = revenue_deal::for_period(&deals, key.1, cap::midnight(end, zone)).unwrap_or(now).clone();
-        let (start, end) = deal.terms.period_of(first_day);
+        let deals = revenue_deals::versions(tx, key.0).await?;
+        let Some((deal, start, end)) = revenue_deal::period_of_day(&deals, key.1, first_day, zone) else {
+            return Ok(None);
+        };
+        let deal = deal.clone();
         if let Some(until) = settled_until {
             rules::pass(&mut carried, deal.terms.periods_between(until, start));
         }
@@ -221,9 +222,7 @@ impl Period {
         award_id: Option<AwardId>,
         at: Instant,
     ) -> Result<revenue_settlement::Model, StoreError> {
-        let json = |json: serde_json::Result<String>| {
-            json.map_err(|error| StoreError::inconsistent("revenue_settlement", error))
-        };
+        let lines = serde_json::to_string(&settled.lines);
         Ok(revenue_settlement::Model {
             tenant_id: self.campaign.tenant_id,
             id,
@@ -241,8 +240,8 @@ impl Period {
             share_minor: settled.share_minor,
             qualified: settled.qualified,
             qualified_minor: settled.qualified_minor,
-            lines: json(serde_json::to_string(&settled.lines))?,
-            carried: json(serde_json::to_string(&settled.carried))?,
+            lines: lines.map_err(|error| StoreError::inconsistent("revenue_settlement", error))?,
+            carried_minor: settled.carried.sum_minor(),
             award_id,
             created_at: at,
         })
@@ -261,13 +260,12 @@ pub async fn so_far(
 ) -> Result<Vec<revenue_settlement::Model>, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     let now = services.now();
-    let today = today(&tx, now).await?;
     let ids: BTreeSet<AffiliateId> = keys.iter().map(|key| key.1).collect();
     let visible = affiliates::get_many(&tx, &Vec::from_iter(ids)).await?;
     let visible: BTreeSet<AffiliateId> = visible.into_iter().map(|row| row.id).collect();
     let mut rows = Vec::new();
     for key in keys.iter().filter(|key| visible.contains(&key.1)) {
-        let Some(period) = Period::next(&tx, *key, today).await? else { continue };
+        let Some(period) = Period::next(&tx, *key).await? else { continue };
         let (settled, _) = period.reckon(&tx, Part::Before(period.end)).await?;
         rows.push(period.row(RevenueSettlementId::default(), &settled, 0, None, now)?);
     }

@@ -102,11 +102,6 @@ impl Counters {
             let step = if only_lock { 0 } else { 1 };
             format!("{column} = {table}.{column} + {step}")
         }));
-        if set.is_empty() {
-            // Rows that are there to be locked alone.
-            let key = keys.first().copied().unwrap_or("tenant_id");
-            set.push(format!("{key} = {table}.{key}"));
-        }
         let sql = format!(
             // SQLite would take ON for a join's without the WHERE.
             "INSERT INTO {table} (tenant_id, {}) SELECT $1, delta.*{first_version} FROM ({rows}) AS delta WHERE TRUE \

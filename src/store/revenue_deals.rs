@@ -3,7 +3,6 @@
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationDef, Select};
 use tributary_entity::{
     ids::{AffiliateId, CampaignId, RevenueDealId},
-    kinds::RuleStatus,
     revenue_deal as head, revenue_deal_version as version,
 };
 
@@ -25,7 +24,7 @@ pub fn write_terms(terms: &Terms) -> Result<String, StoreError> {
 fn deal((head, row): (head::Model, version::Model)) -> Result<Deal, StoreError> {
     let terms = serde_json::from_str(&row.terms);
     let terms = terms.map_err(|error| StoreError::inconsistent("revenue_deal_version", error))?;
-    Ok(Deal { head, version: row.version, terms, set_at: row.created_at })
+    Ok(Deal { head, version: row.version, terms, set_at: row.created_at, is_end: row.is_end })
 }
 
 /// Reads heads and terms in one statement, so that no change comes between the two; of each deal the oldest version first.
@@ -63,17 +62,16 @@ pub async fn of_campaigns(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<Deal>, Stor
     with_terms(tx, select, current()).await
 }
 
-/// All versions of a campaign's active deals; of each deal the oldest first.
+/// All versions of a campaign's deals, archived ones too; of each deal the oldest first.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn versions_in_force(tx: &Tx, id: CampaignId) -> Result<Vec<Deal>, StoreError> {
+pub async fn versions(tx: &Tx, id: CampaignId) -> Result<Vec<Deal>, StoreError> {
     let every = head::Entity::belongs_to(version::Entity)
         .from((head::Column::TenantId, head::Column::Id))
         .to((version::Column::TenantId, version::Column::DealId))
         .into();
-    let select = tx.find::<head::Entity>().filter(head::Column::Status.eq(RuleStatus::Active));
-    with_terms(tx, select.filter(head::Column::CampaignId.eq(id)), every).await
+    with_terms(tx, tx.find::<head::Entity>().filter(head::Column::CampaignId.eq(id)), every).await
 }
 
 /// Reads the head of the deal of an affiliate in a campaign, or of all others in it, to change it: nobody else can until
@@ -89,14 +87,6 @@ pub async fn lock_of(
     let whose = affiliate_id.map_or(head::Column::AffiliateId.is_null(), |id| head::Column::AffiliateId.eq(id));
     let select = tx.find::<head::Entity>().filter(head::Column::CampaignId.eq(campaign_id)).filter(whose);
     Ok(dialect::lock(tx, select).one(tx.connection()).await?)
-}
-
-/// Reads a deal's head to change it: nobody else can until the transaction ends.
-///
-/// # Errors
-/// As the database answers.
-pub async fn lock(tx: &Tx, id: RevenueDealId) -> Result<Option<head::Model>, StoreError> {
-    Ok(dialect::lock(tx, tx.by_id::<head::Entity>(id)).one(tx.connection()).await?)
 }
 
 /// # Errors

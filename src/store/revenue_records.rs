@@ -104,19 +104,24 @@ const FIRST_CREDITED: &str = "SELECT c.affiliate_id FROM conversion c WHERE c.te
     AND c.customer_id = revenue_record.customer_id AND c.campaign_id = revenue_record.campaign_id \
     AND c.affiliate_id IS NOT NULL AND c.status <> $2 ORDER BY c.occurred_at, c.id LIMIT 1";
 
-/// Open records behind an id that are nobody's, of customers whom somebody is credited with by now; at most `limit`, in
-/// the order of their ids.
+/// The next `limit` open records behind an id that are nobody's, in the order of their ids, and of each whether somebody is
+/// credited with its customer by now.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn claimable(tx: &Tx, after: RevenueRecordId, limit: u64) -> Result<Vec<RevenueRecordId>, StoreError> {
+pub async fn unclaimed(
+    tx: &Tx,
+    after: RevenueRecordId,
+    limit: u64,
+) -> Result<Vec<(RevenueRecordId, bool)>, StoreError> {
     let sql = format!(
-        "SELECT id FROM revenue_record WHERE tenant_id = $1 AND id > $3 AND affiliate_id IS NULL \
-         AND settlement_id IS NULL AND EXISTS ({FIRST_CREDITED}) ORDER BY id LIMIT {limit}"
+        "SELECT id, EXISTS ({FIRST_CREDITED}) AS credited FROM (SELECT id, campaign_id, customer_id \
+         FROM revenue_record WHERE tenant_id = $1 AND id > $3 AND affiliate_id IS NULL AND settlement_id IS NULL \
+         ORDER BY id LIMIT {limit}) AS revenue_record ORDER BY id"
     );
     let values = vec![tx.scope().tenant_id().into(), ConversionStatus::Rejected.into(), after.into()];
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
-    rows.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
+    rows.iter().map(|row| Ok((row.try_get("", "id")?, row.try_get("", "credited")?))).collect()
 }
 
 /// Gives those of some records that are open and nobody's to whom their customers are credited to.

@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
     ids::RevenueSettlementId,
-    revenue_qualification,
+    revenue_carried, revenue_qualification,
     revenue_settlement::{Column, Entity, Model},
 };
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::domain::{
     page::{Page, PageRequest},
-    revenue_settlement::SettlementFilter,
+    revenue_settlement::{Carried, SettlementFilter},
 };
 
 fn filtered(tx: &Tx, filter: &SettlementFilter) -> Select<Entity> {
@@ -61,6 +61,26 @@ pub async fn newest(tx: &Tx, key: Key) -> Result<Option<Model>, StoreError> {
 /// As the database answers.
 pub async fn insert(tx: &mut Tx, row: Model) -> Result<(), StoreError> {
     tx.insert::<Entity>(row).await
+}
+
+/// What a settlement left to the next one.
+///
+/// # Errors
+/// As the database answers; `Inconsistent` when it is not there or cannot be read.
+pub async fn carried(tx: &Tx, id: RevenueSettlementId) -> Result<Carried, StoreError> {
+    let select = tx.find::<revenue_carried::Entity>().filter(revenue_carried::Column::SettlementId.eq(id));
+    let row = select.one(tx.connection()).await?;
+    let row = row.ok_or_else(|| StoreError::inconsistent("revenue_carried", "nothing of a settlement"))?;
+    serde_json::from_str(&row.carried).map_err(|error| StoreError::inconsistent("revenue_carried", error))
+}
+
+/// # Errors
+/// As the database answers.
+pub async fn insert_carried(tx: &mut Tx, id: RevenueSettlementId, carried: &Carried) -> Result<(), StoreError> {
+    let carried = serde_json::to_string(carried);
+    let carried = carried.map_err(|error| StoreError::inconsistent("revenue_carried", error))?;
+    let row = revenue_carried::Model { tenant_id: tx.scope().tenant_id(), settlement_id: id, carried };
+    tx.insert::<revenue_carried::Entity>(row).await
 }
 
 /// # Errors

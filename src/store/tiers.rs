@@ -33,7 +33,7 @@ const STATE: Counters = Counters {
 const CUSTOMERS: Counters = Counters {
     table: "customer_commission",
     keys: &["campaign_id", "affiliate_id", "customer_id"],
-    counters: &[],
+    counters: &["conversions"],
     version: None,
 };
 

@@ -34,6 +34,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "payout_history",
     "payout_notice",
     "payout_skip",
+    "revenue_carried",
     "revenue_deal_version",
     "revenue_qualification",
     "revenue_settlement",

@@ -110,7 +110,10 @@ impl World {
         let terms = json!({ "campaignId": programme.campaign, "terms": { "perClick": "0.01" } });
         let click_rate = programme::id(&owner.done("setClickRate", terms, "clickRate { id }").await, "clickRate");
         programme.click(owner).await;
-        let deal = json!({ "campaignId": programme.campaign, "share": "30" });
+        let deal = json!({
+            "campaignId": programme.campaign, "share": "30",
+            "qualified": { "amount": { "amount": "1.00", "currency": "EUR" } },
+        });
         let deal = programme::id(&owner.done("setRevenueDeal", deal, "revenueDeal { id }").await, "revenueDeal");
         let [settled, open] = [40, 0].map(|days| (app.clock.now() - TimeDelta::days(days)).date_naive());
         let record = |day: chrono::NaiveDate| {
