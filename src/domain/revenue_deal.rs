@@ -158,8 +158,9 @@ pub fn period_of_day(
         is_own.then_some((deal, start, end))
     });
     periods.min_by_key(|(_, _, end)| *end).or_else(|| {
-        // Terms that follow one another so that none is in force when its own period ends.
-        let deal = for_period(deals, affiliate_id, midnight(day, zone))?;
+        // Terms that follow one another so that none is in force when its own period ends; or none is at all.
+        let (_, end) = for_period(deals, affiliate_id, midnight(day, zone))?.terms.period_of(day);
+        let deal = for_period(deals, affiliate_id, midnight(end, zone))?;
         let (start, end) = deal.terms.period_of(day);
         Some((deal, start, end))
     })
@@ -366,6 +367,10 @@ mod tests {
         assert_eq!(of(&longer, "2026-03-03"), period(1, "2026-03-02", "2026-03-09"));
         assert_eq!(of(&longer, "2026-03-18"), period(2, "2026-03-01", "2026-04-01"));
         assert_eq!(of(&[], "2026-03-18"), None);
+        let ended = [shorter[0].clone(), Deal { is_end: true, ..deal(None, 2, "2026-03-20", MONTH) }];
+        assert_eq!(of(&ended, "2026-02-03"), period(1, "2026-02-01", "2026-03-01"));
+        assert_eq!(of(&ended, "2026-03-18"), None);
+        assert_eq!(of(&ended, "2026-03-24"), None);
     }
 
     #[test]
