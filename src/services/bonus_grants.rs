@@ -28,7 +28,6 @@ use crate::{
     auth::Actor,
     domain::{
         bonus_rule::{self as rules, Period},
-        cap,
         tenancy::TenantScope,
     },
     store::{bonus_rules, error::StoreError, scope::Tx, tenants},
@@ -57,7 +56,7 @@ pub async fn decide_due(services: &Services, scope: &TenantScope) -> Result<u64,
     let (mut given, mut next, mut after) = (0, BTreeSet::new(), None);
     loop {
         let tx = services.db.snapshot(scope).await?;
-        let zone = cap::zone(&tenants::get(&tx).await?.time_zone);
+        let zone = tenants::zone(&tx).await?;
         let page = bonus_rules::active(&tx, after, PAGE).await?;
         drop(tx);
         let Some(last) = page.last() else { break };
@@ -106,7 +105,7 @@ async fn step(services: &Services, scope: &TenantScope, id: BonusRuleId) -> Resu
     let mut tx = services.db.begin(scope).await?;
     let rule = bonus_rules::lock(&tx, id).await?.filter(|rule| rule.status == RuleStatus::Active);
     let Some(rule) = rule else { return Ok(Step::Next(None)) };
-    let zone = cap::zone(&tenants::get(&tx).await?.time_zone);
+    let zone = tenants::zone(&tx).await?;
     let (now, period) = (services.now(), Period::next(&rule, zone));
     if period.due_at > now {
         return Ok(Step::Next(Some(period.due_at)));

@@ -50,7 +50,7 @@ impl Accruals {
             return Ok(());
         }
         click_accruals::add(tx, &self.0).await?;
-        let zone = cap::zone(&tenants::get(tx).await?.time_zone);
+        let zone = tenants::zone(tx).await?;
         holds::ask_each(tx, OutboxKind::PostClicks, std::iter::once(cap::next_day(now, zone)), now).await
     }
 }

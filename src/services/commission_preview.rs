@@ -15,7 +15,6 @@ use super::{ServiceError, Services};
 use crate::{
     auth::Viewer,
     domain::{
-        cap,
         click::labels,
         commission::{
             Book,
@@ -110,7 +109,7 @@ pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Resu
     if let Some(levels) = levels {
         setting.overrides = Some(of_levels(levels, currency, services.now())?);
     }
-    setting.book.zone = cap::zone(&tenants::get(&tx).await?.time_zone);
+    setting.book.zone = tenants::zone(&tx).await?;
     let mut happening = Vec::with_capacity(events.len());
     for event in &events {
         happening.push(names.event(event, currency)?);

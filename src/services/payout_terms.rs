@@ -13,7 +13,6 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
-        cap::zone,
         event::NewEvent,
         page::{Page, PageRequest},
         payout_deductions::Deductions,
@@ -126,7 +125,7 @@ pub async fn effective(
     let (own, default) = (store::get(&tx, Some(affiliate_id), currency).await?, store::get(&tx, None, currency).await?);
     let threshold = [&own, &default].into_iter().find_map(|terms| terms.as_ref()?.threshold_minor).unwrap_or(1);
     let chosen = schedule(own.as_ref())?.or(schedule(default.as_ref())?).unwrap_or(Schedule::Never);
-    let zone = zone(&tenants::get(&tx).await?.time_zone);
+    let zone = tenants::zone(&tx).await?;
     Ok(Some(Effective {
         threshold: Money::new(threshold, currency),
         schedule: chosen,

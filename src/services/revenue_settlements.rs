@@ -54,7 +54,7 @@ const CLAIMED_AT_ONCE: u64 = 1_000;
 /// # Errors
 /// As the database answers.
 pub(super) async fn today(tx: &Tx, now: Instant) -> Result<NaiveDate, StoreError> {
-    Ok(now.with_timezone(&cap::zone(&tenants::get(tx).await?.time_zone)).date_naive())
+    Ok(now.with_timezone(&tenants::zone(tx).await?).date_naive())
 }
 
 /// Asks for what is due to be settled, when the tenant's day is over.
@@ -62,7 +62,7 @@ pub(super) async fn today(tx: &Tx, now: Instant) -> Result<NaiveDate, StoreError
 /// # Errors
 /// As the database answers.
 pub(super) async fn ask(tx: &mut Tx, now: Instant) -> Result<(), StoreError> {
-    let zone = cap::zone(&tenants::get(tx).await?.time_zone);
+    let zone = tenants::zone(tx).await?;
     holds::ask_each(tx, OutboxKind::SettleRevenue, std::iter::once(cap::next_day(now, zone)), now).await
 }
 
@@ -170,7 +170,7 @@ impl Period {
         };
         let settled_until = newest.map(|row| row.period_end);
         let first_day = settled_until.map_or(first_day, |until| until.max(first_day));
-        let zone = cap::zone(&tenants::get(tx).await?.time_zone);
+        let zone = tenants::zone(tx).await?;
         let deals = revenue_deals::versions(tx, key.0).await?;
         let Some((deal, start, end)) = revenue_deal::period_of_day(&deals, key.1, first_day, zone) else {
             return Ok(None);

@@ -179,7 +179,7 @@ async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result
     let mut tx = services.db.begin(scope).await?;
     let now = services.now();
     let Some(rule) = rules::get(&tx, key.rule_id).await? else { return Ok(0) };
-    let zone = cap::zone(&tenants::get(&tx).await?.time_zone);
+    let zone = tenants::zone(&tx).await?;
     let keys = BTreeSet::from([key]);
     let step = step_of(&rule, &tiers::counted(&tx, &keys).await?, key);
     let mut period = Period { key, only_lower: !is_open(&key, now, zone), step, rule, versions: HashMap::new() };

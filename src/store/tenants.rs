@@ -1,9 +1,11 @@
 //! Tenants.
 
+use chrono_tz::Tz;
 use sea_orm::{ColumnTrait, QueryFilter, sea_query::Expr};
 use tributary_entity::{kinds::TenantStatus, tenant, tenant_counter};
 
 use super::{dialect, error::StoreError, scope::Tx};
+use crate::domain::cap;
 
 /// The scope's own tenant.
 ///
@@ -64,6 +66,14 @@ pub async fn set_time_zone(tx: &mut Tx, name: String) -> Result<(), StoreError> 
     let update = tx.update_many::<tenant::Entity>().col_expr(tenant::Column::TimeZone, Expr::value(name));
     update.exec(tx.connection()).await?;
     Ok(())
+}
+
+/// The time zone of the tenant's days.
+///
+/// # Errors
+/// As the database answers.
+pub async fn zone(tx: &Tx) -> Result<Tz, StoreError> {
+    Ok(cap::zone(&get(tx).await?.time_zone))
 }
 
 /// Names the history that the log's numbers are of.

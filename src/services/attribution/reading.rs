@@ -17,7 +17,6 @@ use uuid::Uuid;
 use crate::{
     domain::{
         attribution::{Means, TOUCHES_MAX, Touch},
-        cap,
         commission::{Book, Explanation, book::Deal, choose::Occasion},
         conversion::Rated,
         override_plan::{self, Plan},
@@ -193,7 +192,7 @@ impl Reader {
         if missing.is_empty() {
             return Ok(());
         }
-        self.book.zone = cap::zone(&tenants::get(tx).await?.time_zone);
+        self.book.zone = tenants::zone(tx).await?;
         self.campaigns.extend(campaigns::get_many(tx, &missing).await?.into_iter().map(|row| (row.id, row)));
         for rule in rules::for_campaigns(tx, &missing).await? {
             self.rules.entry(rule.head.campaign_id).or_default().push(rule);

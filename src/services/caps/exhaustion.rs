@@ -109,7 +109,7 @@ impl Exhaustion {
         if caps.is_empty() {
             return Ok(answer);
         }
-        let zone = rules::zone(&tenants::get(&tx).await?.time_zone);
+        let zone = tenants::zone(&tx).await?;
         let key =
             |cap: &tributary_entity::cap::Model| -> UsageKey { (cap.id, rules::period_start(cap.period, now, zone)) };
         let used = caps::used(&tx, &caps.iter().map(key).collect()).await?;

@@ -172,7 +172,7 @@ async fn states(tx: &Tx, rows: Vec<cap::Model>, now: Instant) -> Result<Vec<CapS
     if rows.is_empty() {
         return Ok(Vec::new());
     }
-    let zone = rules::zone(&tenants::get(tx).await?.time_zone);
+    let zone = tenants::zone(tx).await?;
     let campaign_ids: BTreeSet<CampaignId> = rows.iter().map(|row| row.campaign_id).collect();
     let currencies: HashMap<CampaignId, Currency> =
         store::campaigns::get_many(tx, &campaign_ids.into_iter().collect::<Vec<_>>())

@@ -69,7 +69,7 @@ impl BatchCaps {
         }
         let zone = match self.zone {
             Some(zone) => zone,
-            None => *self.zone.insert(rules::zone(&tenants::get(tx).await?.time_zone)),
+            None => *self.zone.insert(tenants::zone(tx).await?),
         };
         let keys: BTreeSet<UsageKey> = caps
             .iter()

@@ -18,7 +18,6 @@ use tributary_entity::{
 use super::{Lead, Past, Taken, facts};
 use crate::{
     domain::{
-        cap,
         commission::{
             Book, Explanation,
             book::{CustomerKey, Deal, asks_for_firsts, asks_for_origins, tiered},
@@ -63,7 +62,7 @@ impl BatchBook {
             .flat_map(|id| programme.rules(id))
             .any(|rule| rule.plan.tiers.is_some() || rule.plan.max_months.is_some());
         if asks_for_time {
-            book.zone = cap::zone(&tenants::get(tx).await?.time_zone);
+            book.zone = tenants::zone(tx).await?;
         }
         let mut wanted = Wanted::default();
         for lead in leads {
