@@ -137,17 +137,16 @@ async fn advance(
         hold_secs: rule.hold_secs,
     });
     let awards = awards.collect();
-    for award in give_all(tx, awards, now).await? {
-        let grant = bonus_grant::Model {
-            tenant_id: award.tenant_id,
-            rule_id: rule.id,
-            affiliate_id: award.affiliate_id,
-            period_start: period.from,
-            award_id: award.id,
-            created_at: now,
-        };
-        bonus_rules::insert_grant(tx, grant).await?;
-    }
+    let grants = give_all(tx, awards, now).await?.into_iter().map(|award| bonus_grant::Model {
+        tenant_id: award.tenant_id,
+        rule_id: rule.id,
+        affiliate_id: award.affiliate_id,
+        period_start: period.from,
+        award_id: award.id,
+        created_at: now,
+    });
+    let grants = grants.collect();
+    bonus_rules::insert_grants(tx, grants).await?;
     if given < CHUNK {
         bonus_rules::update(tx, bonus_rule::Model { decided_until: period.until, ..rule }).await?;
     }

@@ -23,7 +23,7 @@ use tributary_entity::{
 use super::{
     ServiceError, Services,
     awards::{Award, give},
-    holds, publish,
+    holds, publish, races,
 };
 use crate::{
     ambient,
@@ -81,14 +81,19 @@ pub async fn settle_due(services: &Services, scope: &TenantScope) -> Result<u64,
     publish(&*services.bus, tx).await?;
     let mut settled = 0;
     for key in keys {
-        loop {
-            let mut tx = services.db.begin(scope).await?;
-            if !settle_next(&mut tx, key, services.now()).await? {
-                break;
-            }
-            publish(&*services.bus, tx).await?;
+        while races::outlast(|| step(services, scope, key)).await? {
             settled += 1;
         }
+    }
+    Ok(settled)
+}
+
+/// Settles the next period of an affiliate in a campaign. Answers whether one was due.
+async fn step(services: &Services, scope: &TenantScope, key: Key) -> Result<bool, ServiceError> {
+    let mut tx = services.db.begin(scope).await?;
+    let settled = settle_next(&mut tx, key, services.now()).await?;
+    if settled {
+        publish(&*services.bus, tx).await?;
     }
     Ok(settled)
 }
@@ -130,7 +135,7 @@ async fn settle_next(tx: &mut Tx, key: Key, now: Instant) -> Result<bool, StoreE
         earned_minor => Some(give(tx, period.award(&settled, earned_minor), now).await?.id),
     };
     let row = period.row(id, &settled, i64::try_from(taken).unwrap_or(i64::MAX), award_id, now)?;
-    revenue_settlements::insert(tx, revenue_settlement::Model { tenant_id: tx.scope().tenant_id(), ..row }).await?;
+    revenue_settlements::insert(tx, row).await?;
     revenue_settlements::insert_carried(tx, id, &settled.carried).await?;
     let qualified = customers.into_iter().map(|customer_id| revenue_qualification::Model {
         tenant_id: tx.scope().tenant_id(),

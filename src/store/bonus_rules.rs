@@ -154,7 +154,7 @@ pub async fn reached(
 /// Keeps what a rule gave.
 ///
 /// # Errors
-/// As the database answers, also when the rule gave the affiliate something for the period before.
-pub async fn insert_grant(tx: &mut Tx, row: bonus_grant::Model) -> Result<(), StoreError> {
-    tx.insert::<bonus_grant::Entity>(row).await
+/// As the database answers, also when the rule gave one of the affiliates something for the period before.
+pub async fn insert_grants(tx: &mut Tx, rows: Vec<bonus_grant::Model>) -> Result<(), StoreError> {
+    tx.insert_all::<bonus_grant::Entity>(rows).await
 }
