@@ -114,7 +114,7 @@ pub struct Query(
     processors::ProcessorQuery,
 );
 
-/// Change something. Every input takes an `idempotencyKey`.
+/// Change something. Every input, or each of its items, takes an `idempotencyKey`; records of revenue have a reference instead.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     sessions::SessionMutation,
