@@ -1,11 +1,14 @@
 //! Net revenue of customers: deals, records, what is settled when a period is over, and who qualified.
 
+use std::sync::atomic::Ordering;
+
 use chrono::{Datelike, Days, Months, NaiveDate, TimeDelta};
 use serde_json::{Value, json};
 use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::revenue_settlements};
 
 use crate::{
     attribution::cents,
+    story_overrides::found,
     support::{
         Client, Programme, Terms, TestApp, on_both,
         programme::{enroll, merge, new_affiliate, sale},
@@ -292,6 +295,22 @@ on_both! {
         );
         assert_eq!(one.expect("settles") + other.expect("settles"), 1);
         assert_eq!(settled(&owner).await, [1_000]);
+    }
+
+    async fn verify_finds_records_and_awards_that_were_changed(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        deal(&owner, &programme, json!({ "share": "50" })).await;
+        recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur("10.00") }))]).await;
+        month_over(app).await;
+        assert_eq!((settled(&owner).await, found(app).await), (vec![500], vec![]));
+        app.check_invariants.store(false, Ordering::Relaxed);
+        app.auditor.run("UPDATE revenue_record SET ggr_minor = 1001").await.expect("is changed");
+        assert_eq!(found(app).await, ["REVENUE_RECORDS"]);
+        app.auditor.run("UPDATE revenue_record SET ggr_minor = 1000, settlement_id = NULL").await.expect("is changed");
+        assert_eq!(found(app).await, ["REVENUE_RECORDS"]);
+        app.auditor.run("UPDATE award SET amount_minor = 501 WHERE kind = 'REVENUE'").await.expect("is changed");
+        assert_eq!(found(app).await, ["AWARDED_COMMISSIONS", "REVENUE_RECORDS", "REVENUE_AWARD"]);
     }
 
     async fn record_is_recorded_once_and_a_wrong_one_leaves_the_others_alone(app) {

@@ -72,7 +72,7 @@ async fn release(app: &TestApp) {
 }
 
 /// The names of what `verify` finds.
-async fn found(app: &TestApp) -> Vec<&'static str> {
+pub(crate) async fn found(app: &TestApp) -> Vec<&'static str> {
     let scope = TenantScope::tenant(app.home);
     let report = audit::verify(&app.services.db, &scope, &Audit::default()).await.expect("is audited");
     report.differences.iter().map(|difference| difference.check).collect()
