@@ -1,4 +1,5 @@
-//! Whatever a viewer can reach from the roots, four objects deep, is the viewer's own.
+//! Whatever a viewer can reach from the roots, four objects deep, is the viewer's own. Below each root, every field of
+//! every type is read where the type is nearest to it.
 
 use std::collections::BTreeSet;
 
@@ -113,7 +114,7 @@ async fn read(sdl: &Sdl, client: &Client, field: &Field, args: &Value, closed: &
     let node = if field.is_connection() { sdl.node_of(field) } else { field.named().to_owned() };
     'anew: loop {
         let mut answers = Vec::new();
-        for inner in sdl.pieces(&node, DEPTH - 1, Some(closed)) {
+        for inner in sdl.pieces_once(&node, DEPTH - 1, closed) {
             let selection = match field.is_connection() {
                 true => format!("{} edges {{ cursor node {{ {inner} }} }}", sdl.count_of(field)),
                 false => inner,

@@ -123,97 +123,20 @@ impl Sdl {
         format!("{root}{variables} {{ result: {}{passed} {selection} }}", field.name)
     }
 
-    /// Selects everything of a type to a depth of objects (pages of a connection do not count). With a list of what is
-    /// closed, all but that, and every field as `Type_field`, so that an error's location tells which it is about.
-    pub fn selection(&self, name: &str, depth: usize, closed: Option<&Closed>) -> String {
-        let Some(def) = self.get(name) else { return String::new() };
-        match def.kind {
-            Kind::Scalar | Kind::Enum | Kind::Input => String::new(),
-            Kind::Interface | Kind::Union => {
-                let mut text = "__typename".to_owned();
-                for def in self.implementors(name) {
-                    // Two types may give one name to fields of different types.
-                    let fields = self.selected(def, depth, closed, true);
-                    text += &format!(" ... on {} {{ {fields} }}", def.name);
-                }
-                text
-            }
-            Kind::Object => self.selected(def, depth, closed, closed.is_some()),
-        }
-    }
-
-    fn selected(&self, def: &Def, depth: usize, closed: Option<&Closed>, aliased: bool) -> String {
-        let fields = def.fields.iter().filter_map(|field| {
-            let name = format!("{}_{}", def.name, field.name);
-            if closed.is_some_and(|closed| closed.contains(&name)) {
-                return None;
-            }
-            let text = self.select(field, depth, closed)?;
-            Some(if aliased { format!("{name}: {text}") } else { text })
-        });
-        let texts = fields.collect::<Vec<_>>();
-        if texts.is_empty() { "__typename".to_owned() } else { texts.join(" ") }
-    }
-
-    /// As [`Sdl::selection`], in as many texts as it takes for each to be small enough for a document: together they
-    /// select all of it.
+    /// Selects everything of a type to a depth of objects (pages of a connection do not count), in as many texts as it
+    /// takes for each to be small enough for a document. With a list of what is closed, all but that, and every field as
+    /// `Type_field`, so that an error's location tells which it is about.
     pub fn pieces(&self, name: &str, depth: usize, closed: Option<&Closed>) -> Vec<String> {
-        let whole = self.selection(name, depth, closed);
-        if fits(&whole) || self.is_leaf(name) {
-            return vec![whole];
-        }
-        let members = self.implementors(name);
-        if !members.is_empty() {
-            let of_member = |def: &Def| {
-                let pieces = self.pieces(&def.name, depth, closed);
-                let name = def.name.clone();
-                pieces.into_iter().map(move |text| format!("__typename ... on {name} {{ {text} }}"))
-            };
-            return members.into_iter().flat_map(of_member).collect();
-        }
-        let leaves = self.selection(name, 0, closed);
-        let objects = self.fields(name).iter().filter(|field| !self.is_leaf(field.named())).flat_map(|field| {
-            let alias = format!("{name}_{}", field.name);
-            if closed.is_some_and(|closed| closed.contains(&alias)) {
-                return Vec::new();
-            }
-            let texts = self.pieces_below(field, depth, closed).into_iter();
-            texts.map(|text| if closed.is_some() { format!("{alias}: {text}") } else { text }).collect()
-        });
-        std::iter::once(leaves).chain(objects).collect()
+        Walk { sdl: self, closed, nearest: None }.pieces(name, "", depth)
     }
 
-    /// As [`Sdl::select`] of a field that is an object, in pieces.
-    fn pieces_below(&self, field: &Field, depth: usize, closed: Option<&Closed>) -> Vec<String> {
-        let Some(depth) = depth.checked_sub(1) else { return Vec::new() };
-        if field.is_connection() {
-            let count = self.count_of(field);
-            let pieces = self.pieces(&self.node_of(field), depth, closed).into_iter();
-            let page = |text| format!("{}(first: 20) {{ {count} edges {{ node {{ {text} }} }} }}", field.name);
-            return pieces.map(page).collect();
-        }
-        if field.args.iter().any(Field::is_required) {
-            return Vec::new();
-        }
-        let pieces = self.pieces(field.named(), depth, closed).into_iter();
-        pieces.map(|text| format!("{} {{ {text} }}", field.name)).collect()
-    }
-
-    /// One field with what is below it; none where the depth ends.
-    pub fn select(&self, field: &Field, depth: usize, closed: Option<&Closed>) -> Option<String> {
-        if self.is_leaf(field.named()) {
-            return field.args.is_empty().then(|| field.name.clone());
-        }
-        if field.is_connection() {
-            let below = self.selection(&self.node_of(field), depth.checked_sub(1)?, closed);
-            let count = self.count_of(field);
-            return Some(format!("{}(first: 20) {{ {count} edges {{ node {{ {below} }} }} }}", field.name));
-        }
-        if field.args.iter().any(Field::is_required) {
-            return None;
-        }
-        let below = self.selection(field.named(), depth.checked_sub(1)?, closed);
-        Some(format!("{} {{ {below} }}", field.name))
+    /// As [`Sdl::pieces`] with a list of what is closed, but what is below a type is selected at one place only, the
+    /// nearest to the root: elsewhere there are its leaves. Every field of every type that is near enough is there,
+    /// and the number of texts grows with the schema, not with the ways through it.
+    pub fn pieces_once(&self, name: &str, depth: usize, closed: &Closed) -> Vec<String> {
+        let mut walk = Walk { sdl: self, closed: Some(closed), nearest: None };
+        walk.nearest = Some(walk.nearest(name, depth));
+        walk.pieces(name, "", depth)
     }
 
     /// Selects a connection's count, where it has one.
@@ -228,6 +151,134 @@ impl Sdl {
             self.fields(field.named()).iter().find(|field| field.name == "edges").expect("a connection has edges");
         let node = self.fields(edge.named()).iter().find(|field| field.name == "node").expect("an edge has a node");
         node.named().to_owned()
+    }
+}
+
+/// One way of selecting.
+struct Walk<'a> {
+    sdl: &'a Sdl,
+    closed: Option<&'a Closed>,
+    /// Of every type, the field (`Type_field`) below which its objects are selected; anywhere, if there is none.
+    nearest: Option<BTreeMap<String, String>>,
+}
+
+impl Walk<'_> {
+    /// Breadth first, the field through which each type is met.
+    fn nearest(&self, name: &str, depth: usize) -> BTreeMap<String, String> {
+        let mut nearest = BTreeMap::new();
+        let mut row = vec![(name.to_owned(), String::new())];
+        for _ in 0..=depth {
+            for (name, from) in std::mem::take(&mut row) {
+                for def in self.objects(&name) {
+                    if nearest.contains_key(&def.name) {
+                        continue;
+                    }
+                    nearest.insert(def.name.clone(), from.clone());
+                    let below = def.fields.iter().filter(|field| !self.sdl.is_leaf(field.named()));
+                    row.extend(below.filter_map(|field| Some((self.target(field)?, self.alias(def, field)?))));
+                }
+            }
+        }
+        nearest
+    }
+
+    /// The type, or of an interface and a union its types.
+    fn objects(&self, name: &str) -> Vec<&Def> {
+        match self.sdl.get(name) {
+            Some(def) if def.kind == Kind::Object => vec![def],
+            Some(_) => self.sdl.implementors(name),
+            None => Vec::new(),
+        }
+    }
+
+    /// `Type_field`, unless it is closed.
+    fn alias(&self, def: &Def, field: &Field) -> Option<String> {
+        let name = format!("{}_{}", def.name, field.name);
+        let is_closed = self.closed.is_some_and(|closed| closed.contains(&name));
+        (!is_closed).then_some(name)
+    }
+
+    /// What is selected below a field that is no leaf, unless it must be asked for something.
+    fn target(&self, field: &Field) -> Option<String> {
+        match field.is_connection() {
+            true => Some(self.sdl.node_of(field)),
+            false => (!field.args.iter().any(Field::is_required)).then(|| field.named().to_owned()),
+        }
+    }
+
+    fn around(&self, field: &Field, below: &str) -> String {
+        match field.is_connection() {
+            true => {
+                let count = self.sdl.count_of(field);
+                format!("{}(first: 20) {{ {count} edges {{ node {{ {below} }} }} }}", field.name)
+            }
+            false => format!("{} {{ {below} }}", field.name),
+        }
+    }
+
+    /// All of a type that was met through a field.
+    fn selection(&self, name: &str, from: &str, depth: usize) -> String {
+        let Some(def) = self.sdl.get(name) else { return String::new() };
+        match def.kind {
+            Kind::Scalar | Kind::Enum | Kind::Input => String::new(),
+            Kind::Interface | Kind::Union => {
+                let mut text = "__typename".to_owned();
+                for def in self.sdl.implementors(name) {
+                    // Two types may give one name to fields of different types.
+                    let fields = self.selected(def, from, depth, true);
+                    text += &format!(" ... on {} {{ {fields} }}", def.name);
+                }
+                text
+            }
+            Kind::Object => self.selected(def, from, depth, self.closed.is_some()),
+        }
+    }
+
+    fn selected(&self, def: &Def, from: &str, depth: usize, aliased: bool) -> String {
+        let depth = self.depth_of(def, from, depth);
+        let fields = def.fields.iter().filter_map(|field| {
+            let alias = self.alias(def, field)?;
+            let text = if self.sdl.is_leaf(field.named()) {
+                field.args.is_empty().then(|| field.name.clone())?
+            } else {
+                self.around(field, &self.selection(&self.target(field)?, &alias, depth.checked_sub(1)?))
+            };
+            Some(if aliased { format!("{alias}: {text}") } else { text })
+        });
+        let texts = fields.collect::<Vec<_>>();
+        if texts.is_empty() { "__typename".to_owned() } else { texts.join(" ") }
+    }
+
+    fn depth_of(&self, def: &Def, from: &str, depth: usize) -> usize {
+        let is_near =
+            self.nearest.as_ref().is_none_or(|nearest| nearest.get(&def.name).is_some_and(|near| near == from));
+        if is_near { depth } else { 0 }
+    }
+
+    /// As [`Walk::selection`], in texts that fit and together select all of it.
+    fn pieces(&self, name: &str, from: &str, depth: usize) -> Vec<String> {
+        let whole = self.selection(name, from, depth);
+        if fits(&whole) || self.sdl.is_leaf(name) {
+            return vec![whole];
+        }
+        let members = self.sdl.implementors(name);
+        if !members.is_empty() {
+            let of_member = |def: &Def| {
+                let pieces = self.pieces(&def.name, from, depth);
+                let name = def.name.clone();
+                pieces.into_iter().map(move |text| format!("__typename ... on {name} {{ {text} }}"))
+            };
+            return members.into_iter().flat_map(of_member).collect();
+        }
+        let def = self.sdl.get(name).expect("what is no leaf has a type");
+        let Some(depth) = self.depth_of(def, from, depth).checked_sub(1) else { return vec![whole] };
+        let leaves = self.selection(name, from, 0);
+        let objects = def.fields.iter().filter(|field| !self.sdl.is_leaf(field.named())).flat_map(|field| {
+            let (Some(alias), Some(target)) = (self.alias(def, field), self.target(field)) else { return Vec::new() };
+            let texts = self.pieces(&target, &alias, depth).into_iter().map(|below| self.around(field, &below));
+            texts.map(|text| if self.closed.is_some() { format!("{alias}: {text}") } else { text }).collect()
+        });
+        std::iter::once(leaves).chain(objects).collect()
     }
 }
 
