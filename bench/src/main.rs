@@ -7,12 +7,15 @@
 
 mod api;
 mod attribution;
+mod calls;
 mod fanout;
 mod floor;
 mod idle;
+mod ingest;
 mod load;
 mod outage;
 mod payouts;
+mod pgbench;
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
 mod process;
@@ -39,6 +42,8 @@ enum Command {
     Fanout(fanout::Options),
     /// Memory of sockets that wait, each with one subscription.
     Idle(idle::Options),
+    /// Conversions by mutation, single and in batches, beside pgbench with the same rows.
+    Ingest(ingest::Options),
     /// Redirects with their clicks stored: throughput and latency, beside a bare 302.
     Redirect(redirect::Options),
     /// Redirects while the database is killed and comes back, and a node is: whether any click is lost.
@@ -77,6 +82,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Command::Attribution(options) => attribution::run(&options).await?,
         Command::Fanout(options) => fanout::run(&options).await?,
         Command::Idle(options) => idle::run(&options).await?,
+        Command::Ingest(options) => ingest::run(&options).await?,
         Command::Payouts(options) => payouts::run(&options).await?,
         Command::Redirect(options) => redirect::run(&options).await?,
         Command::Outage(options) => outage::run(&options).await?,

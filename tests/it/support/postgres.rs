@@ -92,7 +92,7 @@ impl Postgres {
             let mut process = self
                 .command("postgres")
                 .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port), "-c", &socket])
-                .args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=100"])
+                .args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=400"])
                 .args(["-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB"])
                 .stderr(output)
                 .spawn()?;
