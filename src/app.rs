@@ -33,7 +33,7 @@ use crate::{
     processors::{Endpoints, Processors},
     redis_client::RedisClient,
     services::{
-        Services,
+        Parts, Services,
         access::Access,
         budgets::Spending,
         caps::Exhaustion,
@@ -160,7 +160,7 @@ impl App {
         let country_file = settings.geoip_database.as_deref();
         let visitors = Visitors::open(db.clone(), Arc::clone(&leaves.clock), country_file)
             .map_err(|error| StartError::Countries { path: country_file.unwrap_or(Path::new("")).to_owned(), error })?;
-        let services = Services {
+        let services = Services::new(Parts {
             access: Access::new(db.clone(), Arc::clone(&tokens), Arc::new(external), clock, feeds.clone()),
             caps: Exhaustion::new(db.clone(), Arc::clone(&leaves.clock)),
             lanes: Lanes::new(db.clone(), Arc::clone(&leaves.clock), Arc::clone(&shared.bus), &settings),
@@ -183,7 +183,7 @@ impl App {
             bus: shared.bus,
             limits: shared.limits,
             settings,
-        };
+        });
         let schema = graphql::schema(services.settings.is_production());
         Ok(Self { services, schema, pace: leaves.pace })
     }
@@ -234,7 +234,7 @@ impl App {
             sockets.end();
             sockets.ended().await;
             jobs.stop().await;
-            self.services.db.close().await?;
+            self.services.db.clone().close().await?;
             Ok(served?)
         };
         let overdue = async {

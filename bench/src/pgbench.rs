@@ -1,5 +1,5 @@
 //! The floor of ingest: `pgbench` writes the rows of a conversion into the tables in which one is stored, with all of their
-//! indexes, foreign keys and checks, by prepared statements over a local socket's like, and decides nothing.
+//! indexes, foreign keys and checks, by prepared statements, and decides nothing.
 //!
 //! The rows are those of a conversion that the program has recorded, with ids of their own.
 
@@ -29,9 +29,12 @@ const TABLES: [(&str, &str); 9] = [
     ("entry", "journal_id = (SELECT id FROM journal WHERE conversion_id = $1)"),
 ];
 
+/// A row's table, and its columns as texts.
+type Row = (&'static str, Vec<(String, Option<String>)>);
+
 /// The rows of one conversion.
 pub struct Sample {
-    rows: Vec<(&'static str, Vec<(String, Option<String>)>)>,
+    rows: Vec<Row>,
     conversion: Uuid,
     order: String,
     tenant: Uuid,
@@ -219,14 +222,15 @@ async fn run(url: &str, script: &str, clients: usize, time: Duration) -> Result<
     let folder = TempDir::new()?;
     let file = folder.path().join("conversion.sql");
     std::fs::write(&file, script)?;
-    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    // Above it there is room for two million transactions, a thousand clients and a thousand rows of each.
+    let start = (Uuid::new_v4().as_u128() & 0x3f_ffff) << 21;
     let output = Command::new(program())
         .args(["--no-vacuum", "--protocol=prepared", "--log", "--log-prefix=transactions"])
         .arg(format!("--client={clients}"))
         .arg("--jobs=2")
         .arg(format!("--time={}", time.as_secs().max(1)))
         .arg("--define=i=0")
-        .arg(format!("--define=start={}", start * 100))
+        .arg(format!("--define=start={start}"))
         .arg("--file")
         .arg(&file)
         .arg(url)

@@ -139,7 +139,7 @@ impl AccountEntryNode {
 
     /// The journal it is a line of.
     async fn journal(&self, ctx: &Context<'_>) -> Result<Option<Journal>> {
-        Ok(ctx.loaders()?.journal.load_one(self.row.journal_id).await.or_graphql()?.map(Journal::from))
+        Ok(ctx.loaders()?.journal().load_one(self.row.journal_id).await.or_graphql()?.map(Journal::from))
     }
 
     /// What it did to the balance: negative where it made it smaller.

@@ -66,8 +66,8 @@ impl Affiliate {
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn parent(&self, ctx: &Context<'_>) -> Result<Option<Self>> {
         let loaders = ctx.loaders()?;
-        let Some(row) = loaders.parent_of_affiliate.load_one(self.0.id).await.or_graphql()? else { return Ok(None) };
-        Ok(loaders.affiliate.load_one(row.parent_id).await.or_graphql()?.map(Self))
+        let Some(row) = loaders.parent_of_affiliate().load_one(self.0.id).await.or_graphql()? else { return Ok(None) };
+        Ok(loaders.affiliate().load_one(row.parent_id).await.or_graphql()?.map(Self))
     }
 
     /// When it was made.
@@ -83,13 +83,13 @@ impl Affiliate {
     /// The group that it is in; null for none.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn group(&self, ctx: &Context<'_>) -> Result<Option<AffiliateGroup>> {
-        Ok(ctx.loaders()?.group_of_affiliate.load_one(self.0.id).await.or_graphql()?.map(AffiliateGroup))
+        Ok(ctx.loaders()?.group_of_affiliate().load_one(self.0.id).await.or_graphql()?.map(AffiliateGroup))
     }
 
     /// Where it is paid: at most one in each currency.
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn payout_destinations(&self, ctx: &Context<'_>) -> Result<Vec<PayoutDestination>> {
-        let rows = ctx.loaders()?.destinations_of_affiliate.load_one(self.0.id).await.or_graphql()?;
+        let rows = ctx.loaders()?.destinations_of_affiliate().load_one(self.0.id).await.or_graphql()?;
         Ok(rows.unwrap_or_default().into_iter().map(PayoutDestination).collect())
     }
 
@@ -170,7 +170,7 @@ impl AffiliateQuery {
         #[graphql(desc = "Begins with `aff_`.")] id: ID,
     ) -> Result<Option<Affiliate>> {
         let id: AffiliateId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
     }
 }
 

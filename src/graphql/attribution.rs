@@ -170,7 +170,7 @@ impl AffiliateEffect {
     /// Who.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// What it would mean.
@@ -209,7 +209,7 @@ impl AttributionRun {
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.row.campaign_id else { return Ok(None) };
-        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// Conversions whose customer acted at or after this.
@@ -312,7 +312,7 @@ impl AttributionAdjustment {
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.affiliate_id else { return Ok(None) };
-        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
     /// Conversions of which something was added or taken.
@@ -363,7 +363,7 @@ impl AttributionQuery {
         #[graphql(desc = "Begins with `run_`.")] id: ID,
     ) -> Result<Option<AttributionRun>> {
         let id: AttributionRunId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.attribution_run.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.attribution_run().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// The attribution runs.

@@ -72,14 +72,14 @@ impl Award {
     /// Whose.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// The campaign it is for, if it is for one.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.0.campaign_id else { return Ok(None) };
-        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// In the affiliate's favour; negative where it takes.
@@ -114,7 +114,7 @@ impl Award {
     /// What it posted.
     #[graphql(guard = "Needs(Permission::ReadLedger)")]
     async fn journal(&self, ctx: &Context<'_>) -> Result<Option<Journal>> {
-        Ok(ctx.loaders()?.journal.load_one(self.0.journal_id).await.or_graphql()?.map(Journal))
+        Ok(ctx.loaders()?.journal().load_one(self.0.journal_id).await.or_graphql()?.map(Journal))
     }
 
     /// From when it is payable.

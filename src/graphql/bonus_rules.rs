@@ -44,7 +44,7 @@ impl BonusRule {
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.0.campaign_id else { return Ok(None) };
-        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// The reason of what it gives.

@@ -150,28 +150,28 @@ impl Campaign {
     /// Its action types, oldest first; at most 100.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn goals(&self, ctx: &Context<'_>) -> Result<Vec<Goal>> {
-        let rows = ctx.loaders()?.goals_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        let rows = ctx.loaders()?.goals_of_campaign().load_one(self.0.id).await.or_graphql()?;
         Ok(rows.unwrap_or_default().into_iter().map(Goal).collect())
     }
 
     /// What affiliates earn, oldest first; at most 100.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn commission_rules(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRule>> {
-        let rules = ctx.loaders()?.rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        let rules = ctx.loaders()?.rules_of_campaign().load_one(self.0.id).await.or_graphql()?;
         Ok(rules.unwrap_or_default().into_iter().map(CommissionRule).collect())
     }
 
     /// What clicks earn in it, for all and for single affiliates, oldest first; at most 1,000.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn click_rates(&self, ctx: &Context<'_>) -> Result<Vec<ClickRate>> {
-        let rates = ctx.loaders()?.click_rates_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        let rates = ctx.loaders()?.click_rates_of_campaign().load_one(self.0.id).await.or_graphql()?;
         Ok(rates.unwrap_or_default().into_iter().map(ClickRate).collect())
     }
 
     /// What affiliates have of their customers' net revenue in it, for all and for single ones, oldest first; at most 1,000.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn revenue_deals(&self, ctx: &Context<'_>) -> Result<Vec<RevenueDeal>> {
-        let deals = ctx.loaders()?.revenue_deals_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        let deals = ctx.loaders()?.revenue_deals_of_campaign().load_one(self.0.id).await.or_graphql()?;
         Ok(deals.unwrap_or_default().into_iter().map(RevenueDeal).collect())
     }
 
@@ -179,20 +179,20 @@ impl Campaign {
     /// `bonusRules` alone.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn bonus_rules(&self, ctx: &Context<'_>) -> Result<Vec<BonusRule>> {
-        let rows = ctx.loaders()?.bonus_rules_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        let rows = ctx.loaders()?.bonus_rules_of_campaign().load_one(self.0.id).await.or_graphql()?;
         Ok(rows.unwrap_or_default().into_iter().map(BonusRule).collect())
     }
 
     /// What those above affiliates earn in it; null where only the tenant's default may hold.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn override_plan(&self, ctx: &Context<'_>) -> Result<Option<OverridePlan>> {
-        Ok(ctx.loaders()?.override_plan_of_campaign.load_one(self.0.id).await.or_graphql()?.map(OverridePlan))
+        Ok(ctx.loaders()?.override_plan_of_campaign().load_one(self.0.id).await.or_graphql()?.map(OverridePlan))
     }
 
     /// Its limits and those of its enrollments, oldest first; at most 1,000. An affiliate sees its own enrollment's.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn caps(&self, ctx: &Context<'_>) -> Result<Vec<Cap>> {
-        let states = ctx.loaders()?.caps_of_campaign.load_one(self.0.id).await.or_graphql()?;
+        let states = ctx.loaders()?.caps_of_campaign().load_one(self.0.id).await.or_graphql()?;
         Ok(states.unwrap_or_default().into_iter().map(Cap).collect())
     }
 
@@ -267,7 +267,7 @@ impl CampaignQuery {
         #[graphql(desc = "Begins with `cmp_`.")] id: ID,
     ) -> Result<Option<Campaign>> {
         let id: CampaignId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(id).await.or_graphql()?.map(Campaign))
     }
 }
 

@@ -47,19 +47,19 @@ impl Click {
     /// The link that was clicked.
     #[graphql(guard = "Needs(Permission::ReadLinks)")]
     async fn link(&self, ctx: &Context<'_>) -> Result<Option<Link>> {
-        Ok(ctx.loaders()?.link.load_one(self.0.link_id).await.or_graphql()?.map(Link))
+        Ok(ctx.loaders()?.link().load_one(self.0.link_id).await.or_graphql()?.map(Link))
     }
 
     /// The campaign of the link.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        Ok(ctx.loaders()?.campaign.load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
     /// Who promoted.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// When the visitor clicked.
@@ -190,7 +190,7 @@ impl ClickQuery {
     #[graphql(guard = "Needs(Permission::ReadClicks)")]
     async fn click(&self, ctx: &Context<'_>, #[graphql(desc = "Begins with `clk_`.")] id: ID) -> Result<Option<Click>> {
         let id: ClickId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
+        Ok(ctx.loaders()?.click().load_one(id).await.or_graphql()?.map(Click))
     }
 }
 

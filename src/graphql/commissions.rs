@@ -50,7 +50,7 @@ impl Commission {
     /// The conversion that earned it. Null for an affiliate where it is an override: that conversion is another's.
     #[graphql(guard = "Needs(Permission::ReadConversions)")]
     async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
-        let row = ctx.loaders()?.conversion.load_one(self.row.conversion_id).await.or_graphql()?;
+        let row = ctx.loaders()?.conversion().load_one(self.row.conversion_id).await.or_graphql()?;
         Ok(row.map(Into::into))
     }
 
@@ -59,7 +59,7 @@ impl Commission {
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         match &self.affiliate {
             Some(row) => Ok(Some(Affiliate(row.clone()))),
-            None => Ok(ctx.loaders()?.affiliate.load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
+            None => Ok(ctx.loaders()?.affiliate().load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
         }
     }
 
@@ -76,7 +76,7 @@ impl Commission {
             return Ok(Some(Affiliate(row.clone())));
         }
         let Some(id) = self.row.base_affiliate_id else { return Ok(None) };
-        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
     /// Where it stands.

@@ -47,13 +47,13 @@ impl Coupon {
     /// What is promoted. Null for an affiliate that was rejected and no longer sees the campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        Ok(ctx.loaders()?.campaign.load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
     /// Who is credited with its sales.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Affiliate> {
-        let row = ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?;
+        let row = ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?;
         Ok(Affiliate(row.ok_or(ServiceError::Internal("a coupon without its affiliate")).or_graphql()?))
     }
 
@@ -135,7 +135,7 @@ impl CouponQuery {
         #[graphql(desc = "Begins with `cpn_`.")] id: ID,
     ) -> Result<Option<Coupon>> {
         let id: CouponId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.coupon.load_one(id).await.or_graphql()?.map(Coupon))
+        Ok(ctx.loaders()?.coupon().load_one(id).await.or_graphql()?.map(Coupon))
     }
 }
 

@@ -47,13 +47,13 @@ impl Enrollment {
     /// What is promoted. Null for an affiliate that was rejected and no longer sees the campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        Ok(ctx.loaders()?.campaign.load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
     /// Who promotes.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Affiliate> {
-        let row = ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?;
+        let row = ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?;
         Ok(Affiliate(row.ok_or(ServiceError::Internal("an enrollment without its affiliate")).or_graphql()?))
     }
 
@@ -66,14 +66,14 @@ impl Enrollment {
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn rule(&self, ctx: &Context<'_>) -> Result<Option<CommissionRule>> {
         let Some(id) = self.0.rule_id else { return Ok(None) };
-        Ok(ctx.loaders()?.rule.load_one(id).await.or_graphql()?.map(CommissionRule))
+        Ok(ctx.loaders()?.rule().load_one(id).await.or_graphql()?.map(CommissionRule))
     }
 
     /// What its clicks earned that is not posted yet; null where clicks never earned anything.
     #[graphql(guard = "Needs(Permission::ReadEarnings)")]
     async fn click_accrual(&self, ctx: &Context<'_>) -> Result<Option<ClickAccrual>> {
         let pair = (self.0.campaign_id, self.0.affiliate_id);
-        Ok(ctx.loaders()?.click_accrual.load_one(pair).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.click_accrual().load_one(pair).await.or_graphql()?.map(Into::into))
     }
 
     /// What its customers' net revenue came to in the oldest period that is not settled; null without records in one, or
@@ -81,7 +81,7 @@ impl Enrollment {
     #[graphql(guard = "Needs(Permission::ReadEarnings)")]
     async fn revenue_so_far(&self, ctx: &Context<'_>) -> Result<Option<RevenueReckoning>> {
         let pair = (self.0.campaign_id, self.0.affiliate_id);
-        Ok(ctx.loaders()?.revenue_so_far.load_one(pair).await.or_graphql()?.map(RevenueReckoning))
+        Ok(ctx.loaders()?.revenue_so_far().load_one(pair).await.or_graphql()?.map(RevenueReckoning))
     }
 
     /// When it was made.

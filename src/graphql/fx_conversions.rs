@@ -38,7 +38,7 @@ impl FxConversion {
     /// Whose balance.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Affiliate> {
-        let row = ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?;
+        let row = ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?;
         Ok(Affiliate(row.ok_or(ServiceError::Internal("a conversion without its affiliate")).or_graphql()?))
     }
 

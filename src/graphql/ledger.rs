@@ -56,7 +56,7 @@ impl Journal {
     #[graphql(guard = "Needs(Permission::ReadConversions)")]
     async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
         let Some(id) = self.0.head.conversion_id else { return Ok(None) };
-        Ok(ctx.loaders()?.conversion.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.conversion().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// When it was posted.
@@ -145,7 +145,7 @@ impl LedgerAccount {
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.affiliate_id else { return Ok(None) };
-        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
     }
 }
 

@@ -54,13 +54,13 @@ impl Link {
     /// What is promoted. Null for an affiliate that was rejected and no longer sees the campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        Ok(ctx.loaders()?.campaign.load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
     /// Who promotes.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Affiliate> {
-        let row = ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?;
+        let row = ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?;
         Ok(Affiliate(row.ok_or(ServiceError::Internal("a link without its affiliate")).or_graphql()?))
     }
 
@@ -144,7 +144,7 @@ impl LinkQuery {
     #[graphql(guard = "Needs(Permission::ReadLinks)")]
     async fn link(&self, ctx: &Context<'_>, #[graphql(desc = "Begins with `lnk_`.")] id: ID) -> Result<Option<Link>> {
         let id: LinkId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.link.load_one(id).await.or_graphql()?.map(Link))
+        Ok(ctx.loaders()?.link().load_one(id).await.or_graphql()?.map(Link))
     }
 }
 

@@ -3,7 +3,11 @@
 //! # Adding one
 //! A line in `loaders!`: the field, the key, the value, and the use case that answers many keys at once.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, OnceLock},
+};
 
 use async_graphql::{
     dataloader::{DataLoader, Loader},
@@ -56,22 +60,34 @@ impl Spawn for WithRequest {
 
 macro_rules! loaders {
     ($($(#[$doc:meta])* $field:ident, $by:ident: $key:ty => $value:ty = $load:expr;)*) => {
-        /// The loaders of one request.
+        /// The loaders of one request, each made when it is first asked for: a request needs few of them.
         pub(in crate::graphql) struct Loaders {
-            $($(#[$doc])* pub $field: DataLoader<$by>,)*
+            services: Services,
+            viewer: Viewer,
+            $($field: OnceLock<DataLoader<$by>>,)*
             /// Ends the loads under way with their request.
+            end: CancellationToken,
             _end: DropGuard,
         }
 
         impl Loaders {
             pub fn new(services: &Services, viewer: &Viewer) -> Self {
                 let end = CancellationToken::new();
-                let spawner = || WithRequest(end.clone());
                 Self {
-                    $($field: DataLoader::new($by(services.clone(), viewer.clone()), spawner(), TokioTimer::default()),)*
-                    _end: end.drop_guard(),
+                    services: services.clone(),
+                    viewer: viewer.clone(),
+                    $($field: OnceLock::new(),)*
+                    _end: end.clone().drop_guard(),
+                    end,
                 }
             }
+
+            $($(#[$doc])* pub fn $field(&self) -> &DataLoader<$by> {
+                self.$field.get_or_init(|| {
+                    let loader = $by(self.services.clone(), self.viewer.clone());
+                    DataLoader::new(loader, WithRequest(self.end.clone()), TokioTimer::default())
+                })
+            })*
         }
 
         $(

@@ -69,7 +69,7 @@ macro_rules! nodes {
                         return Err(error::to_graphql(ServiceError::Forbidden));
                     }
                     let id: $id = ids::parse(field, id).or_graphql()?;
-                    let row = ctx.loaders()?.$loader.load_one(id).await.or_graphql()?;
+                    let row = ctx.loaders()?.$loader().load_one(id).await.or_graphql()?;
                     Ok(row.map(|row| Node::$node($node::from(row))))
                 })*
                 _ => {

@@ -43,7 +43,7 @@ impl OverridePlan {
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
         let Some(id) = self.0.head.campaign_id else { return Ok(None) };
-        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// The version that new conversions are decided by; counts from 1.
@@ -75,7 +75,7 @@ impl OverridePlan {
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn versions(&self, ctx: &Context<'_>) -> Result<Vec<OverridePlanVersion>> {
         let head = &self.0.head;
-        let rows = ctx.loaders()?.versions_of_override_plan.load_one((head.id, head.current_version)).await;
+        let rows = ctx.loaders()?.versions_of_override_plan().load_one((head.id, head.current_version)).await;
         Ok(rows.or_graphql()?.unwrap_or_default().into_iter().map(OverridePlanVersion).collect())
     }
 }

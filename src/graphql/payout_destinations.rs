@@ -40,7 +40,7 @@ impl PayoutDestination {
     /// Who is paid.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// What it takes.
@@ -136,7 +136,7 @@ impl PayoutDestinationQuery {
         #[graphql(desc = "Begins with `pde_`.")] id: ID,
     ) -> Result<Option<PayoutDestination>> {
         let id = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.payout_destination.load_one(id).await.or_graphql()?.map(PayoutDestination))
+        Ok(ctx.loaders()?.payout_destination().load_one(id).await.or_graphql()?.map(PayoutDestination))
     }
 }
 

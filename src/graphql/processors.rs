@@ -156,7 +156,7 @@ impl ProcessorCall {
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn payout(&self, ctx: &Context<'_>) -> Result<Option<Payout>> {
         let Some(id) = self.0.payout_id else { return Ok(None) };
-        Ok(ctx.loaders()?.payout.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// As it came, cut at 16 kB; null for a call that the processor did not sign.
@@ -244,7 +244,7 @@ impl ReconciliationItem {
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn payout(&self, ctx: &Context<'_>) -> Result<Option<Payout>> {
         let Some(id) = self.0.payout_id else { return Ok(None) };
-        Ok(ctx.loaders()?.payout.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// The processor's name of the transaction.

@@ -50,14 +50,14 @@ impl RevenueRecord {
     /// The campaign that brought the customer.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        Ok(ctx.loaders()?.campaign.load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
     /// Whose customer it is; null while nobody is credited with one of its conversions.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.affiliate_id else { return Ok(None) };
-        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
     /// The tenant's own customer reference.
@@ -104,7 +104,7 @@ impl RevenueRecord {
     #[graphql(guard = "Needs(Permission::ReadEarnings)")]
     async fn settlement(&self, ctx: &Context<'_>) -> Result<Option<RevenueSettlement>> {
         let Some(id) = self.0.settlement_id else { return Ok(None) };
-        Ok(ctx.loaders()?.revenue_settlement.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.revenue_settlement().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// When it was recorded.

@@ -136,13 +136,13 @@ impl RevenueSettlement {
     /// The campaign.
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn campaign(&self, ctx: &Context<'_>) -> Result<Option<Campaign>> {
-        Ok(ctx.loaders()?.campaign.load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(self.0.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
     /// Whose customers.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// How it came about.
@@ -153,7 +153,7 @@ impl RevenueSettlement {
     /// The deal that settled it.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn deal(&self, ctx: &Context<'_>) -> Result<Option<RevenueDeal>> {
-        Ok(ctx.loaders()?.revenue_deal.load_one(self.0.deal_id).await.or_graphql()?.map(RevenueDeal))
+        Ok(ctx.loaders()?.revenue_deal().load_one(self.0.deal_id).await.or_graphql()?.map(RevenueDeal))
     }
 
     /// How many records are part of it.
@@ -164,7 +164,7 @@ impl RevenueSettlement {
     /// What posted it; null where nothing was earned.
     async fn award(&self, ctx: &Context<'_>) -> Result<Option<Award>> {
         let Some(id) = self.0.award_id else { return Ok(None) };
-        Ok(ctx.loaders()?.award.load_one(id).await.or_graphql()?.map(Award))
+        Ok(ctx.loaders()?.award().load_one(id).await.or_graphql()?.map(Award))
     }
 
     /// When it was settled.

@@ -61,7 +61,7 @@ impl CommissionRule {
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn group(&self, ctx: &Context<'_>) -> Result<Option<AffiliateGroup>> {
         let Some(id) = self.0.head.group_id else { return Ok(None) };
-        Ok(ctx.loaders()?.affiliate_group.load_one(id).await.or_graphql()?.map(AffiliateGroup))
+        Ok(ctx.loaders()?.affiliate_group().load_one(id).await.or_graphql()?.map(AffiliateGroup))
     }
 
     /// For which conversions it is.
@@ -109,7 +109,7 @@ impl CommissionRule {
     #[graphql(guard = "Needs(Permission::ReadCampaigns)")]
     async fn goal(&self, ctx: &Context<'_>) -> Result<Option<Goal>> {
         let Some(id) = self.0.head.goal_id else { return Ok(None) };
-        Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
+        Ok(ctx.loaders()?.goal().load_one(id).await.or_graphql()?.map(Goal))
     }
 
     /// Whether it is in use.
@@ -131,7 +131,7 @@ impl CommissionRule {
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn versions(&self, ctx: &Context<'_>) -> Result<Vec<CommissionRuleVersion>> {
         let head = &self.0.head;
-        let rows = ctx.loaders()?.versions_of_rule.load_one((head.id, head.current_version)).await.or_graphql()?;
+        let rows = ctx.loaders()?.versions_of_rule().load_one((head.id, head.current_version)).await.or_graphql()?;
         let version = |terms| CommissionRuleVersion { campaign_id: head.campaign_id, terms };
         Ok(rows.unwrap_or_default().into_iter().map(version).collect())
     }
@@ -216,7 +216,7 @@ async fn flat(
 }
 
 async fn currency(ctx: &Context<'_>, campaign_id: CampaignId) -> Result<Currency> {
-    let campaign = ctx.loaders()?.campaign.load_one(campaign_id).await.or_graphql()?;
+    let campaign = ctx.loaders()?.campaign().load_one(campaign_id).await.or_graphql()?;
     Ok(campaign.ok_or(ServiceError::Internal("a rule without its campaign")).or_graphql()?.currency)
 }
 

@@ -65,7 +65,7 @@ pub mod tiers;
 pub mod users;
 pub mod visitors;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use tributary_entity::{Instant, ids::TenantId};
 
@@ -104,9 +104,13 @@ impl<T> Outcome<T> {
     }
 }
 
-/// What every use case needs; cheap to clone.
+/// What every use case needs; cheap to clone, as every loader of every request holds one.
 #[derive(Clone)]
-pub struct Services {
+pub struct Services(Arc<Parts>);
+
+/// What [`Services`] are made of.
+#[derive(Clone)]
+pub struct Parts {
     pub db: Db,
     pub clock: Arc<dyn Clock>,
     pub bus: Arc<dyn EventBus>,
@@ -131,7 +135,19 @@ pub struct Services {
     pub vault: Arc<Vault>,
 }
 
+impl Deref for Services {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Services {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
     pub fn now(&self) -> Instant {
         self.clock.now()
     }

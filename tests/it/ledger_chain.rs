@@ -10,6 +10,7 @@ use tributary::{
         tenancy::TenantScope,
     },
     services::{
+        Parts, Services,
         audit::{self, Terms},
         ledger_blocks,
     },
@@ -168,7 +169,7 @@ on_both_tuned! { |tuning| tuning.settings.ledger_seal_secs = 86_400 =>
         tamper(app, "UPDATE entry SET amount_minor = amount_minor * 2 WHERE seq <= 8; \
             UPDATE balance SET amount_minor = amount_minor * 2; DELETE FROM ledger_block").await;
         // Everything anew, with another secret.
-        let forger = tributary::services::Services { seal: SealKey::new("the forger's own secret, long enough").into(), ..app.services.clone() };
+        let forger = Services::new(Parts { seal: SealKey::new("the forger's own secret, long enough").into(), ..(*app.services).clone() });
         ledger_blocks::seal_due(&forger, &home(app)).await.expect("seals");
         let differences = found(app).await;
         names(&differences, "SEAL", "block 1", "another key");

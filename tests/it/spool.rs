@@ -10,7 +10,7 @@ use tributary::{
         click::{Labels, NewClick, Visit},
         tenancy::TenantScope,
     },
-    services::clicks,
+    services::{Parts, Services, clicks},
 };
 use tributary_entity::ids::ClickId;
 
@@ -124,10 +124,8 @@ on_both! {
         let before = owner.done("recordConversion", sale, selection).await;
         assert_eq!(before["conversion"]["click"]["id"], old.to_string());
 
-        let mut services = app.services.clone();
-        services.settings = std::sync::Arc::new(tributary::config::Settings {
-            click_retention_months: 2, ..(*services.settings).clone()
-        });
+        let settings = tributary::config::Settings { click_retention_months: 2, ..(*app.services.settings).clone() };
+        let services = Services::new(Parts { settings: settings.into(), ..(*app.services).clone() });
         if app.auditor.is_postgres() {
             let month = "SELECT click_partition(date_trunc('month', now() - interval '92 days', 'UTC'))";
             app.auditor.rows(month).await;

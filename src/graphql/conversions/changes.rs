@@ -110,7 +110,7 @@ impl ConversionChange {
         if let Some(snapshot) = &self.snapshot {
             return Ok(Some(snapshot.clone().into()));
         }
-        let row = ctx.loaders()?.conversion.load_one(self.change.row.conversion_id).await.or_graphql()?;
+        let row = ctx.loaders()?.conversion().load_one(self.change.row.conversion_id).await.or_graphql()?;
         Ok(row.map(Into::into))
     }
 }
@@ -129,7 +129,7 @@ impl CommissionChange {
     /// Whose.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// Negative where it took.

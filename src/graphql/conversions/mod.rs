@@ -121,7 +121,7 @@ impl Conversion {
         if let Some(row) = self.relations.as_ref().and_then(|relations| relations.campaigns.get(&id)) {
             return Ok(Some(Campaign(row.clone())));
         }
-        Ok(ctx.loaders()?.campaign.load_one(id).await.or_graphql()?.map(Campaign))
+        Ok(ctx.loaders()?.campaign().load_one(id).await.or_graphql()?.map(Campaign))
     }
 
     /// The goal's code, as sent.
@@ -136,7 +136,7 @@ impl Conversion {
         if let Some(row) = self.relations.as_ref().and_then(|relations| relations.goals.get(&id)) {
             return Ok(Some(Goal(row.clone())));
         }
-        Ok(ctx.loaders()?.goal.load_one(id).await.or_graphql()?.map(Goal))
+        Ok(ctx.loaders()?.goal().load_one(id).await.or_graphql()?.map(Goal))
     }
 
     /// Who is credited, or would have been: of several the one with the largest share; an affiliate sees itself. Null when
@@ -147,7 +147,7 @@ impl Conversion {
         if let Some(row) = self.known_affiliate(id) {
             return Ok(Some(Affiliate(row)));
         }
-        Ok(ctx.loaders()?.affiliate.load_one(id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
     }
 
     /// The visitor's mark, as sent.
@@ -182,7 +182,7 @@ impl Conversion {
         if let Some(row) = self.known_click(id) {
             return Ok(Some(Click(row)));
         }
-        Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
+        Ok(ctx.loaders()?.click().load_one(id).await.or_graphql()?.map(Click))
     }
 
     /// The advertiser's own reference.
@@ -238,7 +238,7 @@ impl Conversion {
         let rows = match &self.decided {
             Some(decided) => decided.commissions.clone(),
             None => {
-                let loader = &ctx.loaders()?.commissions_of_conversion;
+                let loader = &ctx.loaders()?.commissions_of_conversion();
                 loader.load_one(self.row.id).await.or_graphql()?.unwrap_or_default()
             }
         };
@@ -255,7 +255,7 @@ impl Conversion {
     async fn attribution(&self, ctx: &Context<'_>) -> Result<Option<Attribution>> {
         let known = match &self.decided {
             Some(decided) => decided.decision.clone().map(|decision| (decision, decided.touches.clone())),
-            None => ctx.loaders()?.attribution_of_conversion.load_one(self.row.id).await.or_graphql()?,
+            None => ctx.loaders()?.attribution_of_conversion().load_one(self.row.id).await.or_graphql()?,
         };
         Ok(known.map(|(decision, touches)| Attribution {
             model: decision.model.into(),
@@ -394,14 +394,14 @@ impl Touch {
             return Ok(Some(Click(row.clone())));
         }
         let Some(id) = self.row.click_id else { return Ok(None) };
-        Ok(ctx.loaders()?.click.load_one(id).await.or_graphql()?.map(Click))
+        Ok(ctx.loaders()?.click().load_one(id).await.or_graphql()?.map(Click))
     }
 
     /// The coupon; null for a click.
     #[graphql(guard = "Needs(Permission::ReadLinks)")]
     async fn coupon(&self, ctx: &Context<'_>) -> Result<Option<Coupon>> {
         let Some(id) = self.row.coupon_id else { return Ok(None) };
-        Ok(ctx.loaders()?.coupon.load_one(id).await.or_graphql()?.map(Coupon))
+        Ok(ctx.loaders()?.coupon().load_one(id).await.or_graphql()?.map(Coupon))
     }
 
     /// Who is credited.
@@ -409,7 +409,7 @@ impl Touch {
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         match &self.affiliate {
             Some(row) => Ok(Some(Affiliate(row.clone()))),
-            None => Ok(ctx.loaders()?.affiliate.load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
+            None => Ok(ctx.loaders()?.affiliate().load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
         }
     }
 
@@ -557,7 +557,7 @@ impl ConversionQuery {
         let row = match by {
             ConversionBy::Id(id) => {
                 let id: ConversionId = ids::parse(&["by", "id"], &id).or_graphql()?;
-                ctx.loaders()?.conversion.load_one(id).await.or_graphql()?
+                ctx.loaders()?.conversion().load_one(id).await.or_graphql()?
             }
             ConversionBy::OrderId(order_id) => {
                 match text::optional(&["by", "orderId"], Some(&order_id), text::REFERENCE_MAX).or_graphql()? {

@@ -132,7 +132,7 @@ impl PayoutBatch {
     /// Its payouts counted and summed, one line for each state that some are in: at most nine.
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn totals(&self, ctx: &Context<'_>) -> Result<Vec<PayoutTotal>> {
-        let loader = &ctx.loaders()?.totals_of_payout_batch;
+        let loader = &ctx.loaders()?.totals_of_payout_batch();
         let mut totals = loader.load_one(self.0.id).await.or_graphql()?.unwrap_or_default();
         totals.sort_by_key(|total| total.status);
         Ok(totals.into_iter().map(Into::into).collect())
@@ -179,7 +179,7 @@ impl PassedOver {
     /// Who was passed over.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.0.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// Why.
@@ -191,7 +191,7 @@ impl PassedOver {
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn payout(&self, ctx: &Context<'_>) -> Result<Option<Payout>> {
         let Some(id) = self.0.payout_id else { return Ok(None) };
-        Ok(ctx.loaders()?.payout.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 }
 

@@ -131,7 +131,7 @@ impl PayoutFile {
     /// Whose payments; null for a bank's answer.
     async fn batch(&self, ctx: &Context<'_>) -> Result<Option<PayoutBatch>> {
         let Some(id) = self.0.batch_id else { return Ok(None) };
-        Ok(ctx.loaders()?.payout_batch.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout_batch().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// Of a batch that is too large for one file, from 1.
@@ -175,7 +175,7 @@ impl PayoutNotice {
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn payout(&self, ctx: &Context<'_>) -> Result<Option<Payout>> {
         let Some(id) = self.0.payout_id else { return Ok(None) };
-        Ok(ctx.loaders()?.payout.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// What the bank says became of the payment.

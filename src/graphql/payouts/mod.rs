@@ -87,7 +87,7 @@ impl Payout {
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         match &self.affiliate {
             Some(row) => Ok(Some(Affiliate(row.clone()))),
-            None => Ok(ctx.loaders()?.affiliate.load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
+            None => Ok(ctx.loaders()?.affiliate().load_one(self.row.affiliate_id).await.or_graphql()?.map(Affiliate)),
         }
     }
 
@@ -96,7 +96,7 @@ impl Payout {
     async fn batch(&self, ctx: &Context<'_>) -> Result<Option<PayoutBatch>> {
         match &self.batch {
             Some(row) => Ok(Some(row.clone().into())),
-            None => Ok(ctx.loaders()?.payout_batch.load_one(self.row.batch_id).await.or_graphql()?.map(Into::into)),
+            None => Ok(ctx.loaders()?.payout_batch().load_one(self.row.batch_id).await.or_graphql()?.map(Into::into)),
         }
     }
 
@@ -126,7 +126,7 @@ impl Payout {
             return Ok(Some(PayoutDestination(row.clone())));
         }
         let Some(id) = self.row.destination_id else { return Ok(None) };
-        Ok(ctx.loaders()?.payout_destination.load_one(id).await.or_graphql()?.map(PayoutDestination))
+        Ok(ctx.loaders()?.payout_destination().load_one(id).await.or_graphql()?.map(PayoutDestination))
     }
 
     /// By which processor it is made.
@@ -197,7 +197,7 @@ impl Payout {
     /// What it is at its processor; null before it is submitted, and where no processor makes it.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn transfer(&self, ctx: &Context<'_>) -> Result<Option<PayoutTransfer>> {
-        let row = ctx.loaders()?.payout_transfer.load_one(self.row.id).await.or_graphql()?;
+        let row = ctx.loaders()?.payout_transfer().load_one(self.row.id).await.or_graphql()?;
         Ok(row.map(|row| PayoutTransfer::of(row, self.row.currency)))
     }
 
@@ -250,7 +250,7 @@ impl PayoutStep {
     #[graphql(guard = "Needs(Permission::ReadLedger)")]
     async fn journal(&self, ctx: &Context<'_>) -> Result<Option<Journal>> {
         let Some(id) = self.journal_id else { return Ok(None) };
-        Ok(ctx.loaders()?.journal.load_one(id).await.or_graphql()?.map(Journal))
+        Ok(ctx.loaders()?.journal().load_one(id).await.or_graphql()?.map(Journal))
     }
 }
 
@@ -359,7 +359,7 @@ impl PayoutQuery {
         #[graphql(desc = "Begins with `pay_`.")] id: ID,
     ) -> Result<Option<Payout>> {
         let id: PayoutId = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.payout.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// The tenant's payout batches.
@@ -388,6 +388,6 @@ impl PayoutQuery {
         #[graphql(desc = "Begins with `pbt_`.")] id: ID,
     ) -> Result<Option<PayoutBatch>> {
         let id = ids::parse(&["id"], &id).or_graphql()?;
-        Ok(ctx.loaders()?.payout_batch.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout_batch().load_one(id).await.or_graphql()?.map(Into::into))
     }
 }

@@ -98,7 +98,7 @@ impl PayoutPreviewLine {
     /// Who.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
-        Ok(ctx.loaders()?.affiliate.load_one(self.line.candidate.affiliate_id).await.or_graphql()?.map(Affiliate))
+        Ok(ctx.loaders()?.affiliate().load_one(self.line.candidate.affiliate_id).await.or_graphql()?.map(Affiliate))
     }
 
     /// Its available balance.
@@ -134,14 +134,14 @@ impl PayoutPreviewLine {
     /// Where it would be paid; null when nothing is set.
     async fn destination(&self, ctx: &Context<'_>) -> Result<Option<PayoutDestination>> {
         let Some((id, _)) = self.line.candidate.destination else { return Ok(None) };
-        Ok(ctx.loaders()?.payout_destination.load_one(id).await.or_graphql()?.map(PayoutDestination))
+        Ok(ctx.loaders()?.payout_destination().load_one(id).await.or_graphql()?.map(PayoutDestination))
     }
 
     /// The open payout that stands in the way.
     #[graphql(guard = "Needs(Permission::ReadPayouts)")]
     async fn open_payout(&self, ctx: &Context<'_>) -> Result<Option<Payout>> {
         let Some(id) = self.line.candidate.open_payout else { return Ok(None) };
-        Ok(ctx.loaders()?.payout.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 }
 

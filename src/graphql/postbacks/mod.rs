@@ -152,7 +152,7 @@ impl PostbackCall {
 
     /// The endpoint that refused it.
     async fn endpoint(&self, ctx: &Context<'_>) -> Result<PostbackEndpoint> {
-        let row = ctx.loaders()?.postback_endpoint.load_one(self.0.endpoint_id).await.or_graphql()?;
+        let row = ctx.loaders()?.postback_endpoint().load_one(self.0.endpoint_id).await.or_graphql()?;
         row.map(PostbackEndpoint).ok_or(ServiceError::Internal("a call without its endpoint")).or_graphql()
     }
 
@@ -194,7 +194,7 @@ impl PostbackCall {
     #[graphql(guard = "Needs(Permission::ReadConversions)")]
     async fn conversion(&self, ctx: &Context<'_>) -> Result<Option<Conversion>> {
         let Some(id) = self.0.conversion_id else { return Ok(None) };
-        Ok(ctx.loaders()?.conversion.load_one(id).await.or_graphql()?.map(Into::into))
+        Ok(ctx.loaders()?.conversion().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
     /// Refused calls before this one that are not listed, as there were too many.
