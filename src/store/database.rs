@@ -6,6 +6,8 @@
 //! - On PostgreSQL every connection assumes [`APP_ROLE`] as it is opened, so that row-level security holds also when
 //!   the configured user owns the tables or is a superuser. Migrations run as the configured user, under an advisory
 //!   lock: two nodes may start at once.
+//! - What is acknowledged is on disk: each commit waits for it, whatever a role or a database has set, and a server that
+//!   does not write safely is refused at start.
 //! - A transaction that is dropped while a statement runs, because its request took too long, gives its connection
 //!   [`GRACE`] to become free; then the connection is closed, and the server, which looks after its client each second
 //!   ([`CLIENT_CHECK`]), ends the statement. The driver alone would wait for it. SQLite's runs to its end.
@@ -67,8 +69,8 @@ impl Db {
     /// Connects and brings the schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the database cannot be reached, [`StoreError::Other`] when a migration fails or
-    /// the application role would bypass row-level security.
+    /// [`StoreError::Unavailable`] when the database cannot be reached, [`StoreError::Other`] when a migration fails, the
+    /// application role would bypass row-level security, or the server may lose what it has committed.
     pub async fn open(location: &Location<'_>) -> Result<Self, StoreError> {
         match location {
             Location::File(path) => Self::open_file(path).await,
@@ -125,6 +127,7 @@ impl Db {
                     // A server that hangs must not hold a lane, nor a client that hangs a row.
                     .options([
                         ("role", APP_ROLE),
+                        ("synchronous_commit", "on"),
                         ("statement_timeout", "30s"),
                         ("idle_in_transaction_session_timeout", "60s"),
                         ("client_connection_check_interval", CLIENT_CHECK),
@@ -266,6 +269,8 @@ async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> 
         Ok(connection) => connection,
         Err(error) => return Err(explain(admin_url, error).await),
     };
+    // Before anything is written to it.
+    refuse_unsafe_writes(&connection).await?;
     connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
     let migrated = async {
         // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
@@ -310,4 +315,20 @@ async fn refuse_privileged_role(connection: &DatabaseConnection) -> Result<(), S
             "the database role of the application must be neither superuser nor BYPASSRLS; expected {APP_ROLE}"
         )))),
     }
+}
+
+/// A server that does not sync its log, or not whole pages, may lose or tear what it has committed.
+async fn refuse_unsafe_writes(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    for setting in ["fsync", "full_page_writes"] {
+        let sql = format!("SELECT current_setting('{setting}') AS value");
+        let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let value = row.map(|row| row.try_get::<String>("", "value")).transpose()?;
+        if value.as_deref() != Some("on") {
+            return Err(StoreError::Other(DbErr::Custom(format!(
+                "PostgreSQL runs with {setting}={}: it may lose what it has committed; set {setting}=on",
+                value.unwrap_or_default(),
+            ))));
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,5 @@
 //! A PostgreSQL of one's own, to be killed and started again on the same data and port. Durable: `fsync` and
-//! `synchronous_commit` are on. The benchmark uses this file, too.
+//! `synchronous_commit` are on, unless a test says otherwise. The benchmark uses this file, too.
 
 use std::{
     fs,
@@ -28,6 +28,8 @@ pub struct Postgres {
     account: Option<Account>,
     port: u16,
     process: Option<Child>,
+    /// More settings, `name=value`; the last of a name counts.
+    settings: Vec<String>,
     folder: TempDir,
 }
 
@@ -41,6 +43,11 @@ struct Account {
 impl Postgres {
     /// Makes an empty cluster and starts its server.
     pub async fn start() -> io::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// As `start`, with more settings: `name=value`.
+    pub async fn start_with(settings: &[&str]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let account = account(folder.path()).await?;
         let password = folder.path().join("password");
@@ -50,7 +57,8 @@ impl Postgres {
                 std::os::unix::fs::chown(path, Some(user), Some(group))?;
             }
         }
-        let mut server = Self { programs: programs()?, account, port: free_port(), process: None, folder };
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self { programs: programs()?, account, port: free_port(), process: None, settings, folder };
         let made = server
             .command("initdb")
             .args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"])
@@ -94,6 +102,7 @@ impl Postgres {
                 .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port), "-c", &socket])
                 .args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=400"])
                 .args(["-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB"])
+                .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
                 .stderr(output)
                 .spawn()?;
             // One that ends at once met what its killed predecessor left: processes on their way out.
