@@ -21,7 +21,7 @@ use sea_orm::{
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+        sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
     },
 };
 use tokio::time::timeout;
@@ -105,6 +105,9 @@ impl Db {
                         .pragma("query_only", if reader { "ON" } else { "OFF" })
                         .pragma("cache_size", "-32000")
                         .statement_cache_capacity(256)
+                })
+                .map_sqlx_sqlite_pool_opts(|options: SqlitePoolOptions| {
+                    options.after_release(|connection, _| Box::pin(has_ended(connection)))
                 });
             Database::connect(options).await
         };
@@ -248,6 +251,15 @@ async fn begin_on(pool: &DatabaseConnection, options: TransactionOptions) -> Res
         }
     }
     pool.begin_with_options(options).await
+}
+
+/// Whether a connection to SQLite that comes back has ended its transaction. An error of the disk ends one by itself, behind
+/// the driver's back, which then believes in it for ever: what comes next is a savepoint to it, one that fails leaves a
+/// transaction open, and whatever is released inside that is acknowledged and never committed. Closed, all of it is undone.
+async fn has_ended(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Behind the rollback of what was dropped.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 /// Whether a connection that comes back can be used again. An error closes it without a word to the server, which
