@@ -285,6 +285,22 @@ async fn commits_are_synchronous_whatever_the_database_has_set() {
     world.finish().await;
 }
 
+/// A folder of data is one process's, on SQLite as well: the second is told what to change.
+#[tokio::test]
+async fn second_node_on_the_same_folder_is_refused() {
+    let world = World::new(Backend::Sqlite).await;
+    let node = Node::start(&world.data).await;
+    let output = world.data.command().arg("serve").output().await.expect("the command runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let words = "is used by another process: give each node a folder of its own (TRIBUTARY_SPOOL_DIR)";
+    assert!(said.contains(words), "{said}");
+    // The first one goes on.
+    Programme::build(&world.owner(&node), &Terms::default()).await;
+    node.stop().await;
+    world.finish().await;
+}
+
 /// What the ledger's commands say, and how they end: 0 where all is well, 1 where something differs, 2 where that cannot be
 /// told.
 async fn ledger_is_verified_rebuilt_and_sealed(backend: Backend) {

@@ -1,4 +1,4 @@
-//! A PostgreSQL of one's own, to be killed and started again on the same data and port. Durable: `fsync` and
+//! A PostgreSQL of one's own, to be killed and started again on the same data and port, or frozen. Durable: `fsync` and
 //! `synchronous_commit` are on, unless a test says otherwise. The benchmark uses this file, too.
 
 use std::{
@@ -90,6 +90,21 @@ impl Postgres {
         }
     }
 
+    /// Stops all of its processes where they are (SIGSTOP): connections stand, and nobody answers.
+    pub async fn freeze(&self) -> io::Result<()> {
+        let first = self.id().ok_or_else(|| io::Error::other("PostgreSQL does not run"))?;
+        // The first one before the others, so that it makes no more of them.
+        signal("-STOP", &[first]).await?;
+        signal("-STOP", &children(first)?).await
+    }
+
+    /// Lets them go on.
+    pub async fn thaw(&self) -> io::Result<()> {
+        let first = self.id().ok_or_else(|| io::Error::other("PostgreSQL does not run"))?;
+        signal("-CONT", &children(first)?).await?;
+        signal("-CONT", &[first]).await
+    }
+
     /// Starts the server and waits until it answers.
     pub async fn start_again(&mut self) -> io::Result<()> {
         let end = Instant::now() + START;
@@ -136,6 +151,28 @@ impl Postgres {
         }
         command
     }
+}
+
+/// Sends a signal to processes, of which one may have ended meanwhile.
+async fn signal(name: &str, processes: &[u32]) -> io::Result<()> {
+    for process in processes {
+        Command::new("kill").args([name, &process.to_string()]).stderr(Stdio::null()).status().await?;
+    }
+    Ok(())
+}
+
+/// The processes that a process has made, as Linux tells.
+fn children(parent: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let of = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+        if of == Some(parent) {
+            found.push(id);
+        }
+    }
+    Ok(found)
 }
 
 /// A port that nothing listens on, below those that Linux hands out: it has to be free again after a kill.
