@@ -4,8 +4,7 @@
 //! - SQLite has one writer connection and a pool of readers (`query_only`), in WAL mode with `synchronous=FULL`: group
 //!   commit makes the full sync nearly free.
 //! - On PostgreSQL every connection assumes [`APP_ROLE`] as it is opened, so that row-level security holds also when
-//!   the configured user owns the tables or is a superuser. Migrations run as the configured user, under an advisory
-//!   lock: two nodes may start at once.
+//!   the configured user owns the tables or is a superuser. Migrations run as the configured user.
 //! - What is acknowledged is on disk: each commit waits for it, whatever a role or a database has set, and a server that
 //!   does not write safely is refused at start.
 //! - A transaction that is dropped while a statement runs, because its request took too long, gives its connection
@@ -13,7 +12,7 @@
 //!   ([`CLIENT_CHECK`]), ends the statement. The driver alone would wait for it. SQLite's runs to its end.
 //! - Small pools: past 16 backends on two cores throughput falls by a third.
 
-use std::{path::Path, time::Duration};
+use std::{future::ready, path::Path, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
@@ -25,13 +24,11 @@ use sea_orm::{
     },
 };
 use tokio::time::timeout;
-use tributary_migration::{
-    Migrator, MigratorTrait,
-    protect::{APP_ROLE, create_app_role},
-};
+use tributary_migration::protect::APP_ROLE;
 
 use super::{
-    error::{StoreError, is_broken},
+    error::{StoreError, is_broken, plans_are_older_than},
+    migrations,
     scope::Tx,
 };
 use crate::domain::tenancy::TenantScope;
@@ -52,9 +49,6 @@ pub struct Db {
     read: DatabaseConnection,
     backend: DbBackend,
 }
-
-/// Serialises the migrations of nodes that start together. Any constant does.
-const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
 
 /// How long a connection to PostgreSQL is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -112,7 +106,7 @@ impl Db {
             Database::connect(options).await
         };
         let write = connect(1, false).await?;
-        Migrator::up(&write, None).await?;
+        migrations::up(&write).await?;
         let read = connect(4, true).await?;
         Ok(Self { write, read, backend: DbBackend::Sqlite })
     }
@@ -140,7 +134,9 @@ impl Db {
                     .statement_cache_capacity(64)
             })
             .map_sqlx_postgres_pool_opts(|options: PgPoolOptions| {
-                options.after_release(|connection, _| Box::pin(is_soon_free(connection)))
+                options
+                    .before_acquire(|_, connection| Box::pin(ready(Ok(!plans_are_older_than(connection.age)))))
+                    .after_release(|connection, _| Box::pin(is_soon_free(connection)))
             });
         let pool = match Database::connect(options).await {
             Ok(pool) => pool,
@@ -212,9 +208,17 @@ impl Db {
         Ok(tx)
     }
 
-    /// A transaction that belongs to no tenant, for [`super::directory`].
+    /// A transaction that reads and belongs to no tenant, for [`super::directory`].
     pub(super) async fn begin_unscoped(&self) -> Result<(DatabaseTransaction, DbBackend), StoreError> {
         Ok((begin_on(&self.read, TransactionOptions::default()).await?, self.backend))
+    }
+
+    /// A transaction that changes tables themselves, for [`super::partitions`]; none on SQLite, which has no partitions.
+    pub(super) async fn begin_upkeep(&self) -> Result<Option<DatabaseTransaction>, StoreError> {
+        if self.backend != DbBackend::Postgres {
+            return Ok(None);
+        }
+        Ok(Some(begin_on(&self.write, TransactionOptions::default()).await?))
     }
 
     /// Whether the database answers.
@@ -275,7 +279,7 @@ async fn is_soon_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error
 /// Brings the schema up to date as the user of `admin_url`, and lets the user of `url` assume the application's role.
 async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> {
     let mut options = ConnectOptions::new(admin_url);
-    // One connection: the advisory lock belongs to the session that does the work.
+    // One connection: the locks and limits of a migration belong to the session that does the work.
     options.max_connections(1).sqlx_logging(false).acquire_timeout(PATIENCE);
     let connection = match Database::connect(options).await {
         Ok(connection) => connection,
@@ -283,16 +287,9 @@ async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> 
     };
     // Before anything is written to it.
     refuse_unsafe_writes(&connection).await?;
-    connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
-    let migrated = async {
-        // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
-        create_app_role(&connection, login_role(url)?).await?;
-        Migrator::up(&connection, None).await
-    }
-    .await;
-    connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
+    let migrated = migrations::up_postgres(&connection, login_role(url)?).await;
     connection.close().await?;
-    Ok(migrated?)
+    migrated
 }
 
 /// Says where and why there is no connection: a pool only tells that it waited in vain.

@@ -66,6 +66,7 @@ mod redirect;
 mod redirect_cache;
 mod redis_faults;
 mod refunds;
+mod releases;
 mod reopen;
 mod resume;
 mod revenue_settlements;
