@@ -12,7 +12,7 @@ use crate::support::{
     pair::{Pair, read_for},
     programme::{id, sale},
     seeded,
-    world::{Redis, World},
+    world::{self, Redis, World},
     writer::{self, Writer},
 };
 
@@ -135,6 +135,20 @@ async fn redis_comes_and_goes() {
             watcher.read_until(&conversion).await;
         }
     }
+    pair.assert_see_all(&mut watchers).await;
+    pair.stop().await;
+}
+
+/// An address `rediss://` is connected to by TLS, with the certificates that the system trusts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_may_speak_tls() {
+    let mut redis = Redis::absent_with_tls().await;
+    redis.start().await;
+    let world = World::with_redis(Backend::Postgres, Some(redis.url())).await;
+    let pair = Pair::start_with(world, &[("SSL_CERT_FILE", world::CERTIFICATE)]).await;
+    let mut watchers = pair.watchers().await;
+    redis.wait_for_listeners(2).await;
+    assert_publishes(&pair, &redis).await;
     pair.assert_see_all(&mut watchers).await;
     pair.stop().await;
 }
