@@ -30,6 +30,7 @@ mod database_faults;
 mod deploy;
 mod earnings_feed;
 mod events;
+mod fail_points;
 mod faults;
 mod fx_rates;
 mod hostile;

@@ -117,6 +117,11 @@ impl Node {
         assert!(limited.expect("prlimit (util-linux) runs").success());
     }
 
+    /// Waits until the process ends without being asked to.
+    pub async fn ended(&mut self) {
+        timeout(Duration::from_secs(60), self.child.wait()).await.expect("the node ends").expect("ended");
+    }
+
     /// Kills it without a word (SIGKILL).
     pub async fn kill(mut self) {
         self.child.kill().await.expect("the node is killed");
