@@ -16,6 +16,7 @@ mod books;
 mod budget;
 mod campaigns;
 mod caps;
+mod chaos;
 mod cli;
 mod click_quality;
 mod click_rates;
