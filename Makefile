@@ -6,7 +6,7 @@ SHELL := bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint schema servers bench
+.PHONY: help demo test lint schema servers bench chaos
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -47,3 +47,8 @@ BENCH ?= fanout
 bench: ## Measure the program beside its floor
 	$(CARGO) build --release --locked --package tributary --package tributary-bench
 	target/release/tributary-bench $(BENCH)
+
+# `CHAOS=1800` is half an hour. A run's seed is printed; TRIBUTARY_TEST_SEED repeats its faults.
+CHAOS ?= 300
+chaos: ## Let whatever can fail do so at random, for CHAOS seconds
+	TRIBUTARY_TEST_CHAOS_SECS=$(CHAOS) tests/with-servers $(CARGO) test --locked --package tributary --test it chaos:: -- --nocapture

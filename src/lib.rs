@@ -5,7 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `tributary_entity` | rows, typed ids, money, column enums |
-//! | [`ambient`], [`config`] | clock, ids and randomness; settings |
+//! | [`ambient`], [`config`], [`fault`] | clock, ids and randomness; settings; where tests end the process |
 //! | [`domain`] | the rules: pure, no I/O |
 //! | [`redis_client`] | commands to Redis |
 //! | [`store`], [`bus`], [`limits`], [`spool`] | the database, the event bus, counters and budgets, clicks on disk |
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod fault;
 pub mod graphql;
 pub mod http;
 pub mod jobs;

@@ -16,6 +16,7 @@ mod load;
 mod outage;
 mod payouts;
 mod pgbench;
+#[expect(dead_code, reason = "the tests do more to it")]
 #[path = "../../tests/it/support/postgres.rs"]
 mod postgres;
 mod process;

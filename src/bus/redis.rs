@@ -80,13 +80,20 @@ async fn publish_loop(client: RedisClient, mut queue: mpsc::Receiver<EventBatch>
 
 async fn subscribe_loop(client: redis::Client, topics: Topics, changed: Arc<Notify>) {
     let mut back_off = Duration::from_millis(50);
+    let mut told = false;
     loop {
         match timeout(Duration::from_secs(2), client.get_async_pubsub()).await {
             Ok(Ok(connection)) => {
                 info!("listening to Redis");
+                told = false;
                 back_off = Duration::from_millis(50);
                 let reason = listen(connection, &topics, &changed).await;
                 warn!(reason, "lost the Redis subscription; events are read from the log until it is back");
+            }
+            // Once for each time that it goes away: it may also be its certificate, or its password.
+            Ok(Err(error)) if !told => {
+                warn!(%error, "Redis cannot be reached; trying again for ever");
+                told = true;
             }
             Ok(Err(error)) => debug!(%error, "Redis cannot be reached"),
             Err(_) => debug!("Redis does not answer"),

@@ -36,7 +36,7 @@ pub struct Settings {
     pub database_admin_url: Option<String>,
     /// Connections to PostgreSQL per process.
     pub database_connections: u32,
-    /// `redis://host`; none means the in-process bus and counters.
+    /// `redis://host`, or `rediss://host` for TLS; none means the in-process bus and counters.
     pub redis_url: Option<String>,
     /// `production` or `development`; by default production when `database_url` is set.
     pub mode: Option<Mode>,
@@ -255,7 +255,7 @@ impl Settings {
             return invalid("TRIBUTARY_DATABASE_ADMIN_URL", "must begin with postgres://");
         }
         if self.redis_url.as_deref().is_some_and(|url| !url.starts_with("redis://") && !url.starts_with("rediss://")) {
-            return invalid("REDIS_URL", "must begin with redis://");
+            return invalid("REDIS_URL", "must begin with redis:// or rediss://");
         }
         if self.secret.as_deref().is_some_and(|secret| secret.len() < 32) {
             return invalid("TRIBUTARY_SECRET", "must have at least 32 characters");

@@ -4,14 +4,15 @@
 //! - SQLite has one writer connection and a pool of readers (`query_only`), in WAL mode with `synchronous=FULL`: group
 //!   commit makes the full sync nearly free.
 //! - On PostgreSQL every connection assumes [`APP_ROLE`] as it is opened, so that row-level security holds also when
-//!   the configured user owns the tables or is a superuser. Migrations run as the configured user, under an advisory
-//!   lock: two nodes may start at once.
+//!   the configured user owns the tables or is a superuser. Migrations run as the configured user.
+//! - What is acknowledged is on disk: each commit waits for it, whatever a role or a database has set, and a server that
+//!   does not write safely is refused at start.
 //! - A transaction that is dropped while a statement runs, because its request took too long, gives its connection
 //!   [`GRACE`] to become free; then the connection is closed, and the server, which looks after its client each second
 //!   ([`CLIENT_CHECK`]), ends the statement. The driver alone would wait for it. SQLite's runs to its end.
 //! - Small pools: past 16 backends on two cores throughput falls by a third.
 
-use std::{path::Path, time::Duration};
+use std::{future::ready, path::Path, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
@@ -19,17 +20,15 @@ use sea_orm::{
     sqlx::{
         self, ConnectOptions as _, Connection as _,
         postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
-        sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+        sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
     },
 };
 use tokio::time::timeout;
-use tributary_migration::{
-    Migrator, MigratorTrait,
-    protect::{APP_ROLE, create_app_role},
-};
+use tributary_migration::protect::APP_ROLE;
 
 use super::{
-    error::{StoreError, is_broken},
+    error::{StoreError, is_broken, plans_are_older_than},
+    migrations,
     scope::Tx,
 };
 use crate::domain::tenancy::TenantScope;
@@ -51,9 +50,6 @@ pub struct Db {
     backend: DbBackend,
 }
 
-/// Serialises the migrations of nodes that start together. Any constant does.
-const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
-
 /// How long a connection to PostgreSQL is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -67,8 +63,8 @@ impl Db {
     /// Connects and brings the schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the database cannot be reached, [`StoreError::Other`] when a migration fails or
-    /// the application role would bypass row-level security.
+    /// [`StoreError::Unavailable`] when the database cannot be reached, [`StoreError::Other`] when a migration fails, the
+    /// application role would bypass row-level security, or the server may lose what it has committed.
     pub async fn open(location: &Location<'_>) -> Result<Self, StoreError> {
         match location {
             Location::File(path) => Self::open_file(path).await,
@@ -103,11 +99,14 @@ impl Db {
                         .pragma("query_only", if reader { "ON" } else { "OFF" })
                         .pragma("cache_size", "-32000")
                         .statement_cache_capacity(256)
+                })
+                .map_sqlx_sqlite_pool_opts(|options: SqlitePoolOptions| {
+                    options.after_release(|connection, _| Box::pin(has_ended(connection)))
                 });
             Database::connect(options).await
         };
         let write = connect(1, false).await?;
-        Migrator::up(&write, None).await?;
+        migrations::up(&write).await?;
         let read = connect(4, true).await?;
         Ok(Self { write, read, backend: DbBackend::Sqlite })
     }
@@ -125,6 +124,7 @@ impl Db {
                     // A server that hangs must not hold a lane, nor a client that hangs a row.
                     .options([
                         ("role", APP_ROLE),
+                        ("synchronous_commit", "on"),
                         ("statement_timeout", "30s"),
                         ("idle_in_transaction_session_timeout", "60s"),
                         ("client_connection_check_interval", CLIENT_CHECK),
@@ -134,7 +134,9 @@ impl Db {
                     .statement_cache_capacity(64)
             })
             .map_sqlx_postgres_pool_opts(|options: PgPoolOptions| {
-                options.after_release(|connection, _| Box::pin(is_soon_free(connection)))
+                options
+                    .before_acquire(|_, connection| Box::pin(ready(Ok(!plans_are_older_than(connection.age)))))
+                    .after_release(|connection, _| Box::pin(is_soon_free(connection)))
             });
         let pool = match Database::connect(options).await {
             Ok(pool) => pool,
@@ -206,9 +208,17 @@ impl Db {
         Ok(tx)
     }
 
-    /// A transaction that belongs to no tenant, for [`super::directory`].
+    /// A transaction that reads and belongs to no tenant, for [`super::directory`].
     pub(super) async fn begin_unscoped(&self) -> Result<(DatabaseTransaction, DbBackend), StoreError> {
         Ok((begin_on(&self.read, TransactionOptions::default()).await?, self.backend))
+    }
+
+    /// A transaction that changes tables themselves, for [`super::partitions`]; none on SQLite, which has no partitions.
+    pub(super) async fn begin_upkeep(&self) -> Result<Option<DatabaseTransaction>, StoreError> {
+        if self.backend != DbBackend::Postgres {
+            return Ok(None);
+        }
+        Ok(Some(begin_on(&self.write, TransactionOptions::default()).await?))
     }
 
     /// Whether the database answers.
@@ -247,6 +257,15 @@ async fn begin_on(pool: &DatabaseConnection, options: TransactionOptions) -> Res
     pool.begin_with_options(options).await
 }
 
+/// Whether a connection to SQLite that comes back has ended its transaction. An error of the disk ends one by itself, behind
+/// the driver's back, which then believes in it for ever: what comes next is a savepoint to it, one that fails leaves a
+/// transaction open, and whatever is released inside that is acknowledged and never committed. Closed, all of it is undone.
+async fn has_ended(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Behind the rollback of what was dropped.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
+}
+
 /// Whether a connection that comes back can be used again. An error closes it without a word to the server, which
 /// could not hear it.
 async fn is_soon_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
@@ -260,22 +279,17 @@ async fn is_soon_free(connection: &mut PgConnection) -> Result<bool, sqlx::Error
 /// Brings the schema up to date as the user of `admin_url`, and lets the user of `url` assume the application's role.
 async fn migrate_postgres(admin_url: &str, url: &str) -> Result<(), StoreError> {
     let mut options = ConnectOptions::new(admin_url);
-    // One connection: the advisory lock belongs to the session that does the work.
+    // One connection: the locks and limits of a migration belong to the session that does the work.
     options.max_connections(1).sqlx_logging(false).acquire_timeout(PATIENCE);
     let connection = match Database::connect(options).await {
         Ok(connection) => connection,
         Err(error) => return Err(explain(admin_url, error).await),
     };
-    connection.execute_unprepared(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})")).await?;
-    let migrated = async {
-        // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
-        create_app_role(&connection, login_role(url)?).await?;
-        Migrator::up(&connection, None).await
-    }
-    .await;
-    connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;
+    // Before anything is written to it.
+    refuse_unsafe_writes(&connection).await?;
+    let migrated = migrations::up_postgres(&connection, login_role(url)?).await;
     connection.close().await?;
-    Ok(migrated?)
+    migrated
 }
 
 /// Says where and why there is no connection: a pool only tells that it waited in vain.
@@ -310,4 +324,20 @@ async fn refuse_privileged_role(connection: &DatabaseConnection) -> Result<(), S
             "the database role of the application must be neither superuser nor BYPASSRLS; expected {APP_ROLE}"
         )))),
     }
+}
+
+/// A server that does not sync its log, or not whole pages, may lose or tear what it has committed.
+async fn refuse_unsafe_writes(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    for setting in ["fsync", "full_page_writes"] {
+        let sql = format!("SELECT current_setting('{setting}') AS value");
+        let row = connection.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
+        let value = row.map(|row| row.try_get::<String>("", "value")).transpose()?;
+        if value.as_deref() != Some("on") {
+            return Err(StoreError::Other(DbErr::Custom(format!(
+                "PostgreSQL runs with {setting}={}: it may lose what it has committed; set {setting}=on",
+                value.unwrap_or_default(),
+            ))));
+        }
+    }
+    Ok(())
 }

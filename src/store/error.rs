@@ -1,6 +1,10 @@
 //! What can go wrong in the database, told apart once: constraints by name, faults by whether a retry may help.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
@@ -128,7 +132,7 @@ pub enum StoreError {
     /// A constraint refused it; the caller knows what that means to the user.
     #[error("constraint {0:?}")]
     Constraint(Constraint),
-    /// Lost a race (deadlock, serialization, busy): the same again may succeed.
+    /// Lost a race (deadlock, serialization, busy, a migration): the same again may succeed.
     #[error("transient conflict")]
     Conflict(#[source] DbErr),
     /// The database is away, or has no connection to give.
@@ -220,6 +224,9 @@ fn classify(error: &DbErr) -> Class {
             let code = database.code().unwrap_or_default();
             if database.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some() {
                 classify_sqlite(&code, database.message())
+            } else if is_outdated(database.as_ref()) {
+                OUTDATED_AT.store(uptime(), Relaxed);
+                Class::Conflict
             } else {
                 classify_postgres(&code, database.constraint(), database.message())
             }
@@ -231,6 +238,30 @@ fn classify(error: &DbErr) -> Class {
         | sqlx::Error::Tls(_) => Class::Unavailable,
         _ => Class::Other,
     }
+}
+
+/// When a statement was last found that had been prepared before a migration changed what it answers, in milliseconds
+/// since [`uptime`] began; 0: never.
+static OUTDATED_AT: AtomicU64 = AtomicU64::new(0);
+
+/// Milliseconds since this was first asked, and one.
+fn uptime() -> u64 {
+    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    u64::try_from(BEGAN.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+}
+
+/// Whether a connection of this age may hold statements from before a migration. The driver keeps them for as long as
+/// the connection lives, so the connection has to go.
+pub(super) fn plans_are_older_than(age: Duration) -> bool {
+    let found = OUTDATED_AT.load(Relaxed);
+    found > 0 && u64::try_from(age.as_millis()).unwrap_or(u64::MAX) >= uptime().saturating_sub(found)
+}
+
+/// Whether PostgreSQL says that "cached plan must not change result type"; by where it says so, as messages come in the
+/// server's language.
+fn is_outdated(database: &dyn sqlx::error::DatabaseError) -> bool {
+    let postgres = database.try_downcast_ref::<sqlx::postgres::PgDatabaseError>();
+    postgres.is_some_and(|error| error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery"))
 }
 
 /// By SQLSTATE; the constraint by its name, as messages come in the server's language.

@@ -43,6 +43,7 @@ pub mod invalid_clicks;
 pub mod ledger;
 pub mod ledger_blocks;
 pub mod links;
+mod migrations;
 pub mod outbox;
 pub mod override_plans;
 pub mod page;

@@ -22,13 +22,10 @@ pub async fn drop(db: &Db, keep: u32) -> Result<u64, StoreError> {
 
 /// Nothing to do where there are no partitions.
 async fn call(db: &Db, function: &str, months: u32) -> Result<u64, StoreError> {
-    let (tx, backend) = db.begin_unscoped().await?;
-    if backend != DbBackend::Postgres {
-        return Ok(0);
-    }
+    let Some(tx) = db.begin_upkeep().await? else { return Ok(0) };
     let sql = format!("SELECT {function}($1)");
     let months = i32::try_from(months).unwrap_or(i32::MAX);
-    let row = tx.query_one_raw(Statement::from_sql_and_values(backend, sql, [months.into()])).await?;
+    let row = tx.query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, [months.into()])).await?;
     let count: i32 = row.map_or(Ok(0), |row| row.try_get_by_index(0))?;
     tx.commit().await?;
     Ok(u64::try_from(count).unwrap_or_default())

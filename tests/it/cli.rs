@@ -11,6 +11,7 @@ use crate::support::{
     app::PASSWORD,
     database,
     node::{self, Data, Node},
+    postgres::Postgres,
     programme::sale,
     world::World,
 };
@@ -251,6 +252,53 @@ async fn database_that_cannot_be_used_is_named() {
     }
     std::fs::write(folder.path().join("tributary.db"), "this is no database").expect("written");
     say(&mut data.command(), &["serve"]).await.assert_refused(&["not a database"]);
+}
+
+/// A server that may lose what it has committed is refused, whoever asked for it.
+#[tokio::test]
+async fn database_server_that_does_not_write_safely_is_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = node::folder(folder.path());
+    for setting in ["fsync=off", "full_page_writes=off"] {
+        let postgres = Postgres::start_with(&[setting]).await.expect("PostgreSQL starts");
+        let said = say(data.command().env("DATABASE_URL", postgres.url()), &["serve"]).await;
+        let name = setting.trim_end_matches("=off");
+        said.assert_refused(&[&format!("PostgreSQL runs with {setting}"), &format!("set {name}=on")]);
+    }
+}
+
+/// Commits are on disk before they are answered, whatever the database has set for those who do not say.
+#[tokio::test]
+async fn commits_are_synchronous_whatever_the_database_has_set() {
+    let world = World::new(Backend::Postgres).await;
+    for sql in [
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$",
+        "CREATE FUNCTION refuse_in_haste() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF current_setting('synchronous_commit') <> 'on' THEN RAISE EXCEPTION 'in haste'; END IF; RETURN NEW; END $$",
+        "CREATE TRIGGER in_haste BEFORE INSERT ON campaign FOR EACH ROW EXECUTE FUNCTION refuse_in_haste()",
+    ] {
+        world.auditor.run(sql).await.expect(sql);
+    }
+    let node = Node::start(&world.data).await;
+    Programme::build(&world.owner(&node), &Terms::default()).await;
+    node.stop().await;
+    world.finish().await;
+}
+
+/// A folder of data is one process's, on SQLite as well: the second is told what to change.
+#[tokio::test]
+async fn second_node_on_the_same_folder_is_refused() {
+    let world = World::new(Backend::Sqlite).await;
+    let node = Node::start(&world.data).await;
+    let output = world.data.command().arg("serve").output().await.expect("the command runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let words = "is used by another process: give each node a folder of its own (TRIBUTARY_SPOOL_DIR)";
+    assert!(said.contains(words), "{said}");
+    // The first one goes on.
+    Programme::build(&world.owner(&node), &Terms::default()).await;
+    node.stop().await;
+    world.finish().await;
 }
 
 /// What the ledger's commands say, and how they end: 0 where all is well, 1 where something differs, 2 where that cannot be

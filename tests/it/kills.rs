@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::RngExt;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -21,24 +21,8 @@ use crate::support::{
     seeded,
     socket::Socket,
     world::World,
-    writer::{self, Nodes, Writer},
+    writer::{self, Writer, Writing},
 };
-
-/// Reads, connecting anew to wherever a node is, until the log ends at `last`.
-async fn watch_through(mut watcher: Watcher, nodes: Nodes, mut last: watch::Receiver<Option<String>>) -> Watcher {
-    loop {
-        let last = last.borrow_and_update().clone();
-        if last.is_some_and(|last| watcher.seen.last().is_some_and(|(_, id)| *id == last)) {
-            return watcher;
-        }
-        if !watcher.read_within(Duration::from_millis(500)).await && !watcher.is_connected() {
-            let client = nodes.borrow()[0].clone();
-            if !watcher.connect(&client).await {
-                sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-}
 
 async fn kill_during_ingest(backend: Backend) {
     const KILLS: usize = 5;
@@ -53,15 +37,8 @@ async fn kill_during_ingest(backend: Backend) {
 
     let (set_nodes, nodes) = watch::channel(vec![owner]);
     let (set_last, last) = watch::channel(None);
-    let (set_stop, stop) = watch::channel(false);
-    let watching = tokio::spawn(watch_through(watcher, nodes.clone(), last));
-    let writing: Vec<_> = (0..WRITERS)
-        .map(|number| {
-            let (nodes, stop) = (nodes.clone(), stop.clone());
-            let (click, rng) = (click.clone(), StdRng::seed_from_u64(rng.random()));
-            tokio::spawn(async move { Writer::new(&click).write(&format!("w{number}"), nodes, stop, rng).await })
-        })
-        .collect();
+    let watching = tokio::spawn(watcher.read_through(nodes.clone(), last));
+    let writing = Writing::begin(WRITERS, &Writer::new(&click), &nodes, &mut rng);
     for _ in 0..KILLS {
         // A moment at random, not one to wait for anything.
         sleep(Duration::from_millis(rng.random_range(100..1_200))).await;
@@ -70,11 +47,7 @@ async fn kill_during_ingest(backend: Backend) {
         set_nodes.send(vec![world.owner(&node)]).expect("somebody writes");
     }
     sleep(Duration::from_millis(200)).await;
-    set_stop.send(true).expect("somebody writes");
-    let mut writers = Vec::new();
-    for writing in writing {
-        writers.push(writing.await.expect("a writer writes"));
-    }
+    let mut writers = writing.end().await;
     let unanswered: usize = writers.iter().map(Writer::unanswered).sum();
     let calls: usize = writers.iter().map(|writer| writer.calls.len()).sum();
     println!("{calls} calls, {unanswered} unanswered");
@@ -116,14 +89,7 @@ async fn terminated_connections_heal() {
     let click = programme.click(&owner).await;
     let mut watcher = Watcher::begin(&owner, &click).await;
     let (_, nodes) = watch::channel(vec![owner.clone()]);
-    let (set_stop, stop) = watch::channel(false);
-    let writing: Vec<_> = (0..4)
-        .map(|number| {
-            let (nodes, stop) = (nodes.clone(), stop.clone());
-            let (click, rng) = (click.clone(), StdRng::seed_from_u64(rng.random()));
-            tokio::spawn(async move { Writer::new(&click).write(&format!("w{number}"), nodes, stop, rng).await })
-        })
-        .collect();
+    let writing = Writing::begin(4, &Writer::new(&click), &nodes, &mut rng);
     for _ in 0..ROUNDS {
         for _ in 0..rng.random_range(1..60) {
             assert!(watcher.read().await, "the socket outlives the database's connections");
@@ -135,11 +101,7 @@ async fn terminated_connections_heal() {
     for _ in 0..60 {
         assert!(watcher.read().await);
     }
-    set_stop.send(true).expect("somebody writes");
-    let mut writers = Vec::new();
-    for writing in writing {
-        writers.push(writing.await.expect("a writer writes"));
-    }
+    let mut writers = writing.end().await;
     println!("{} unanswered", writers.iter().map(Writer::unanswered).sum::<usize>());
     writer::assert_oracle(&world.auditor, &writers).await;
     for writer in &mut writers {

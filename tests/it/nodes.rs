@@ -5,106 +5,16 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{sync::watch, time::timeout};
+use tokio::time::timeout;
 
 use crate::support::{
-    Backend, Client, Programme, Terms, Watcher, log,
-    node::Node,
+    Backend, Client, Watcher, log,
+    pair::{Pair, read_for},
     programme::{id, sale},
     seeded,
-    world::{Redis, World},
+    world::{self, Redis, World},
     writer::{self, Writer},
 };
-
-/// Two nodes, a client of each, and a click to convert.
-struct Pair {
-    world: World,
-    nodes: [Node; 2],
-    owners: [Client; 2],
-    click: String,
-}
-
-impl Pair {
-    async fn start(world: World) -> Self {
-        let second = [("TRIBUTARY_SPOOL_DIR", "spool-2")];
-        let nodes = [Node::start(&world.data).await, Node::start_with(&world.data, &second).await];
-        let owners = [world.owner(&nodes[0]), world.owner(&nodes[1])];
-        let programme = Programme::build(&owners[0], &Terms::default()).await;
-        let click = programme.click(&owners[1]).await;
-        Self { world, nodes, owners, click }
-    }
-
-    async fn record(&self, node: usize) -> String {
-        let order = uuid::Uuid::new_v4().to_string();
-        let input = sale(&self.click, &order, "1.00");
-        id(&self.owners[node].done("recordConversion", input, "conversion { id }").await, "conversion")
-    }
-
-    /// Somebody who watches at each node.
-    async fn watchers(&self) -> [Watcher; 2] {
-        [Watcher::begin(&self.owners[0], &self.click).await, Watcher::begin(&self.owners[1], &self.click).await]
-    }
-
-    /// Writers that send to both nodes until told to stop.
-    fn write(&self, count: usize, rng: &mut StdRng) -> Writing {
-        let (stop, stopped) = watch::channel(false);
-        let (_, nodes) = watch::channel(self.owners.to_vec());
-        let tasks = (0..count)
-            .map(|number| {
-                let (nodes, stopped) = (nodes.clone(), stopped.clone());
-                let (click, rng) = (self.click.clone(), StdRng::seed_from_u64(rng.random()));
-                let name = format!("w{number}-{}", uuid::Uuid::new_v4());
-                tokio::spawn(async move { Writer::new(&click).write(&name, nodes, stopped, rng).await })
-            })
-            .collect();
-        Writing { stop, tasks }
-    }
-
-    async fn stop(self) {
-        for node in self.nodes {
-            node.stop().await;
-        }
-        self.world.finish().await;
-    }
-}
-
-struct Writing {
-    stop: watch::Sender<bool>,
-    tasks: Vec<tokio::task::JoinHandle<Writer>>,
-}
-
-impl Writing {
-    async fn end(self) -> Vec<Writer> {
-        self.stop.send(true).expect("somebody writes");
-        let mut writers = Vec::new();
-        for task in self.tasks {
-            writers.push(task.await.expect("a writer writes"));
-        }
-        writers
-    }
-}
-
-/// Reads to the end of the log as it is and compares.
-async fn assert_sees_all(pair: &Pair, watchers: &mut [Watcher]) {
-    let (_, end) = log::all(&pair.world.auditor).await.pop().expect("a log");
-    for watcher in watchers {
-        watcher.read_until(&end).await;
-        log::assert_saw_everything(&pair.world.auditor, &watcher.seen).await;
-    }
-}
-
-/// Reads whatever comes for a while.
-async fn read_for(watchers: &mut [Watcher; 2], time: Duration) {
-    let end = Instant::now() + time;
-    let [first, second] = watchers;
-    let read = async |watcher: &mut Watcher| {
-        while let Some(left) = end.checked_duration_since(Instant::now()) {
-            watcher.read_within(left).await;
-            assert!(watcher.is_connected());
-        }
-    };
-    tokio::join!(read(first), read(second));
-}
 
 async fn reaches_the_other_node(backend: Backend) {
     let pair = Pair::start(World::new(backend).await).await;
@@ -115,7 +25,7 @@ async fn reaches_the_other_node(backend: Backend) {
         watchers[1 - number % 2].read_until(&conversion).await;
     }
     println!("{backend:?}: {:?} from node to node, each", began.elapsed() / 20);
-    assert_sees_all(&pair, &mut watchers).await;
+    pair.assert_see_all(&mut watchers).await;
     pair.stop().await;
 }
 
@@ -144,7 +54,7 @@ async fn alternating_reader_sees_the_log(backend: Backend) {
     }
     let mut writers = writing.end().await;
     assert!(watcher.connect(&pair.owners[0]).await);
-    assert_sees_all(&pair, std::slice::from_mut(&mut watcher)).await;
+    pair.assert_see_all(std::slice::from_mut(&mut watcher)).await;
     println!("{} events", watcher.seen.len());
     for writer in &mut writers {
         assert_eq!(writer.unanswered(), 0);
@@ -215,7 +125,7 @@ async fn redis_comes_and_goes() {
     redis.wait_for_listeners(2).await;
     let writers = writing.end().await;
     assert_eq!(writers.iter().map(Writer::unanswered).sum::<usize>(), 0, "ingest does not need Redis");
-    assert_sees_all(&pair, &mut watchers).await;
+    pair.assert_see_all(&mut watchers).await;
     assert_publishes(&pair, &redis).await;
 
     let () = redis.command(&["FLUSHALL"]).await;
@@ -225,7 +135,21 @@ async fn redis_comes_and_goes() {
             watcher.read_until(&conversion).await;
         }
     }
-    assert_sees_all(&pair, &mut watchers).await;
+    pair.assert_see_all(&mut watchers).await;
+    pair.stop().await;
+}
+
+/// An address `rediss://` is connected to by TLS, with the certificates that the system trusts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_may_speak_tls() {
+    let mut redis = Redis::absent_with_tls().await;
+    redis.start().await;
+    let world = World::with_redis(Backend::Postgres, Some(redis.url())).await;
+    let pair = Pair::start_with(world, &[("SSL_CERT_FILE", world::CERTIFICATE)]).await;
+    let mut watchers = pair.watchers().await;
+    redis.wait_for_listeners(2).await;
+    assert_publishes(&pair, &redis).await;
+    pair.assert_see_all(&mut watchers).await;
     pair.stop().await;
 }
 
@@ -273,7 +197,7 @@ async fn thousand_reconnects_over_two_nodes_and_an_outage_lose_nothing() {
     for watcher in &mut watchers {
         assert!(watcher.connect(&pair.owners[0]).await);
     }
-    assert_sees_all(&pair, &mut watchers).await;
+    pair.assert_see_all(&mut watchers).await;
     pair.stop().await;
 }
 
@@ -292,7 +216,7 @@ async fn nodes_start_and_work_without_redis() {
     redis.start().await;
     redis.wait_for_listeners(2).await;
     assert_publishes(&pair, &redis).await;
-    assert_sees_all(&pair, &mut watchers).await;
+    pair.assert_see_all(&mut watchers).await;
     pair.stop().await;
 }
 

@@ -175,13 +175,15 @@ on_both! {
         earn(app, &owner, &bob, "200.00").await;
         assert_eq!(run(app).await, 0, "no day was due since the terms were set");
         advance_to(app, |day| day.weekday().number_from_monday() == 1 && day.day() != 15);
-        // Whoever looks, and however often.
+        // Whoever looks, on whichever node, and however often.
+        let node = app.another_node().await;
         let mut looks = JoinSet::new();
-        for _ in 0..4 {
-            let services = app.services.clone();
+        for number in 0..4 {
+            let services = if number % 2 == 0 { app.services.clone() } else { node.services.clone() };
             looks.spawn(async move { payout_schedules::run(&services).await.expect("schedules run") });
         }
         looks.join_all().await;
+        node.stop().await;
         assert_eq!(run(app).await, 0);
         let weekly: Vec<Value> =
             batches(&owner).await.into_iter().filter(|batch| batch["schedule"]["kind"] == "WEEKLY").collect();
@@ -263,15 +265,18 @@ on_both! {
         const MANY: usize = 1_100;
         let owner = app.owner();
         affiliates(app, MANY, 500).await;
+        // Two runs at once, each at a node of its own.
+        let node = app.another_node().await;
         let mut sent = JoinSet::new();
-        for _ in 0..2 {
-            let client = app.owner();
+        for url in [&app.url, &node.url] {
+            let client = Client::new(url, owner.token.clone());
             sent.spawn(async move { draft(&client).await });
         }
         for batch in sent.join_all().await {
             assert_eq!(batch["status"], "DRAFTING");
         }
         app.until("SELECT COUNT(*) FROM payout_batch WHERE status = 'DRAFT'", 2).await;
+        node.stop().await;
         assert_eq!(app.auditor.number("SELECT COUNT(*) FROM payout").await, MANY as i64);
         assert_eq!(app.auditor.number("SELECT COUNT(*) FROM payout_skip WHERE reason = 'OPEN_PAYOUT'").await, MANY as i64);
         let mut submitted = 0;

@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 use tributary::{domain::tenancy::TenantScope, services::tenants};
 
 use crate::support::{
-    Backend, Client, Programme, Terms, TestApp, Watcher, app,
+    Client, Programme, Terms, Watcher,
     database::Auditor,
     log, on_both,
-    programme::{id, merge, sale},
+    programme::{id, sale},
     seeded,
-    socket::Socket,
 };
 
 const ALL: &str = "subscription($after: Cursor) { conversions(after: $after) { cursor type conversion { id } } }";
@@ -249,58 +248,4 @@ async fn spoil(auditor: &Auditor) {
         tx.execute_unprepared(statement).await.expect("appends");
     }
     tx.commit().await.expect("commits");
-}
-
-/// Reads nothing while hundreds of commits are made.
-async fn read_slowly(app: &TestApp) {
-    // More bytes than sockets keep.
-    const COMMITS: usize = 400;
-    let owner = app.owner();
-    let programme = Programme::build(&owner, &Terms::default()).await;
-    let click = programme.click(&owner).await;
-    let start = Watcher::begin(&owner, &click).await;
-    let long = "x".repeat(255);
-    let labels: Vec<String> = (1..=20).map(|number| format!("l{number}: labels {{ value }}")).collect();
-    let query = format!(
-        "subscription($after: Cursor) {{ conversions(after: $after) {{ type conversion {{ id {} }} }} }}",
-        labels.join(" "),
-    );
-    let mut socket = Socket::connect_narrow(&app.url).await;
-    socket.begin(owner.token.as_deref(), &query, json!({ "after": start.cursor })).await;
-    let labels: serde_json::Map<String, Value> = (1..=10).map(|number| (format!("adv{number}"), json!(long))).collect();
-    for number in 0..COMMITS {
-        let mut input = sale(&click, &format!("s-{number}"), "1.00");
-        merge(&mut input, json!({ "labels": labels }));
-        owner.done("recordConversion", input, "").await;
-    }
-    let log = log::all(&app.auditor).await;
-    let expected = &log[log.len() - COMMITS..];
-    let mut seen = Vec::new();
-    while seen.len() < COMMITS {
-        let event = socket.next().await["conversions"].take();
-        let text = |value: &Value| value.as_str().expect("text").to_owned();
-        let entry = (text(&event["type"]), text(&event["conversion"]["id"]));
-        // Whatever came between the cursor and the first of ours.
-        if !seen.is_empty() || entry == expected[0] {
-            seen.push(entry);
-        }
-    }
-    log::assert_same(&seen, expected);
-}
-
-/// On nodes that bear with who does not read: the others close its connection.
-mod slow_reader_misses_nothing {
-    use super::*;
-
-    const PATIENT: Duration = Duration::from_secs(300);
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn sqlite() {
-        app::run_tuned(Backend::Sqlite, |tuning| tuning.pace.stall = PATIENT, read_slowly).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn postgres() {
-        app::run_tuned(Backend::Postgres, |tuning| tuning.pace.stall = PATIENT, read_slowly).await;
-    }
 }

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     ambient,
     domain::{idempotency::Claim, problem::Problem, tenancy::TenantScope, touches::Scrutiny},
+    fault,
     services::publish,
     store::{
         error::{Constraint, StoreError},
@@ -202,6 +203,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
     }
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
     if !new_clicks.is_empty() || !new_conversions.is_empty() {
+        fault::point("ingest.before_insert");
         let recorded = record(&mut tx, &new_clicks, new_conversions, &links, now).await?;
         for (index, answer) in recorded {
             if let Err(Failure::Refused(problem)) = &answer {
@@ -210,7 +212,9 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
             answers[index] = Some(answer);
         }
     }
+    fault::point("ingest.before_commit");
     publish(&*env.bus, tx).await?;
+    fault::point("ingest.after_commit");
 
     Ok(plans
         .into_iter()

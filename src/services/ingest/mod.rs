@@ -46,6 +46,7 @@ use crate::{
         problem::Problem,
         tenancy::TenantScope,
     },
+    fault,
     store::database::Db,
 };
 
@@ -184,6 +185,7 @@ impl Batch {
 
     async fn settle(self, env: &Env, scope: &TenantScope) {
         let mut results = batch::settle(env, scope, &self.items).await.into_iter();
+        fault::point("ingest.before_answer");
         for (count, answer, _room) in self.answers {
             // A caller that went away needs no answer; its key will tell it.
             let _ = answer.send(results.by_ref().take(count).collect());

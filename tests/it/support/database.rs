@@ -51,6 +51,15 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 /// CREATE DATABASE waits for nobody: two clones at once of one template fail.
 static CLONING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// A new PostgreSQL database without a schema; its address.
+pub async fn empty_postgres() -> String {
+    let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+    let admin = Database::connect(postgres_url()).await.expect(NEED);
+    admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a database");
+    admin.close().await.expect("closes");
+    with_database(&name)
+}
+
 /// A new, migrated PostgreSQL database; its address.
 pub async fn new_postgres() -> String {
     let template = TEMPLATE

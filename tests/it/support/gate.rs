@@ -1,18 +1,31 @@
-//! A gate in front of a server: closed, the server is away.
+//! A gate in front of a server: what a network does to connections.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr, time::Duration};
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::sleep,
 };
 use url::Url;
 
-/// Passes connections on while it is open; cuts them all, and every new one, when it is closed.
+/// What becomes of connections and of what is said on them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// All are cut, and every new one.
+    Closed,
+    /// Whatever is said arrives so much later, in each direction.
+    Delayed(Duration),
+    /// All stand, new ones as well, and nothing arrives.
+    Frozen,
+}
+
+/// Passes connections on as it is told, from one moment to the next.
 pub struct Gate {
     address: SocketAddr,
-    open: watch::Sender<bool>,
+    mode: watch::Sender<Mode>,
 }
 
 impl Gate {
@@ -22,23 +35,19 @@ impl Gate {
         let server = (url.host_str().expect("a host").to_owned(), url.port().expect("a port"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let (open, opened) = watch::channel(true);
+        let (mode, changed) = watch::channel(Mode::Open);
         tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let (mut opened, server) = (opened.clone(), server.clone());
+            while let Ok((client, _)) = listener.accept().await {
+                let (mut closed, mode, server) = (changed.clone(), changed.clone(), server.clone());
                 tokio::spawn(async move {
-                    let passing = async {
-                        let mut server = TcpStream::connect(server).await?;
-                        copy_bidirectional(&mut client, &mut server).await
-                    };
                     tokio::select! {
-                        _ = opened.wait_for(|open| !open) => {}
-                        _ = passing => {}
+                        _ = closed.wait_for(|mode| *mode == Mode::Closed) => {}
+                        _ = pass_on(client, server, mode) => {}
                     }
                 });
             }
         });
-        Self { address, open }
+        Self { address, mode }
     }
 
     /// The server's address through the gate.
@@ -49,11 +58,52 @@ impl Gate {
         url.into()
     }
 
-    pub fn close(&self) {
-        self.open.send_replace(false);
+    pub fn open(&self) {
+        self.mode.send_replace(Mode::Open);
     }
 
-    pub fn open(&self) {
-        self.open.send_replace(true);
+    /// The server is away.
+    pub fn close(&self) {
+        self.mode.send_replace(Mode::Closed);
+    }
+
+    /// The server is slow.
+    pub fn delay(&self, each: Duration) {
+        self.mode.send_replace(Mode::Delayed(each));
+    }
+
+    /// The server has vanished without a word: connections are half open.
+    pub fn freeze(&self) {
+        self.mode.send_replace(Mode::Frozen);
+    }
+}
+
+/// Passes on what both sides say until one of them hangs up.
+async fn pass_on(client: TcpStream, server: (String, u16), mode: watch::Receiver<Mode>) -> io::Result<()> {
+    let server = TcpStream::connect(server).await?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    tokio::select! {
+        ended = one_way(from_client, to_server, mode.clone()) => ended,
+        ended = one_way(from_server, to_client, mode) => ended,
+    }
+}
+
+async fn one_way(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut mode: watch::Receiver<Mode>,
+) -> io::Result<()> {
+    let mut said = vec![0; 1 << 16];
+    loop {
+        let count = from.read(&mut said).await?;
+        let thawed = mode.wait_for(|mode| *mode != Mode::Frozen).await.map(|mode| *mode).map_err(io::Error::other)?;
+        if let Mode::Delayed(delay) = thawed {
+            sleep(delay).await;
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&said[..count]).await?;
     }
 }

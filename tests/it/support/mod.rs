@@ -9,6 +9,7 @@ pub mod invariants;
 pub mod issuer;
 pub mod log;
 pub mod node;
+pub mod pair;
 pub mod postgres;
 pub mod programme;
 pub mod samples;

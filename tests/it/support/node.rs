@@ -62,7 +62,21 @@ impl Node {
     /// As `start`, with more settings.
     pub async fn start_with(data: &Data, settings: &[(&str, &str)]) -> Self {
         let mut command = data.command();
-        command.arg("serve").envs(settings.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.arg("serve").envs(settings.iter().copied());
+        Self::launch(command).await
+    }
+
+    /// Starts a node whose writing the system can refuse without ending it, as a full disk does: see `limit_files`.
+    pub async fn start_limitable(data: &Data) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" serve", env!("CARGO_BIN_EXE_tributary")]);
+        command.env_clear().envs(data.environment()).current_dir(&data.folder).kill_on_drop(true);
+        Self::launch(command).await
+    }
+
+    /// Waits until what a command starts serves.
+    async fn launch(mut command: Command) -> Self {
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the node starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let url = timeout(Duration::from_secs(60), async {
@@ -92,6 +106,20 @@ impl Node {
     pub fn peak_memory_kb(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().trim_end_matches(" kB").parse().ok())
+    }
+
+    /// Lets no file of the process grow past so many bytes; none: all as they want.
+    pub async fn limit_files(&self, bytes: Option<u64>) {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let process = self.id().to_string();
+        // The soft limit alone, which may be raised again.
+        let limited = Command::new("prlimit").args(["--pid", &process, &format!("--fsize={limit}:")]).status().await;
+        assert!(limited.expect("prlimit (util-linux) runs").success());
+    }
+
+    /// Waits until the process ends without being asked to.
+    pub async fn ended(&mut self) {
+        timeout(Duration::from_secs(60), self.child.wait()).await.expect("the node ends").expect("ended");
     }
 
     /// Kills it without a word (SIGKILL).

@@ -1,5 +1,5 @@
-//! A PostgreSQL of one's own, to be killed and started again on the same data and port. Durable: `fsync` and
-//! `synchronous_commit` are on. The benchmark uses this file, too.
+//! A PostgreSQL of one's own, to be killed and started again on the same data and port, or frozen. Durable: `fsync` and
+//! `synchronous_commit` are on, unless a test says otherwise. The benchmark uses this file, too.
 
 use std::{
     fs,
@@ -28,6 +28,8 @@ pub struct Postgres {
     account: Option<Account>,
     port: u16,
     process: Option<Child>,
+    /// More settings, `name=value`; the last of a name counts.
+    settings: Vec<String>,
     folder: TempDir,
 }
 
@@ -41,6 +43,11 @@ struct Account {
 impl Postgres {
     /// Makes an empty cluster and starts its server.
     pub async fn start() -> io::Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// As `start`, with more settings: `name=value`.
+    pub async fn start_with(settings: &[&str]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
         let account = account(folder.path()).await?;
         let password = folder.path().join("password");
@@ -50,7 +57,8 @@ impl Postgres {
                 std::os::unix::fs::chown(path, Some(user), Some(group))?;
             }
         }
-        let mut server = Self { programs: programs()?, account, port: free_port(), process: None, folder };
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut server = Self { programs: programs()?, account, port: free_port(), process: None, settings, folder };
         let made = server
             .command("initdb")
             .args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"])
@@ -82,6 +90,21 @@ impl Postgres {
         }
     }
 
+    /// Stops all of its processes where they are (SIGSTOP): connections stand, and nobody answers.
+    pub async fn freeze(&self) -> io::Result<()> {
+        let first = self.id().ok_or_else(|| io::Error::other("PostgreSQL does not run"))?;
+        // The first one before the others, so that it makes no more of them.
+        signal("-STOP", &[first]).await?;
+        signal("-STOP", &children(first)?).await
+    }
+
+    /// Lets them go on.
+    pub async fn thaw(&self) -> io::Result<()> {
+        let first = self.id().ok_or_else(|| io::Error::other("PostgreSQL does not run"))?;
+        signal("-CONT", &children(first)?).await?;
+        signal("-CONT", &[first]).await
+    }
+
     /// Starts the server and waits until it answers.
     pub async fn start_again(&mut self) -> io::Result<()> {
         let end = Instant::now() + START;
@@ -94,6 +117,7 @@ impl Postgres {
                 .args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port), "-c", &socket])
                 .args(["-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=400"])
                 .args(["-c", "shared_buffers=256MB", "-c", "max_wal_size=4GB"])
+                .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
                 .stderr(output)
                 .spawn()?;
             // One that ends at once met what its killed predecessor left: processes on their way out.
@@ -127,6 +151,28 @@ impl Postgres {
         }
         command
     }
+}
+
+/// Sends a signal to processes, of which one may have ended meanwhile.
+async fn signal(name: &str, processes: &[u32]) -> io::Result<()> {
+    for process in processes {
+        Command::new("kill").args([name, &process.to_string()]).stderr(Stdio::null()).status().await?;
+    }
+    Ok(())
+}
+
+/// The processes that a process has made, as Linux tells.
+fn children(parent: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let of = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse::<u32>().ok());
+        if of == Some(parent) {
+            found.push(id);
+        }
+    }
+    Ok(found)
 }
 
 /// A port that nothing listens on, below those that Linux hands out: it has to be free again after a kill.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
-use super::{Client, log::Seen, programme::sale, socket::Socket};
+use super::{Client, log::Seen, programme::sale, socket::Socket, writer::Nodes};
 
 const QUERY: &str = "subscription($after: Cursor, $filter: ConversionFilterInput) { \
     conversions(after: $after, filter: $filter) { cursor type conversion { id } } }";
@@ -83,6 +84,22 @@ impl Watcher {
     pub async fn read_until(&mut self, conversion: &str) {
         while self.seen.last().is_none_or(|(_, id)| id != conversion) {
             assert!(self.read().await, "the connection was lost");
+        }
+    }
+
+    /// Reads, connecting anew to wherever a node is, until the log ends at `last`.
+    pub async fn read_through(mut self, nodes: Nodes, mut last: watch::Receiver<Option<String>>) -> Self {
+        loop {
+            let last = last.borrow_and_update().clone();
+            if last.is_some_and(|last| self.seen.last().is_some_and(|(_, id)| *id == last)) {
+                return self;
+            }
+            if !self.read_within(Duration::from_millis(500)).await && !self.is_connected() {
+                let client = nodes.borrow()[0].clone();
+                if !self.connect(&client).await {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
         }
     }
 }

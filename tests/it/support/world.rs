@@ -77,9 +77,14 @@ impl World {
     }
 }
 
+/// The certificate of a Redis that speaks TLS, for 127.0.0.1, which is signed by itself.
+pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/redis/certificate.pem");
+const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/redis/key.pem");
+
 /// A Redis of one test, always on the same port.
 pub struct Redis {
     port: u16,
+    has_tls: bool,
     process: Option<Child>,
     folder: TempDir,
 }
@@ -89,18 +94,32 @@ impl Redis {
     pub async fn absent() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        Self { port, process: None, folder: tempfile::tempdir().expect("a temporary folder") }
+        Self { port, has_tls: false, process: None, folder: tempfile::tempdir().expect("a temporary folder") }
+    }
+
+    /// A port, and no server; it will speak TLS.
+    pub async fn absent_with_tls() -> Self {
+        Self { has_tls: true, ..Self::absent().await }
     }
 
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let scheme = if self.has_tls { "rediss" } else { "redis" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
     }
 
     /// Starts the server and waits until it answers.
     pub async fn start(&mut self) {
         let program = std::env::var("TRIBUTARY_TEST_REDIS_SERVER").expect("tests/with-servers names redis-server");
+        let port = self.port.to_string();
+        let ports = match self.has_tls {
+            true => vec!["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"],
+            false => vec!["--port", &port],
+        };
+        let files = ["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY];
         let process = Command::new(program)
-            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"])
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+            .args(ports)
+            .args(self.has_tls.then_some(files).into_iter().flatten())
             .current_dir(self.folder.path())
             .stdout(Stdio::null())
             .kill_on_drop(true)
@@ -120,9 +139,20 @@ impl Redis {
         self.process.take().expect("running").kill().await.expect("Redis is killed");
     }
 
+    fn client(&self) -> redis::Client {
+        tributary::app::choose_tls();
+        let client = match self.has_tls {
+            true => {
+                let root_cert = Some(std::fs::read(CERTIFICATE).expect("readable"));
+                redis::Client::build_with_tls(self.url(), redis::TlsCertificates { client_tls: None, root_cert })
+            }
+            false => redis::Client::open(self.url()),
+        };
+        client.expect("an address")
+    }
+
     async fn connection(&self) -> Option<redis::aio::MultiplexedConnection> {
-        let client = redis::Client::open(self.url()).expect("an address");
-        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let mut connection = self.client().get_multiplexed_async_connection().await.ok()?;
         redis::cmd("PING").query_async::<String>(&mut connection).await.ok()?;
         Some(connection)
     }
@@ -157,8 +187,7 @@ impl Redis {
 
     /// Hears what is published on the events' channels from now on.
     pub async fn eavesdrop(&self) -> redis::aio::PubSub {
-        let client = redis::Client::open(self.url()).expect("an address");
-        let mut listening = client.get_async_pubsub().await.expect("a connection");
+        let mut listening = self.client().get_async_pubsub().await.expect("a connection");
         listening.psubscribe("tributary:events:*").await.expect("subscribes");
         listening
     }

@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use rand::{RngExt, rngs::StdRng};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use super::{Client, client::mutation, database::Auditor, programme::sale};
 pub type Nodes = watch::Receiver<Vec<Client>>;
 
 /// What one call sent, and what came back.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     pub orders: Vec<String>,
     /// The conversions' ids; none while there is no answer.
@@ -23,15 +23,30 @@ pub struct Call {
 }
 
 /// A client's own books.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Writer {
     pub click: String,
     pub calls: Vec<Call>,
+    /// The longest that an acknowledgement took.
+    pub slowest: Duration,
+    /// Codes of errors that are no answer: the same call may succeed later.
+    excuses: &'static [&'static str],
+    /// How long it waits after a call without an answer.
+    pause: Duration,
 }
+
+/// What a node says whose database goes away; nothing else is an excuse, where a test names no other.
+const AWAY: &[&str] = &["UNAVAILABLE"];
 
 impl Writer {
     pub fn new(click: &str) -> Self {
-        Self { click: click.to_owned(), calls: Vec::new() }
+        let pause = Duration::from_millis(20);
+        Self { click: click.to_owned(), calls: Vec::new(), slowest: Duration::ZERO, excuses: AWAY, pause }
+    }
+
+    /// Takes these codes as excuses, and then waits for as long as nodes with too much to do ask for.
+    pub fn excusing(self, excuses: &'static [&'static str]) -> Self {
+        Self { excuses, pause: Duration::from_millis(250), ..self }
     }
 
     /// Sends single conversions and batches until told to stop, to any of the nodes.
@@ -45,10 +60,13 @@ impl Writer {
                 .push(Call { orders: (0..size).map(|item| format!("{name}-{number}-{item}")).collect(), answer: None });
             let client = any(&nodes, &mut rng);
             let call = self.calls.last_mut().expect("just pushed");
-            call.answer = send(&client, &self.click, &call.orders).await.map(|(ids, _)| ids);
-            if call.answer.is_none() {
-                // The node is gone; the next call finds another, or the same one started anew.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            let began = Instant::now();
+            call.answer = send(&client, &self.click, &call.orders, self.excuses).await.map(|(ids, _)| ids);
+            if call.answer.is_some() {
+                self.slowest = self.slowest.max(began.elapsed());
+            } else {
+                // The node is gone, and the next call finds another, or the same one started anew; or it has too much to do.
+                tokio::time::sleep(self.pause).await;
             }
         }
         self
@@ -57,14 +75,14 @@ impl Writer {
     /// Sends everything again with the same keys: what was answered must be answered the same, and the rest now.
     pub async fn settle(&mut self, client: &Client) {
         for call in &mut self.calls {
-            let (ids, replayed) = send(client, &self.click, &call.orders).await.expect("an answer");
+            let (ids, replayed) = send(client, &self.click, &call.orders, &[]).await.expect("an answer");
             match &call.answer {
                 Some(first) => {
                     assert_eq!(*first, ids, "{:?}", call.orders);
                     assert!(replayed, "{:?}", call.orders);
                 }
                 None => {
-                    let (again, replayed) = send(client, &self.click, &call.orders).await.expect("an answer");
+                    let (again, replayed) = send(client, &self.click, &call.orders, &[]).await.expect("an answer");
                     assert!(replayed && again == ids, "{:?}", call.orders);
                     call.answer = Some(ids);
                 }
@@ -72,8 +90,41 @@ impl Writer {
         }
     }
 
+    /// How many calls are without an answer.
     pub fn unanswered(&self) -> usize {
         self.calls.iter().filter(|call| call.answer.is_none()).count()
+    }
+}
+
+/// Writers at work.
+pub struct Writing {
+    stop: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<Writer>>,
+}
+
+impl Writing {
+    /// Writers like one who has written nothing yet, who send to the nodes until they are told to stop.
+    pub fn begin(count: usize, writer: &Writer, nodes: &Nodes, rng: &mut StdRng) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let tasks = (0..count)
+            .map(|number| {
+                let (nodes, stopped, rng) = (nodes.clone(), stopped.clone(), StdRng::seed_from_u64(rng.random()));
+                let writer = writer.clone();
+                let name = format!("w{number}-{}", uuid::Uuid::new_v4());
+                tokio::spawn(async move { writer.write(&name, nodes, stopped, rng).await })
+            })
+            .collect();
+        Self { stop, tasks }
+    }
+
+    /// Tells them to stop, and takes their books.
+    pub async fn end(self) -> Vec<Writer> {
+        self.stop.send(true).expect("somebody writes");
+        let mut writers = Vec::new();
+        for task in self.tasks {
+            writers.push(task.await.expect("a writer writes"));
+        }
+        writers
     }
 }
 
@@ -85,7 +136,7 @@ fn any(nodes: &Nodes, rng: &mut StdRng) -> Client {
 
 /// Sends one call: a single conversion as such, more as a batch. None without a sound answer; else the ids, and whether
 /// all of them are replays.
-async fn send(client: &Client, click: &str, orders: &[String]) -> Option<(Vec<String>, bool)> {
+async fn send(client: &Client, click: &str, orders: &[String], excuses: &[&str]) -> Option<(Vec<String>, bool)> {
     let selection = "conversion { id orderId status } replayed";
     let (name, input, document) = match orders {
         [order] => ("recordConversion", sale(click, order, "1.00"), mutation("recordConversion", selection)),
@@ -95,16 +146,16 @@ async fn send(client: &Client, click: &str, orders: &[String]) -> Option<(Vec<St
             ("recordConversions", json!({ "items": items }), mutation("recordConversions", &selection))
         }
     };
+    let is_excuse = |code: &Value| code.as_str().is_some_and(|code| excuses.contains(&code));
     let (status, body) = client.try_send(&document, json!({ "input": input })).await.ok()?;
     if body.get("errors").is_some() {
-        // A node whose database goes away says so, and nothing else is an excuse.
-        assert_eq!(body["errors"][0]["extensions"]["code"], "UNAVAILABLE", "{name}: {status} {body}");
+        assert!(is_excuse(&body["errors"][0]["extensions"]["code"]), "{name}: {status} {body}");
         return None;
     }
     let payload = &body["data"]["result"];
     let items = payload["items"].as_array().cloned().unwrap_or_else(|| vec![payload.clone()]);
     assert_eq!(items.len(), orders.len());
-    if items.iter().any(|item| item["userErrors"][0]["code"] == "UNAVAILABLE") {
+    if items.iter().any(|item| is_excuse(&item["userErrors"][0]["code"])) {
         return None;
     }
     let ids = items.iter().zip(orders).map(|(item, order)| {
