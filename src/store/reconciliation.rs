@@ -1,5 +1,7 @@
 //! Differences between the books, and the days that were compared.
 
+use std::collections::BTreeSet;
+
 use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
     Instant,
@@ -76,16 +78,18 @@ pub async fn insert(tx: &mut Tx, row: reconciliation_item::Model) -> Result<bool
     Ok(tx.insert_ignoring::<reconciliation_item::Entity>(vec![row], Some(&key)).await? == 1)
 }
 
-/// Whether a day was compared.
+/// The days of a method that were compared, from one on.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn is_done(tx: &Tx, method: PayoutMethod, day: &str) -> Result<bool, StoreError> {
+pub async fn days(tx: &Tx, method: PayoutMethod, from: &str) -> Result<BTreeSet<String>, StoreError> {
     let select = tx
         .find::<reconciliation_run::Entity>()
+        .select_only()
+        .column(reconciliation_run::Column::Day)
         .filter(reconciliation_run::Column::Method.eq(method))
-        .filter(reconciliation_run::Column::Day.eq(day));
-    Ok(select.one(tx.connection()).await?.is_some())
+        .filter(reconciliation_run::Column::Day.gte(from));
+    Ok(select.into_tuple::<String>().all(tx.connection()).await?.into_iter().collect())
 }
 
 /// Notes that a day was compared. False when it was noted before.

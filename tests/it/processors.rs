@@ -2,23 +2,35 @@
 
 use chrono::{Days, TimeDelta};
 use serde_json::{Value, json};
-use tributary::{ambient::Clock, services::processors::reconcile};
+use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::processors::reconcile};
 use tributary_entity::kinds::Role;
 
 use crate::{
     payouts::{draft, earn, payouts},
-    support::double::{
-        Kind, State,
-        story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
+    support::{
+        TestApp,
+        double::{
+            Kind, State,
+            story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
+        },
     },
 };
 
-/// Compares yesterday's books, as they were when the day was over.
-async fn compare(app: &crate::support::TestApp) -> Vec<Value> {
+/// Lets a day pass, and compares the books up to it. Answers how many days were compared.
+async fn next_day(app: &TestApp) -> u64 {
     app.clock.advance(TimeDelta::days(1));
-    let scope = tributary::domain::tenancy::TenantScope::tenant(app.home);
     let yesterday = app.clock.now().date_naive() - Days::new(1);
-    reconcile::day(&app.services, &scope, yesterday).await.expect("compared");
+    reconcile::up_to(&app.services, &TenantScope::tenant(app.home), yesterday).await.expect("compared")
+}
+
+/// Lets a day pass, and compares its books; the differences.
+async fn compare(app: &TestApp) -> Vec<Value> {
+    next_day(app).await;
+    items(app).await
+}
+
+/// The differences, latest first.
+async fn items(app: &TestApp) -> Vec<Value> {
     let query = "{ reconciliationItems(first: 20) { edges { node { id kind status method externalId detail \
         ours { amount } theirs { amount } payout { id } } } } }";
     let data = app.owner().data(query, json!({})).await;
@@ -199,5 +211,28 @@ with_double! {
         assert_eq!(owner.refusal("resolveReconciliationItem", input).await, "INVALID_TRANSITION");
         let open = "{ reconciliationItems(first: 10, filter: { status: OPEN }) { totalCount } }";
         assert_eq!(owner.data(open, json!({})).await["reconciliationItems"]["totalCount"], 1);
+    }
+
+    async fn days_that_nobody_could_compare_are_made_up_for(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Stripe).await;
+        let programme = earner(app, &owner, Kind::Stripe).await;
+        submitted(&owner, &programme).await;
+        until(app, "PAID", 1).await;
+        double.pay_somebody_else(Kind::Stripe, 111);
+        double.is_down(true);
+        assert_eq!(next_day(app).await, 0);
+        double.pay_somebody_else(Kind::Stripe, 222);
+        assert_eq!((next_day(app).await, items(app).await), (0, vec![]));
+        double.is_down(false);
+        // Those days with the one that has just ended.
+        assert_eq!(next_day(app).await, 3);
+        let mut found: Vec<_> = items(app).await.iter().map(|item| item["theirs"]["amount"].clone()).collect();
+        found.sort_by_key(Value::to_string);
+        assert_eq!(found, [json!("1.11"), json!("2.22")]);
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM reconciliation_run").await, 3);
+        // A month of them at most.
+        app.clock.advance(TimeDelta::days(39));
+        assert_eq!(next_day(app).await, 31);
     }
 }

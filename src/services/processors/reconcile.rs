@@ -2,13 +2,14 @@
 //! resolves; nothing is corrected by itself.
 //!
 //! # Decisions
-//! - A day is compared once per processor, after it is over; compared again it finds the same items.
+//! - A day is compared once per processor, after it is over; compared again it finds the same items. Days that passed
+//!   while nobody could compare are made up for, up to a month of them.
 //! - The processor's lines are asked for with some days around: a payment is often written there on another day than here.
 //!   What of ours has no line at all is asked for by itself before it counts as missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, TimeDelta};
 use tributary_entity::{
     Instant,
     ids::{PayoutId, ReconciliationItemId},
@@ -38,6 +39,8 @@ use crate::{
     },
 };
 
+/// How many days before the last one are made up for.
+const DAYS_BACK: Days = Days::new(30);
 /// How far the processor's lines may lie from ours.
 const AROUND: TimeDelta = TimeDelta::days(3);
 /// Payouts looked at together.
@@ -122,30 +125,43 @@ fn changed(row: &reconciliation_item::Model, now: Instant) -> NewEvent {
     NewEvent::new(EventKind::ReconciliationItemChanged, row.id.uuid(), row, now)
 }
 
-/// Compares a day (in UTC) of all of a tenant's processors that were not compared yet. Answers how many were. One whose
-/// books cannot be had is left for the next time.
+/// Compares the days (in UTC) up to `last` of all of a tenant's processors that were not compared yet. Answers how many
+/// were. One whose books cannot be had is left for the next time.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn day(services: &Services, scope: &TenantScope, day: NaiveDate) -> Result<u64, ServiceError> {
+pub async fn up_to(services: &Services, scope: &TenantScope, last: NaiveDate) -> Result<u64, ServiceError> {
     let tx = services.db.snapshot(scope).await?;
-    let accounts = processors::live(&tx).await?;
     let mut due = Vec::new();
-    for row in accounts {
-        if !store::is_done(&tx, row.method, &day.to_string()).await? {
-            due.push(row);
-        }
+    for row in processors::live(&tx).await? {
+        let days = not_compared(&tx, &row, last).await?;
+        due.push((row, days));
     }
     drop(tx);
     let mut compared = 0;
-    for row in due {
+    for (row, days) in due {
         let Some(account) = open(services, scope, &row) else { continue };
-        match compare(services, scope, &row, &*account, day).await? {
-            Ok(()) => compared += 1,
-            Err(error) => tracing::warn!(%error, processor.id = %row.id, "a processor's books cannot be had"),
+        for day in days {
+            if let Err(error) = compare(services, scope, &row, &*account, day).await? {
+                tracing::warn!(%error, processor.id = %row.id, %day, "a processor's books cannot be had");
+                break;
+            }
+            compared += 1;
         }
     }
     Ok(compared)
+}
+
+/// The days since the tenant's first account at a processor that were not compared, the latest first: one whose books
+/// cannot be had any more holds up none that follows it.
+async fn not_compared(tx: &Tx, row: &processor::Model, last: NaiveDate) -> Result<Vec<NaiveDate>, StoreError> {
+    let set_up = processors::first_of(tx, row.method).await?.map_or(row.created_at, |first| first.created_at);
+    let first = set_up.date_naive().max(last - DAYS_BACK);
+    let done = store::days(tx, row.method, &first.to_string()).await?;
+    let days = first.iter_days().take_while(|day| *day <= last).filter(|day| !done.contains(&day.to_string()));
+    let mut days: Vec<NaiveDate> = days.collect();
+    days.reverse();
+    Ok(days)
 }
 
 /// Compares a day of one processor.

@@ -13,12 +13,17 @@ use std::{
     fs::File,
     io::Write,
     path::PathBuf,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use axum::{
     Router,
+    extract::{Request, State as Shares},
     http::StatusCode,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use rsa::{pkcs1::EncodeRsaPrivateKey, pkcs8::EncodePublicKey, rand_core::OsRng};
@@ -167,6 +172,8 @@ struct Shared {
     clock: OnceLock<ShiftedClock>,
     /// Somebody waits for an answer that never comes.
     hanging: Notify,
+    /// Every call is answered 503.
+    is_down: AtomicBool,
     path: PathBuf,
 }
 
@@ -196,8 +203,13 @@ impl Double {
             numbers: 1_000,
             asked: BTreeMap::new(),
         };
-        let shared =
-            Arc::new(Shared { books: Mutex::new(books), clock: OnceLock::new(), hanging: Notify::new(), path });
+        let shared = Arc::new(Shared {
+            books: Mutex::new(books),
+            clock: OnceLock::new(),
+            hanging: Notify::new(),
+            is_down: AtomicBool::new(false),
+            path,
+        });
         let pem = WISE_KEY.to_public_key().to_public_key_pem(rsa::pkcs8::LineEnding::LF).expect("encodes");
         std::fs::write(folder.path().join("wise.pem"), pem).expect("written");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -206,6 +218,7 @@ impl Double {
             .nest("/stripe", stripe::router())
             .nest("/paypal", paypal::router())
             .nest("/wise", wise::router())
+            .layer(from_fn_with_state(Arc::clone(&shared), answer_unless_down))
             .with_state(Arc::clone(&shared));
         let served = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         Self { url, shared, served, folder }
@@ -241,6 +254,11 @@ impl Double {
         self.shared.books().fates.extend(fates);
     }
 
+    /// Whether it answers nobody.
+    pub fn is_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Relaxed);
+    }
+
     /// Waits until somebody waits for an answer that never comes.
     pub async fn hanging(&self) {
         self.shared.hanging.notified().await;
@@ -270,7 +288,7 @@ impl Double {
     /// Does what it was never asked for: a payment of another program with the same account.
     pub fn pay_somebody_else(&self, kind: Kind, amount_minor: i64) {
         let now = self.shared.now();
-        let (mut books, key) = (self.shared.books(), "somebody else's".to_owned());
+        let (mut books, key) = (self.shared.books(), format!("somebody else's {amount_minor}"));
         let state = if kind.is_instant() { State::Paid } else { State::Pending };
         books.accept(kind, &key, amount_minor, "EUR", state, now);
         if state == State::Pending {
@@ -308,6 +326,10 @@ impl Notice {
         let body: Value = response.json().await.expect("JSON");
         (status, body["status"].as_str().unwrap_or_default().to_owned())
     }
+}
+
+async fn answer_unless_down(Shares(shared): Shares<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if shared.is_down.load(Relaxed) { error(503, "down for maintenance") } else { next.run(request).await }
 }
 
 /// Our reference as the processor has it.
