@@ -37,6 +37,21 @@ async fn items(app: &TestApp) -> Vec<Value> {
     data["reconciliationItems"]["edges"].as_array().expect("a page").iter().map(|edge| edge["node"].clone()).collect()
 }
 
+/// The differences by kind, with both sides' amounts.
+async fn kinds(app: &TestApp) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let items = items(app).await;
+    let told =
+        items.iter().map(|item| (text(&item["kind"]), text(&item["ours"]["amount"]), text(&item["theirs"]["amount"])));
+    let mut found: Vec<_> = told.collect();
+    found.sort();
+    found
+}
+
+fn told((kind, ours, theirs): (&str, &str, &str)) -> (String, String, String) {
+    (kind.to_owned(), ours.to_owned(), theirs.to_owned())
+}
+
 with_double! {
     async fn payout_goes_the_whole_way_through_each_processor(app, double) {
         let owner = app.owner();
@@ -234,5 +249,34 @@ with_double! {
         // A month of them at most.
         app.clock.advance(TimeDelta::days(39));
         assert_eq!(next_day(app).await, 31);
+    }
+
+    async fn transfer_is_compared_when_it_is_paid_and_when_it_comes_back(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Wise).await;
+        let programme = earner(app, &owner, Kind::Wise).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        // Days after its line's.
+        app.clock.advance(TimeDelta::days(9));
+        double.set(Kind::Wise, &id, State::Paid);
+        assert_eq!(double.notice(Kind::Wise, &id).send(&url).await.0, 200);
+        until(app, "PAID", 1).await;
+        double.alter(Kind::Wise, &id, |payment| (payment.amount_minor, payment.fee_minor) = (1_005, 99));
+        compare(app).await;
+        assert_eq!(kinds(app).await, [("AMOUNT", "10.00", "10.05"), ("FEE", "0.41", "0.99")].map(told));
+        // Refunded weeks later, and nobody told us: a person says so.
+        app.clock.advance(TimeDelta::days(30));
+        double.alter(Kind::Wise, &id, |payment| payment.amount_minor = 1_000);
+        double.set(Kind::Wise, &id, State::Returned);
+        compare(app).await;
+        let state = ("STATE", "10.00", "10.00");
+        assert_eq!(kinds(app).await, [("AMOUNT", "10.00", "10.05"), ("FEE", "0.41", "0.99"), state].map(told));
+        compare(app).await;
+        assert_eq!(items(app).await.len(), 3);
+        let input = json!({ "id": id, "reference": "R1", "reason": "told by the books" });
+        owner.done("markPayoutReturned", input, "").await;
+        assert_eq!(payout(&owner, &id).await["status"], "RETURNED");
+        books_agree(app, double).await;
     }
 }

@@ -5,7 +5,9 @@
 //! - A day is compared once per processor, after it is over; compared again it finds the same items. Days that passed
 //!   while nobody could compare are made up for, up to a month of them.
 //! - The processor's lines are asked for with some days around: a payment is often written there on another day than here.
-//!   What of ours has no line at all is asked for by itself before it counts as missing.
+//!   What of ours has no line that tells amount and fee is asked for by itself.
+//! - A return without a notice becomes an item, whenever it comes: a person moves the payout, as after any notice that was
+//!   lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +16,7 @@ use tributary_entity::{
     Instant,
     ids::{PayoutId, ReconciliationItemId},
     kinds::{EventKind, PayoutMethod, PayoutStatus, ReconciliationKind, ReconciliationStatus},
-    money::Currency,
+    money::{Currency, Money},
     payout, payout_transfer, processor, reconciliation_item, reconciliation_run,
 };
 
@@ -174,11 +176,16 @@ async fn compare(
 ) -> Result<Result<(), CallError>, ServiceError> {
     let from = day.and_time(chrono::NaiveTime::MIN).and_utc();
     let to = from + TimeDelta::days(1);
-    let lines = match account.transactions(from - AROUND, to + AROUND).await {
+    let changed_from = from - account.changes_within();
+    let lines = match account.transactions(changed_from.min(from - AROUND), to + AROUND).await {
         Ok(lines) => lines,
         Err(error) => return Ok(Err(error)),
     };
-    let mut differences = theirs(services, scope, row.method, &lines, (from, to)).await?;
+    let late = |line: &Transaction| line.kind == Booked::Return && (changed_from..from).contains(&line.at);
+    let of_day: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
+    let mut differences = theirs(services, scope, row.method, &of_day, Strangers::Told).await?;
+    let late: Vec<&Transaction> = lines.iter().filter(|line| late(line)).collect();
+    differences += theirs(services, scope, row.method, &late, Strangers::PassedOver).await?;
     match ours(services, scope, row.method, account, &lines, (from, to)).await? {
         Ok(found) => differences += found,
         Err(error) => return Ok(Err(error)),
@@ -189,7 +196,7 @@ async fn compare(
         tenant_id: scope.tenant_id(),
         method: row.method,
         day: day.to_string(),
-        transactions: lines.iter().filter(|line| (from..to).contains(&line.at)).count() as i64,
+        transactions: of_day.len() as i64,
         differences,
         finished_at: services.now(),
     };
@@ -217,26 +224,34 @@ async fn subjects(
     Ok((rows.into_iter().map(|row| (row.id, row)).collect(), by_reference))
 }
 
-/// Holds the processor's lines of a day against our payouts. Answers how many differ.
+/// What becomes of lines that are about no payout of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Told,
+    /// They were told of on their day, or are older than the account here.
+    PassedOver,
+}
+
+/// Holds the processor's lines against our payouts. Answers how many differ.
 async fn theirs(
     services: &Services,
     scope: &TenantScope,
     method: PayoutMethod,
-    lines: &[Transaction],
-    (from, to): (Instant, Instant),
+    lines: &[&Transaction],
+    strangers: Strangers,
 ) -> Result<i64, ServiceError> {
-    let lines: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
     let mut differences = 0;
     for chunk in lines.chunks(CHUNK as usize) {
         let mut tx = services.db.begin(scope).await?;
         let (rows, by_reference) = subjects(&tx, method, chunk).await?;
         let ids: Vec<PayoutId> = rows.keys().copied().collect();
-        let transfers = payout_transfers::get_many(&tx, &ids).await?;
-        let transfers: BTreeMap<PayoutId, payout_transfer::Model> =
-            transfers.into_iter().map(|row| (row.payout_id, row)).collect();
+        let transfers = transfers(&tx, &ids).await?;
         for line in chunk {
             let id = line.payout_id.or_else(|| by_reference.get(&line.reference).copied());
             let found = id.and_then(|id| rows.get(&id));
+            if found.is_none() && strangers == Strangers::PassedOver {
+                continue;
+            }
             for difference in judge(method, line, found, found.and_then(|row| transfers.get(&row.id))) {
                 tell(&mut tx, &difference, services.now()).await?;
                 differences += 1;
@@ -245,6 +260,11 @@ async fn theirs(
         publish(&*services.bus, tx).await?;
     }
     Ok(differences)
+}
+
+async fn transfers(tx: &Tx, ids: &[PayoutId]) -> Result<BTreeMap<PayoutId, payout_transfer::Model>, StoreError> {
+    let rows = payout_transfers::get_many(tx, ids).await?;
+    Ok(rows.into_iter().map(|row| (row.payout_id, row)).collect())
 }
 
 /// How a line differs from the payout that it is about.
@@ -267,10 +287,7 @@ fn judge<'a>(
         let detail = format!("the processor has {what} that is none of ours");
         return vec![told(Difference::new(method, ReconciliationKind::TheirsOnly, subject, &detail))];
     };
-    let mut found = Vec::new();
-    if (payout.currency, net_minor(payout)) != (line.amount.currency, line.amount.amount_minor) {
-        found.push(told(Difference::of(ReconciliationKind::Amount, payout, "the amounts differ")));
-    }
+    let mut found: Vec<_> = other_amount(payout, line.amount).map(told).into_iter().collect();
     let agree = match line.kind {
         // What is on its way here may be booked there already.
         Booked::Payment => IN_CLEARING.contains(&payout.status) || matches!(payout.status, Paid | Returned),
@@ -283,19 +300,37 @@ fn judge<'a>(
         };
         found.push(told(Difference::of(ReconciliationKind::State, payout, &detail)));
     }
-    let posted = transfer.and_then(|transfer| transfer.fee_minor).unwrap_or(0);
-    if let Some(fee) = line.fee.filter(|fee| payout.status == Paid && fee.amount_minor != posted) {
-        found.push(Difference {
-            ours_minor: Some(posted),
-            theirs_minor: Some(fee.amount_minor),
-            currency: Some(fee.currency),
-            ..told(Difference::of(ReconciliationKind::Fee, payout, "the processor charged another fee"))
-        });
-    }
+    let fee = line.fee.and_then(|fee| other_fee(payout, transfer, fee));
+    found.extend(fee.map(|fee| Difference { external_id: Some(&line.reference), ..fee }));
     found
 }
 
-/// Holds our payments of a day against the processor's lines. Answers how many it does not know.
+fn other_amount(payout: &payout::Model, theirs: Money) -> Option<Difference<'_>> {
+    let differs = (payout.currency, net_minor(payout)) != (theirs.currency, theirs.amount_minor);
+    differs.then(|| Difference {
+        currency: Some(theirs.currency),
+        theirs_minor: Some(theirs.amount_minor),
+        ..Difference::of(ReconciliationKind::Amount, payout, "the amounts differ")
+    })
+}
+
+/// A fee is posted once the payout is paid.
+fn other_fee<'a>(
+    payout: &'a payout::Model,
+    transfer: Option<&payout_transfer::Model>,
+    theirs: Money,
+) -> Option<Difference<'a>> {
+    let posted = transfer.and_then(|transfer| transfer.fee_minor).unwrap_or(0);
+    (payout.status == PayoutStatus::Paid && theirs.amount_minor != posted).then(|| Difference {
+        ours_minor: Some(posted),
+        theirs_minor: Some(theirs.amount_minor),
+        currency: Some(theirs.currency),
+        ..Difference::of(ReconciliationKind::Fee, payout, "the processor charged another fee")
+    })
+}
+
+/// Holds our payments of a day against what the processor says of each, whatever the day of its line: those of which its
+/// lines do not tell all. Answers how many differ.
 async fn ours(
     services: &Services,
     scope: &TenantScope,
@@ -304,8 +339,9 @@ async fn ours(
     lines: &[Transaction],
     period: (Instant, Instant),
 ) -> Result<Result<i64, CallError>, ServiceError> {
-    let known: BTreeSet<PayoutId> = lines.iter().filter_map(|line| line.payout_id).collect();
-    let names: BTreeSet<&str> = lines.iter().map(|line| line.reference.as_str()).collect();
+    let told = || lines.iter().filter(|line| line.fee.is_some());
+    let known: BTreeSet<PayoutId> = told().filter_map(|line| line.payout_id).collect();
+    let names: BTreeSet<&str> = told().map(|line| line.reference.as_str()).collect();
     let mut differences = 0;
     let mut after = None;
     loop {
@@ -313,43 +349,65 @@ async fn ours(
         let paid = store::paid(&tx, method, period, after, CHUNK).await?;
         let Some(last) = paid.last() else { return Ok(Ok(differences)) };
         after = Some(last.id);
-        let missing: Vec<&payout::Model> = paid
+        let untold: Vec<&payout::Model> = paid
             .iter()
             .filter(|row| !known.contains(&row.id))
             .filter(|row| row.reference.as_deref().is_none_or(|reference| !names.contains(reference)))
             .collect();
-        let orders = orders(&tx, &missing, services.now()).await?;
+        let ids: Vec<PayoutId> = untold.iter().map(|row| row.id).collect();
+        let transfers = transfers(&tx, &ids).await?;
+        let orders = orders(&tx, &untold, &transfers, services.now()).await?;
         drop(tx);
-        for row in missing {
+        for row in untold {
             let found = match orders.get(&row.id) {
                 Some(order) => account.find(order).await,
                 None => Ok(Found::Nothing),
             };
-            let difference = match found {
-                Ok(Found::Known(report)) if rules::steps(row.status, &report) == Ok(Vec::new()) => continue,
-                Ok(Found::Known(report)) => {
-                    let detail = format!("the payout is {}, the processor says {:?}", row.status, report.progress);
-                    Difference::of(ReconciliationKind::State, row, &detail)
-                }
-                Ok(Found::Nothing) => {
-                    Difference::of(ReconciliationKind::OursOnly, row, "the processor does not know the payment")
-                }
-                Ok(Found::CannotTell(why)) => Difference::of(ReconciliationKind::OursOnly, row, &why),
+            let found = match found {
+                Ok(found) => found,
                 Err(error) => return Ok(Err(error)),
             };
             let mut tx = services.db.begin(scope).await?;
-            tell(&mut tx, &difference, services.now()).await?;
+            for difference in answered(row, transfers.get(&row.id), &found) {
+                tell(&mut tx, &difference, services.now()).await?;
+                differences += 1;
+            }
             publish(&*services.bus, tx).await?;
-            differences += 1;
         }
     }
 }
 
+/// How a payment of ours differs from what the processor answers about it.
+fn answered<'a>(
+    payout: &'a payout::Model,
+    transfer: Option<&payout_transfer::Model>,
+    found: &'a Found,
+) -> Vec<Difference<'a>> {
+    let report = match found {
+        Found::Known(report) => report,
+        Found::Nothing => {
+            let detail = "the processor does not know the payment";
+            return vec![Difference::of(ReconciliationKind::OursOnly, payout, detail)];
+        }
+        Found::CannotTell(why) => return vec![Difference::of(ReconciliationKind::OursOnly, payout, why)],
+    };
+    let amount = report.amount.and_then(|amount| other_amount(payout, amount));
+    let state = (rules::steps(payout.status, report) != Ok(Vec::new())).then(|| {
+        let detail = format!("the payout is {}, the processor says {:?}", payout.status, report.progress);
+        Difference::of(ReconciliationKind::State, payout, &detail)
+    });
+    let fee = report.fee.as_ref().and_then(|fee| other_fee(payout, transfer, fee.amount));
+    let found = [amount, state, fee].into_iter().flatten();
+    found.map(|difference| Difference { external_id: Some(&report.reference), ..difference }).collect()
+}
+
 /// What to ask for about payouts, where they have a destination that can be read.
-async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeMap<PayoutId, Order>, StoreError> {
-    let ids: Vec<PayoutId> = rows.iter().map(|row| row.id).collect();
-    let transfers = payout_transfers::get_many(tx, &ids).await?;
-    let transfers: BTreeMap<_, _> = transfers.into_iter().map(|row| (row.payout_id, row)).collect();
+async fn orders(
+    tx: &Tx,
+    rows: &[&payout::Model],
+    transfers: &BTreeMap<PayoutId, payout_transfer::Model>,
+    now: Instant,
+) -> Result<BTreeMap<PayoutId, Order>, StoreError> {
     let ids: Vec<_> = rows.iter().filter_map(|row| row.destination_id).collect();
     let destinations = payout_destinations::get_many(tx, &ids).await?;
     let accounts: BTreeMap<_, _> =
@@ -358,7 +416,7 @@ async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeM
         let transfer = transfers.get(&row.id)?;
         Some(Order {
             payout_id: row.id,
-            amount: tributary_entity::money::Money::new(net_minor(row), row.currency),
+            amount: Money::new(net_minor(row), row.currency),
             account: accounts.get(&row.destination_id?)?.clone(),
             external_id: transfer.external_id.clone(),
             handed_at: transfer.handed_at,

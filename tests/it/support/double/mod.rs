@@ -129,6 +129,8 @@ pub struct Payment {
     pub number: u64,
     pub amount_minor: i64,
     pub currency: String,
+    /// What it takes for it.
+    pub fee_minor: i64,
     pub state: State,
     pub created: i64,
     pub moved: i64,
@@ -145,8 +147,12 @@ impl Payment {
     }
 
     fn decimal(&self) -> String {
-        format!("{}.{:02}", self.amount_minor / 100, self.amount_minor % 100)
+        decimal(self.amount_minor)
     }
+}
+
+fn decimal(minor: i64) -> String {
+    format!("{}.{:02}", minor / 100, minor % 100)
 }
 
 /// A call to a tenant's address, signed.
@@ -285,6 +291,16 @@ impl Double {
         self.shared.books().set(&(kind, key(kind, payout)), state, now);
     }
 
+    /// Changes what it says of a payment, as by a mistake.
+    pub fn alter(&self, kind: Kind, payout: &str, change: impl FnOnce(&mut Payment)) {
+        change(self.shared.books().payments.get_mut(&(kind, key(kind, payout))).expect("a payment"));
+    }
+
+    /// Knows nothing of a payment any more.
+    pub fn forget(&self, kind: Kind, payout: &str) {
+        self.shared.books().payments.remove(&(kind, key(kind, payout))).expect("a payment");
+    }
+
     /// Does what it was never asked for: a payment of another program with the same account.
     pub fn pay_somebody_else(&self, kind: Kind, amount_minor: i64) {
         let now = self.shared.now();
@@ -391,8 +407,9 @@ impl Books {
         }
         let number = self.next();
         let (key, currency) = (key.to_owned(), currency.to_uppercase());
+        let (fee_minor, created, moved) = (kind.fee(), now, now);
         let payment =
-            Payment { kind, key: key.clone(), number, amount_minor, currency, state, created: now, moved: now };
+            Payment { kind, key: key.clone(), number, amount_minor, currency, fee_minor, state, created, moved };
         self.payments.insert((kind, key), payment.clone());
         if state == State::Paid {
             self.write(&payment, "payment", amount_minor);
@@ -408,8 +425,8 @@ impl Books {
         match (before, state) {
             (State::Pending, State::Paid) => {
                 self.write(&payment, "payment", payment.amount_minor);
-                if payment.kind.fee() > 0 {
-                    self.write(&payment, "fee", payment.kind.fee());
+                if payment.fee_minor > 0 {
+                    self.write(&payment, "fee", payment.fee_minor);
                 }
             }
             (State::Paid, State::Failed | State::Returned) => self.write(&payment, "return", payment.amount_minor),
