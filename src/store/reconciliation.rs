@@ -1,13 +1,12 @@
 //! Differences between the books, and the days that were compared.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
-    Instant,
+    Instant, account,
     ids::{PayoutId, ReconciliationItemId},
-    kinds::{PayoutMethod, PayoutStatus, ReconciliationStatus},
-    money::Currency,
+    kinds::{PayoutMethod, ReconciliationStatus},
     payout,
     reconciliation_item::{self, Column},
     reconciliation_run,
@@ -140,39 +139,15 @@ pub async fn by_references(
     Ok(select.all(tx.connection()).await?)
 }
 
-/// What is under way at a processor, by currency: the sums of what the payouts pay.
+/// Since when which methods have had payouts: since their clearing accounts were opened.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn under_way(
-    tx: &Tx,
-    method: PayoutMethod,
-    statuses: &[PayoutStatus],
-) -> Result<Vec<(Currency, i64)>, StoreError> {
-    let sum = dialect::sum("payout.gross_minor - payout.tax_minor - payout.fee_minor");
-    let states: Vec<String> = statuses.iter().map(|status| format!("'{status}'")).collect();
-    let sql = format!(
-        "SELECT payout.currency AS currency, {sum} AS amount FROM payout WHERE payout.tenant_id = $1 \
-         AND payout.method = $2 AND payout.status IN ({}) GROUP BY payout.currency",
-        states.join(", ")
-    );
-    let statement = tx.statement(sql, vec![tx.scope().tenant_id().into(), method.into()]);
-    let rows = tx.connection().query_all_raw(statement).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "currency")?, row.try_get("", "amount")?))).collect()
-}
-
-/// What the clearing accounts of a processor hold, by currency: credit positive.
-///
-/// # Errors
-/// As the database answers.
-pub async fn in_clearing(tx: &Tx, method: PayoutMethod) -> Result<Vec<(Currency, i64)>, StoreError> {
-    let sum = dialect::sum("-entry.amount_minor");
-    let sql = format!(
-        "SELECT account.currency AS currency, {sum} AS amount FROM account \
-         JOIN entry ON entry.tenant_id = account.tenant_id AND entry.account_id = account.id \
-         WHERE account.tenant_id = $1 AND account.code = $2 AND account.processor = $3 GROUP BY account.currency"
-    );
-    let values = vec![tx.scope().tenant_id().into(), Code::PayoutClearing.number().into(), method.into()];
-    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "currency")?, row.try_get("", "amount")?))).collect()
+pub async fn in_use_since(tx: &Tx) -> Result<BTreeMap<PayoutMethod, Instant>, StoreError> {
+    let select = tx.find::<account::Entity>().filter(account::Column::Code.eq(Code::PayoutClearing.number()));
+    let mut since = BTreeMap::new();
+    for row in select.order_by_desc(account::Column::CreatedAt).all(tx.connection()).await? {
+        since.extend(row.processor.map(|method| (method, row.created_at)));
+    }
+    Ok(since)
 }

@@ -2,11 +2,21 @@
 
 use chrono::{Days, TimeDelta};
 use serde_json::{Value, json};
-use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::processors::reconcile};
-use tributary_entity::kinds::Role;
+use tributary::{
+    ambient::Clock,
+    domain::{
+        ledger::{AccountKey, Code, Journal, Line},
+        tenancy::TenantScope,
+    },
+    services::{ledger, processors::reconcile},
+};
+use tributary_entity::{
+    kinds::{JournalKind, PayoutMethod, Role},
+    money::Currency,
+};
 
 use crate::{
-    payouts::{draft, earn, payouts},
+    payouts::{draft, earn, payouts, quick},
     support::{
         TestApp,
         double::{
@@ -35,6 +45,20 @@ async fn items(app: &TestApp) -> Vec<Value> {
         ours { amount } theirs { amount } payout { id } } } } }";
     let data = app.owner().data(query, json!({})).await;
     data["reconciliationItems"]["edges"].as_array().expect("a page").iter().map(|edge| edge["node"].clone()).collect()
+}
+
+/// Posts between an account of who pays and the expense, debit positive, what no payout asked for.
+async fn post_by_hand(app: &TestApp, code: Code, method: PayoutMethod, amount_minor: i64) {
+    let currency: Currency = "EUR".parse().expect("known");
+    let lines = vec![
+        Line { account: AccountKey::of_processor(code, method, currency), amount_minor },
+        Line { account: AccountKey::of_tenant(Code::CommissionExpense, currency), amount_minor: -amount_minor },
+    ];
+    let key = uuid::Uuid::new_v4().to_string();
+    let journal = Journal::new(JournalKind::HoldReleased, key, None, lines).expect("balances").expect("lines");
+    let mut tx = app.services.db.begin(&TenantScope::tenant(app.home)).await.expect("begins");
+    ledger::post(&mut tx, &[journal], app.clock.now()).await.expect("posted");
+    tx.commit().await.expect("commits");
 }
 
 /// The differences by kind, with both sides' amounts.
@@ -278,5 +302,53 @@ with_double! {
         owner.done("markPayoutReturned", input, "").await;
         assert_eq!(payout(&owner, &id).await["status"], "RETURNED");
         books_agree(app, double).await;
+    }
+
+    async fn each_way_in_which_books_differ_has_its_kind(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Stripe).await;
+        let url = set_up(app, Kind::Paypal).await;
+        let mut ids = Vec::new();
+        for kind in [Kind::Stripe, Kind::Stripe, Kind::Paypal] {
+            let programme = earner(app, &owner, kind).await;
+            ids.push(submitted(&owner, &programme).await);
+        }
+        until(app, "IN_TRANSIT", 1).await;
+        double.set(Kind::Paypal, &ids[2], State::Paid);
+        assert_eq!(double.notice(Kind::Paypal, &ids[2]).send(&url).await.0, 200);
+        until(app, "PAID", 3).await;
+        double.forget(Kind::Stripe, &ids[0]);
+        double.alter(Kind::Stripe, &ids[1], |payment| payment.amount_minor = 1_005);
+        double.alter(Kind::Paypal, &ids[2], |payment| payment.fee_minor = 99);
+        // What no payout posted: where a processor pays, and where a bank's file does.
+        app.check_invariants.store(false, std::sync::atomic::Ordering::Relaxed);
+        post_by_hand(app, Code::PayoutClearing, PayoutMethod::Stripe, -70).await;
+        post_by_hand(app, Code::Cash, PayoutMethod::Stripe, 30).await;
+        post_by_hand(app, Code::PayoutClearing, PayoutMethod::Sepa, -5).await;
+        compare(app).await;
+        let expected = [
+            ("AMOUNT", "10.00", "10.05"),
+            ("CLEARING", "0.00", "0.05"),
+            ("CLEARING", "0.00", "0.70"),
+            ("FEE", "0.25", "0.99"),
+            ("LEDGER", "-20.00", "-19.70"),
+            ("OURS_ONLY", "10.00", ""),
+        ];
+        assert_eq!(kinds(app).await, expected.map(told));
+    }
+
+    async fn payout_that_is_not_what_its_journals_say_is_told(app, _double) {
+        let owner = app.owner();
+        let programme = quick(&owner).await;
+        earn(app, &owner, &programme, "100.00").await;
+        let id = submitted(&owner, &programme).await;
+        owner.done("markPayoutPaid", json!({ "id": id, "reference": "B1" }), "").await;
+        app.check_invariants.store(false, std::sync::atomic::Ordering::Relaxed);
+        app.auditor.run("UPDATE payout SET gross_minor = gross_minor + 1").await.expect("a known column");
+        let items = compare(app).await;
+        let of_payout = items.iter().find(|item| !item["payout"].is_null()).expect("an item of the payout");
+        assert_eq!((&of_payout["kind"], &of_payout["method"], &of_payout["payout"]["id"]), (&json!("LEDGER"), &json!("MANUAL"), &json!(id)));
+        assert!(of_payout["detail"].as_str().expect("a text").starts_with("PAYOUT_STATE: PAID 1001 by the payout"), "{of_payout}");
+        assert_eq!(kinds(app).await, [("LEDGER", "-10.01", "-10.00"), ("LEDGER", "10.01", "")].map(told));
     }
 }

@@ -1,7 +1,9 @@
-//! Compares books: our payouts, our ledger, and what each processor says it did. Differences become items that a person
+//! Compares books: our payouts, our ledger, and what each processor says it did; where a person or a bank's file pays, our
+//! payouts and our ledger. Differences become items that a person
 //! resolves; nothing is corrected by itself.
 //!
 //! # Decisions
+//! - What the ledger must hold is what `verify` demands, told of the day.
 //! - A day is compared once per processor, after it is over; compared again it finds the same items. Days that passed
 //!   while nobody could compare are made up for, up to a month of them.
 //! - The processor's lines are asked for with some days around: a payment is often written there on another day than here.
@@ -19,12 +21,14 @@ use tributary_entity::{
     money::{Currency, Money},
     payout, payout_transfer, processor, reconciliation_item, reconciliation_run,
 };
+use uuid::Uuid;
 
 use super::open;
 use crate::{
     ambient,
     auth::Viewer,
     domain::{
+        audit::Difference as AuditDifference,
         event::NewEvent,
         page::{Page, PageRequest},
         payout_deductions::net_minor,
@@ -33,11 +37,11 @@ use crate::{
         tenancy::TenantScope,
         text, transition,
     },
-    processors::{Booked, CallError, Found, Processor, Transaction},
+    processors::{Booked, CallError, Found, Processor, Transaction, is_processor},
     services::{Outcome, ServiceError, Services, idempotency, publish},
     store::{
-        error::StoreError, payout_destinations, payout_transfers, payouts, processors, reconciliation as store,
-        scope::Tx,
+        audit::payouts as audit, error::StoreError, payout_destinations, payout_transfers, payouts, processors,
+        reconciliation as store, scope::Tx,
     },
 };
 
@@ -127,8 +131,16 @@ fn changed(row: &reconciliation_item::Model, now: Instant) -> NewEvent {
     NewEvent::new(EventKind::ReconciliationItemChanged, row.id.uuid(), row, now)
 }
 
-/// Compares the days (in UTC) up to `last` of all of a tenant's processors that were not compared yet. Answers how many
-/// were. One whose books cannot be had is left for the next time.
+/// Whose days are compared.
+struct Due {
+    method: PayoutMethod,
+    /// Its account there; none for methods that have no books but ours.
+    row: Option<processor::Model>,
+    days: Vec<NaiveDate>,
+}
+
+/// Compares the days (in UTC) up to `last` of all methods by which a tenant pays, where that was not done yet. Answers how
+/// many days were. One whose books cannot be had is left for the next time.
 ///
 /// # Errors
 /// As the database answers.
@@ -136,16 +148,25 @@ pub async fn up_to(services: &Services, scope: &TenantScope, last: NaiveDate) ->
     let tx = services.db.snapshot(scope).await?;
     let mut due = Vec::new();
     for row in processors::live(&tx).await? {
-        let days = not_compared(&tx, &row, last).await?;
-        due.push((row, days));
+        let since = processors::first_of(&tx, row.method).await?.map_or(row.created_at, |first| first.created_at);
+        due.push(Due { method: row.method, days: not_compared(&tx, row.method, since, last).await?, row: Some(row) });
+    }
+    for (method, since) in store::in_use_since(&tx).await?.into_iter().filter(|(method, _)| !is_processor(*method)) {
+        due.push(Due { method, row: None, days: not_compared(&tx, method, since, last).await? });
     }
     drop(tx);
     let mut compared = 0;
-    for (row, days) in due {
-        let Some(account) = open(services, scope, &row) else { continue };
+    for Due { method, row, days } in due {
+        let account = match &row {
+            Some(row) => match open(services, scope, row) {
+                Some(account) => Some(account),
+                None => continue,
+            },
+            None => None,
+        };
         for day in days {
-            if let Err(error) = compare(services, scope, &row, &*account, day).await? {
-                tracing::warn!(%error, processor.id = %row.id, %day, "a processor's books cannot be had");
+            if let Err(error) = compare(services, scope, method, account.as_deref(), day).await? {
+                tracing::warn!(%error, %method, %day, "a processor's books cannot be had");
                 break;
             }
             compared += 1;
@@ -154,55 +175,75 @@ pub async fn up_to(services: &Services, scope: &TenantScope, last: NaiveDate) ->
     Ok(compared)
 }
 
-/// The days since the tenant's first account at a processor that were not compared, the latest first: one whose books
-/// cannot be had any more holds up none that follows it.
-async fn not_compared(tx: &Tx, row: &processor::Model, last: NaiveDate) -> Result<Vec<NaiveDate>, StoreError> {
-    let set_up = processors::first_of(tx, row.method).await?.map_or(row.created_at, |first| first.created_at);
-    let first = set_up.date_naive().max(last - DAYS_BACK);
-    let done = store::days(tx, row.method, &first.to_string()).await?;
+/// The days since an instant that were not compared, the latest first: one whose books cannot be had any more holds up
+/// none that follows it.
+async fn not_compared(
+    tx: &Tx,
+    method: PayoutMethod,
+    since: Instant,
+    last: NaiveDate,
+) -> Result<Vec<NaiveDate>, StoreError> {
+    let first = since.date_naive().max(last - DAYS_BACK);
+    let done = store::days(tx, method, &first.to_string()).await?;
     let days = first.iter_days().take_while(|day| *day <= last).filter(|day| !done.contains(&day.to_string()));
     let mut days: Vec<NaiveDate> = days.collect();
     days.reverse();
     Ok(days)
 }
 
-/// Compares a day of one processor.
+/// Compares a day of one method.
 async fn compare(
     services: &Services,
     scope: &TenantScope,
-    row: &processor::Model,
-    account: &dyn Processor,
+    method: PayoutMethod,
+    account: Option<&dyn Processor>,
     day: NaiveDate,
 ) -> Result<Result<(), CallError>, ServiceError> {
     let from = day.and_time(chrono::NaiveTime::MIN).and_utc();
-    let to = from + TimeDelta::days(1);
-    let changed_from = from - account.changes_within();
-    let lines = match account.transactions(changed_from.min(from - AROUND), to + AROUND).await {
-        Ok(lines) => lines,
-        Err(error) => return Ok(Err(error)),
+    let period = (from, from + TimeDelta::days(1));
+    let (transactions, mut differences) = match account {
+        Some(account) => match books(services, scope, method, account, period).await? {
+            Ok(counted) => counted,
+            Err(error) => return Ok(Err(error)),
+        },
+        None => (0, 0),
     };
-    let late = |line: &Transaction| line.kind == Booked::Return && (changed_from..from).contains(&line.at);
-    let of_day: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
-    let mut differences = theirs(services, scope, row.method, &of_day, Strangers::Told).await?;
-    let late: Vec<&Transaction> = lines.iter().filter(|line| late(line)).collect();
-    differences += theirs(services, scope, row.method, &late, Strangers::PassedOver).await?;
-    match ours(services, scope, row.method, account, &lines, (from, to)).await? {
-        Ok(found) => differences += found,
-        Err(error) => return Ok(Err(error)),
-    }
-    differences += clearing(services, scope, row.method, day).await?;
+    differences += ledger(services, scope, method, day, period).await?;
     let mut tx = services.db.begin(scope).await?;
     let run = reconciliation_run::Model {
         tenant_id: scope.tenant_id(),
-        method: row.method,
+        method,
         day: day.to_string(),
-        transactions: of_day.len() as i64,
+        transactions,
         differences,
         finished_at: services.now(),
     };
     store::finish(&mut tx, run).await?;
     tx.commit().await?;
     Ok(Ok(()))
+}
+
+/// Compares a processor's books of a period with ours. Answers how many lines it has of it, and how many differences there
+/// are.
+async fn books(
+    services: &Services,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    account: &dyn Processor,
+    (from, to): (Instant, Instant),
+) -> Result<Result<(i64, i64), CallError>, ServiceError> {
+    let changed_from = from - account.changes_within();
+    let lines = match account.transactions(changed_from.min(from - AROUND), to + AROUND).await {
+        Ok(lines) => lines,
+        Err(error) => return Ok(Err(error)),
+    };
+    let of_day: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
+    let mut differences = theirs(services, scope, method, &of_day, Strangers::Told).await?;
+    let is_late = |line: &&Transaction| line.kind == Booked::Return && (changed_from..from).contains(&line.at);
+    let late: Vec<&Transaction> = lines.iter().filter(is_late).collect();
+    differences += theirs(services, scope, method, &late, Strangers::PassedOver).await?;
+    let found = ours(services, scope, method, account, &lines, (from, to)).await?;
+    Ok(found.map(|found| (of_day.len() as i64, differences + found)))
 }
 
 /// The payouts that lines are about: by our reference, or by the payment's.
@@ -426,36 +467,52 @@ async fn orders(
     Ok(rows.iter().filter_map(|row| Some((row.id, order(row)?))).collect())
 }
 
-/// Holds the clearing account (2020) against the payouts that are under way. Answers how many currencies differ.
-async fn clearing(
+/// Holds what was posted in a day against its payouts: the clearing (2020) and the cash (1000) account of those who pay, and
+/// each payout's journals. Answers how many differ.
+async fn ledger(
     services: &Services,
     scope: &TenantScope,
     method: PayoutMethod,
     day: NaiveDate,
+    period: (Instant, Instant),
 ) -> Result<i64, ServiceError> {
     let mut tx = services.db.begin(scope).await?;
-    let mut differences = 0;
-    let under_way: BTreeMap<Currency, i64> = store::under_way(&tx, method, IN_CLEARING).await?.into_iter().collect();
-    for (currency, posted) in store::in_clearing(&tx, method).await? {
-        let expected = under_way.get(&currency).copied().unwrap_or(0);
-        if posted != expected {
-            let difference = Difference {
-                currency: Some(currency),
-                ours_minor: Some(expected),
-                theirs_minor: Some(posted),
-                ..Difference::new(
-                    method,
-                    ReconciliationKind::Clearing,
-                    format!("{currency}:{day}"),
-                    "the clearing account differs from the payouts under way",
-                )
-            };
-            tell(&mut tx, &difference, services.now()).await?;
-            differences += 1;
-        }
+    let found = audit::in_period(&tx, method, period).await?;
+    for one in &found {
+        let payout = match one.subject.strip_prefix("payout ").and_then(|id| Uuid::try_parse(id).ok()) {
+            Some(id) => payouts::get_many(&tx, &[PayoutId::from_uuid(id)]).await?.pop(),
+            None => None,
+        };
+        tell(&mut tx, &posted_otherwise(method, day, one, payout.as_ref()), services.now()).await?;
     }
     publish(&*services.bus, tx).await?;
-    Ok(differences)
+    Ok(found.len() as i64)
+}
+
+/// A difference of the ledger's, as an audit tells it.
+fn posted_otherwise<'a>(
+    method: PayoutMethod,
+    day: NaiveDate,
+    found: &AuditDifference,
+    payout: Option<&'a payout::Model>,
+) -> Difference<'a> {
+    if payout.is_some() {
+        let detail = format!("{}: {} by the payout, {} by the ledger", found.check, found.expected, found.found);
+        let subject = format!("{}:{}", found.check, found.subject);
+        return Difference { payout, ..Difference::new(method, ReconciliationKind::Ledger, subject, &detail) };
+    }
+    let (kind, what) = match found.check {
+        audit::CLEARING => (ReconciliationKind::Clearing, "clearing"),
+        _ => (ReconciliationKind::Ledger, "cash"),
+    };
+    let currency = found.subject.rsplit(' ').next().unwrap_or_default();
+    let detail = format!("the {what} account differs from the payouts of {day}");
+    Difference {
+        currency: currency.parse().ok(),
+        ours_minor: found.expected.parse().ok(),
+        theirs_minor: found.found.parse().ok(),
+        ..Difference::new(method, kind, format!("{currency}:{day}"), &detail)
+    }
 }
 
 /// Says what a difference was.
