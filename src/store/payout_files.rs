@@ -164,13 +164,25 @@ pub async fn lock_unfiled(
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 
+fn of_file(tx: &Tx, id: PayoutFileId) -> Select<payout::Entity> {
+    let select = tx.find::<payout::Entity>().filter(payout::Column::FileId.eq(id));
+    select.order_by_asc(payout::Column::Id)
+}
+
 /// The payouts of a file, in its order.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn payouts(tx: &Tx, id: PayoutFileId) -> Result<Vec<payout::Model>, StoreError> {
-    let select = tx.find::<payout::Entity>().filter(payout::Column::FileId.eq(id));
-    Ok(select.order_by_asc(payout::Column::Id).all(tx.connection()).await?)
+    Ok(of_file(tx, id).all(tx.connection()).await?)
+}
+
+/// As [`payouts`], locked until the transaction ends.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_payouts(tx: &Tx, id: PayoutFileId) -> Result<Vec<payout::Model>, StoreError> {
+    Ok(dialect::lock(tx, of_file(tx, id)).all(tx.connection()).await?)
 }
 
 /// Puts locked payouts into a file, under their references.
