@@ -7,7 +7,7 @@ use tributary_entity::{
     Instant,
     ids::{PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId},
     kinds::{PayoutFileFormat, PayoutMethod, PayoutNoticeOutcome, PayoutStatus},
-    paying_account, payout, payout_file, payout_notice,
+    paying_account, payout, payout_file, payout_file_content, payout_notice,
 };
 
 use super::{
@@ -116,6 +116,23 @@ pub async fn by_digest(tx: &Tx, digest: &str) -> Result<Option<payout_file::Mode
 /// `Constraint::PayoutFile` when the same file was taken in at the same time.
 pub async fn insert(tx: &mut Tx, row: payout_file::Model) -> Result<(), StoreError> {
     tx.insert::<payout_file::Entity>(row).await
+}
+
+/// Keeps what was handed out.
+///
+/// # Errors
+/// As the database answers.
+pub async fn insert_content(tx: &mut Tx, row: payout_file_content::Model) -> Result<(), StoreError> {
+    tx.insert::<payout_file_content::Entity>(row).await
+}
+
+/// What was handed out; none of a file that was handed out before contents were kept.
+///
+/// # Errors
+/// As the database answers.
+pub async fn content(tx: &Tx, id: PayoutFileId) -> Result<Option<Vec<u8>>, StoreError> {
+    let select = tx.find::<payout_file_content::Entity>().filter(payout_file_content::Column::FileId.eq(id));
+    Ok(select.one(tx.connection()).await?.map(|row| row.content))
 }
 
 fn files(tx: &Tx, formats: Option<&[PayoutFileFormat]>) -> Select<payout_file::Entity> {

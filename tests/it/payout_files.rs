@@ -68,6 +68,18 @@ async fn payout(client: &Client, id: &str) -> Value {
     client.data(query, json!({ "id": id })).await["payout"].take()
 }
 
+/// Takes the files' contents away, which the database refuses.
+async fn forget_contents(app: &TestApp) {
+    let trigger = if app.auditor.is_postgres() {
+        "DROP TRIGGER payout_file_content_append_only ON payout_file_content"
+    } else {
+        "DROP TRIGGER payout_file_content_no_delete"
+    };
+    for sql in [trigger, "DELETE FROM payout_file_content"] {
+        app.auditor.run(sql).await.expect("known names");
+    }
+}
+
 async fn payout_net(client: &Client, id: &str) -> String {
     let data = client.data("query($id: ID!) { payout(id: $id) { net { amount } } }", json!({ "id": id })).await;
     data["payout"]["net"]["amount"].as_str().expect("an amount").to_owned()
@@ -131,6 +143,23 @@ on_both! {
         let query = "mutation($input: ExportPayoutFileInput!) { exportPayoutFile(input: $input) { replayed } }";
         let input = json!({ "input": { "batchId": batch["id"], "format": "CSV" } });
         assert_eq!(app.role(Role::Manager).error_code(query, input).await, "FORBIDDEN");
+    }
+
+    async fn file_is_kept_as_it_was_handed_out(app) {
+        let owner = app.owner();
+        for format in ["SEPA_CREDIT_TRANSFER", "CSV"] {
+            let (batch, _) = two(app, &owner).await;
+            let first = export(&owner, &batch, format).await;
+            // As if another version spelled names otherwise.
+            app.auditor.run("UPDATE payout_destination SET holder = 'Another'").await.expect("a known column");
+            app.clock.advance(TimeDelta::days(1));
+            assert_eq!(export(&owner, &batch, format).await, first, "{format}");
+        }
+        // One from before contents were kept is written again.
+        let (batch, _) = two(app, &owner).await;
+        let first = export(&owner, &batch, "CSV").await;
+        forget_contents(app).await;
+        assert_eq!(export(&owner, &batch, "CSV").await, first);
     }
 
     async fn file_without_an_account_or_a_submitted_batch_is_refused(app) {
