@@ -18,7 +18,7 @@ use tributary_entity::{
 use crate::{
     payouts::{draft, earn, payouts, quick},
     support::{
-        TestApp,
+        Client, TestApp,
         double::{
             Kind, State,
             story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
@@ -45,6 +45,12 @@ async fn items(app: &TestApp) -> Vec<Value> {
         ours { amount } theirs { amount } payout { id } } } } }";
     let data = app.owner().data(query, json!({})).await;
     data["reconciliationItems"]["edges"].as_array().expect("a page").iter().map(|edge| edge["node"].clone()).collect()
+}
+
+/// The last call that came.
+async fn last_call(client: &Client) -> Value {
+    let query = "{ processorCalls(first: 1) { edges { node { outcome httpStatus message body } } } }";
+    client.data(query, json!({})).await["processorCalls"]["edges"][0]["node"].take()
 }
 
 /// Posts between an account of who pays and the expense, debit positive, what no payout asked for.
@@ -143,12 +149,13 @@ with_double! {
             let mut forged = double.notice(kind, &id);
             forged.body = forged.body.replacen('{', "{ ", 1);
             if kind == Kind::Paypal {
+                // PayPal is asked, and answers FAILURE.
+                assert_eq!(forged.send(&url).await, (401, "refused".to_owned()));
+                assert_eq!(last_call(&owner).await["message"], "the signature does not fit: PayPal does not know it");
                 forged.headers.retain(|(name, _)| *name != "paypal-transmission-sig");
             }
             assert_eq!(forged.send(&url).await, (401, "refused".to_owned()), "{kind:?}");
-            let query = "{ processorCalls(first: 1) { edges { node { outcome httpStatus message body } } } }";
-            let data = owner.data(query, json!({})).await;
-            let call = &data["processorCalls"]["edges"][0]["node"];
+            let call = last_call(&owner).await;
             assert_eq!((&call["outcome"], &call["httpStatus"], &call["body"]), (&json!("REFUSED"), &json!(401), &Value::Null));
             // Another processor's address, and nobody's.
             let name = kind.method().to_lowercase();

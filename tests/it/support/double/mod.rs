@@ -104,10 +104,18 @@ pub enum Fate {
     FailsAfter,
     /// It is taken in, and never answered.
     Hangs,
+    /// It is taken in, and answered when [`Double::release`] says so.
+    Holds,
     /// 429, and nothing was done.
     Busy,
     /// It is refused for good.
     Refused,
+}
+
+impl Fate {
+    fn accepts(self) -> bool {
+        !matches!(self, Self::FailsBefore | Self::Busy | Self::Refused)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +173,8 @@ pub struct Notice {
 struct Books {
     payments: BTreeMap<(Kind, String), Payment>,
     fates: VecDeque<Fate>,
+    /// Of the fundings of transfers at Wise.
+    fundings: VecDeque<Fate>,
     file: File,
     /// Quotes of Wise.
     quotes: BTreeMap<String, i64>,
@@ -176,8 +186,10 @@ struct Books {
 struct Shared {
     books: Mutex<Books>,
     clock: OnceLock<ShiftedClock>,
-    /// Somebody waits for an answer that never comes.
+    /// Somebody waits for an answer, perhaps one that never comes.
     hanging: Notify,
+    /// An answer that is held back is given.
+    released: Notify,
     /// Every call is answered 503.
     is_down: AtomicBool,
     path: PathBuf,
@@ -204,6 +216,7 @@ impl Double {
         let books = Books {
             payments: BTreeMap::new(),
             fates: VecDeque::new(),
+            fundings: VecDeque::new(),
             file: File::create(&path).expect("a file"),
             quotes: BTreeMap::new(),
             numbers: 1_000,
@@ -213,6 +226,7 @@ impl Double {
             books: Mutex::new(books),
             clock: OnceLock::new(),
             hanging: Notify::new(),
+            released: Notify::new(),
             is_down: AtomicBool::new(false),
             path,
         });
@@ -260,12 +274,22 @@ impl Double {
         self.shared.books().fates.extend(fates);
     }
 
+    /// What becomes of the next fundings of transfers at Wise.
+    pub fn fundings(&self, fates: &[Fate]) {
+        self.shared.books().fundings.extend(fates);
+    }
+
+    /// Gives the answer that is held back.
+    pub fn release(&self) {
+        self.shared.released.notify_one();
+    }
+
     /// Whether it answers nobody.
     pub fn is_down(&self, is_down: bool) {
         self.shared.is_down.store(is_down, Relaxed);
     }
 
-    /// Waits until somebody waits for an answer that never comes.
+    /// Waits until somebody waits for an answer that is held back, or never comes.
     pub async fn hanging(&self) {
         self.shared.hanging.notified().await;
     }
@@ -379,9 +403,14 @@ impl Shared {
             let mut books = self.books();
             *books.asked.entry(key.to_owned()).or_default() += 1;
             let fate = books.fates.pop_front();
-            let accepts = !matches!(fate, Some(Fate::FailsBefore | Fate::Busy | Fate::Refused));
+            let accepts = fate.is_none_or(Fate::accepts);
             (fate, accepts.then(|| books.accept(kind, key, amount_minor, currency, state, now)))
         };
+        self.answered(fate, payment).await?.ok_or_else(|| error(500, "no payment"))
+    }
+
+    /// What an answer becomes by a fate.
+    async fn answered<T>(&self, fate: Option<Fate>, answer: T) -> Result<T, Response> {
         match fate {
             Some(Fate::FailsBefore | Fate::FailsAfter) => Err(error(500, "an internal error")),
             Some(Fate::Busy) => Err(error(429, "too many requests")),
@@ -390,7 +419,12 @@ impl Shared {
                 self.hanging.notify_one();
                 std::future::pending().await
             }
-            None => payment.ok_or_else(|| error(500, "no payment")),
+            Some(Fate::Holds) => {
+                self.hanging.notify_one();
+                self.released.notified().await;
+                Ok(answer)
+            }
+            None => Ok(answer),
         }
     }
 }

@@ -12,7 +12,7 @@ use axum::{
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::{Kind, Notice, Payment, Shared, State, decimal, error, sign_for_wise};
+use super::{Fate, Kind, Notice, Payment, Shared, State, decimal, error, sign_for_wise};
 
 pub const TOKEN: &str = "wise-token-00000000000000000000";
 pub const PROFILE: &str = "12345";
@@ -101,16 +101,33 @@ async fn create(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Json(bo
 }
 
 async fn fund(Shares(shared): Shares<Arc<Shared>>, Path((_, id)): Path<(String, u64)>) -> Response {
+    let fate = shared.books().fundings.pop_front();
+    let paid = |status: &str, code: Value| {
+        (StatusCode::CREATED, Json(json!({ "type": "BALANCE", "status": status, "errorCode": code }))).into_response()
+    };
+    if fate == Some(Fate::Refused) {
+        return paid("REJECTED", json!("balance.payment-option-unavailable"));
+    }
+    if fate.is_none_or(Fate::accepts) && !take_funds(&shared, id) {
+        return error(422, "the transfer is funded, or there is none");
+    }
+    match shared.answered(fate, ()).await {
+        Ok(()) => paid("COMPLETED", Value::Null),
+        Err(answer) => answer,
+    }
+}
+
+/// Pays for a transfer that waits for it.
+fn take_funds(shared: &Shared, id: u64) -> bool {
     let now = shared.now();
     let mut books = shared.books();
     let found = books.payments.values().find(|payment| payment.kind == Kind::Wise && payment.number == id).cloned();
     match found {
         Some(payment) if payment.state == State::Waiting => {
             books.set(&(Kind::Wise, payment.key), State::Pending, now);
-            (StatusCode::CREATED, Json(json!({ "type": "BALANCE", "status": "COMPLETED", "errorCode": null })))
-                .into_response()
+            true
         }
-        _ => error(422, "the transfer is funded, or there is none"),
+        _ => false,
     }
 }
 
