@@ -6,7 +6,7 @@ use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
     Instant, account,
     ids::{PayoutId, ReconciliationItemId},
-    kinds::{PayoutMethod, ReconciliationStatus},
+    kinds::{PayoutMethod, PayoutStatus, ReconciliationStatus},
     payout,
     reconciliation_item::{self, Column},
     reconciliation_run,
@@ -45,13 +45,6 @@ pub async fn list(
 /// As the database answers.
 pub async fn count(tx: &Tx, status: Option<ReconciliationStatus>) -> Result<i64, StoreError> {
     page::count(tx, filtered(tx, status)).await
-}
-
-/// # Errors
-/// As the database answers.
-pub async fn get_many(tx: &Tx, ids: &[ReconciliationItemId]) -> Result<Vec<reconciliation_item::Model>, StoreError> {
-    let select = tx.find::<reconciliation_item::Entity>().filter(any_of(Column::Id, ids.iter().copied()));
-    Ok(select.all(tx.connection()).await?)
 }
 
 /// Reads one to change it: nobody else can until the transaction ends.
@@ -117,6 +110,30 @@ pub async fn paid(
         .filter(payout::Column::Method.eq(method))
         .filter(payout::Column::PaidAt.gte(from))
         .filter(payout::Column::PaidAt.lt(to));
+    if let Some(after) = after {
+        select = select.filter(payout::Column::Id.gt(after));
+    }
+    Ok(select.order_by_asc(payout::Column::Id).limit(limit).all(tx.connection()).await?)
+}
+
+/// Payouts of a method that were submitted in a period and are in one of these states; the next `limit` behind one.
+///
+/// # Errors
+/// As the database answers.
+pub async fn under_way(
+    tx: &Tx,
+    method: PayoutMethod,
+    statuses: &[PayoutStatus],
+    (from, to): (Instant, Instant),
+    after: Option<PayoutId>,
+    limit: u64,
+) -> Result<Vec<payout::Model>, StoreError> {
+    let mut select = tx
+        .find::<payout::Entity>()
+        .filter(payout::Column::Method.eq(method))
+        .filter(any_of(payout::Column::Status, statuses.iter().copied()))
+        .filter(payout::Column::SubmittedAt.gte(from))
+        .filter(payout::Column::SubmittedAt.lt(to));
     if let Some(after) = after {
         select = select.filter(payout::Column::Id.gt(after));
     }

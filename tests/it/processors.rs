@@ -311,6 +311,20 @@ with_double! {
         books_agree(app, double).await;
     }
 
+    async fn payout_that_does_not_end_is_told_after_five_weeks(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        app.clock.advance(TimeDelta::days(34));
+        assert_eq!(compare(app).await, [] as [Value; 0]);
+        let items = compare(app).await;
+        assert_eq!((items.len(), &items[0]["kind"], &items[0]["payout"]["id"]), (1, &json!("STATE"), &json!(id)));
+        assert_eq!(items[0]["detail"], "it is IN_TRANSIT since it was submitted, five weeks ago");
+        books_agree(app, double).await;
+    }
+
     async fn each_way_in_which_books_differ_has_its_kind(app, double) {
         let owner = app.owner();
         set_up(app, Kind::Stripe).await;

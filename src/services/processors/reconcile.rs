@@ -1,6 +1,5 @@
 //! Compares books: our payouts, our ledger, and what each processor says it did; where a person or a bank's file pays, our
-//! payouts and our ledger. Differences become items that a person
-//! resolves; nothing is corrected by itself.
+//! payouts and our ledger. What differs is in [`super::differences`].
 //!
 //! # Decisions
 //! - What the ledger must hold is what `verify` demands, told of the day.
@@ -16,29 +15,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{Days, NaiveDate, TimeDelta};
 use tributary_entity::{
     Instant,
-    ids::{PayoutId, ReconciliationItemId},
-    kinds::{EventKind, PayoutMethod, PayoutStatus, ReconciliationKind, ReconciliationStatus},
-    money::{Currency, Money},
-    payout, payout_transfer, processor, reconciliation_item, reconciliation_run,
+    ids::PayoutId,
+    kinds::{PayoutMethod, PayoutStatus, ReconciliationKind},
+    money::Money,
+    payout, payout_transfer, processor, reconciliation_run,
 };
 use uuid::Uuid;
 
-use super::open;
+use super::{
+    differences::{Difference, tell},
+    open,
+};
 use crate::{
-    ambient,
-    auth::Viewer,
     domain::{
         audit::Difference as AuditDifference,
-        event::NewEvent,
-        page::{Page, PageRequest},
         payout_deductions::net_minor,
         payout_destination,
         processor::{self as rules, Order},
         tenancy::TenantScope,
-        text, transition,
     },
     processors::{Booked, CallError, Found, Processor, Transaction, is_processor},
-    services::{Outcome, ServiceError, Services, idempotency, publish},
+    services::{ServiceError, Services, publish},
     store::{
         audit::payouts as audit, error::StoreError, payout_destinations, payout_transfers, payouts, processors,
         reconciliation as store, scope::Tx,
@@ -49,87 +46,11 @@ use crate::{
 const DAYS_BACK: Days = Days::new(30);
 /// How far the processor's lines may lie from ours.
 const AROUND: TimeDelta = TimeDelta::days(3);
+/// After which nothing is under way any more: PayPal gives back after 30 days what nobody has claimed.
+const OVERDUE: TimeDelta = TimeDelta::weeks(5);
 /// Payouts looked at together.
 const CHUNK: u64 = 500;
 const IN_CLEARING: &[PayoutStatus] = &[PayoutStatus::Submitted, PayoutStatus::InTransit, PayoutStatus::Unknown];
-
-/// A difference, before it is written.
-#[derive(Clone)]
-pub(in crate::services) struct Difference<'a> {
-    pub method: PayoutMethod,
-    pub kind: ReconciliationKind,
-    pub subject: String,
-    pub detail: String,
-    pub payout: Option<&'a payout::Model>,
-    pub external_id: Option<&'a str>,
-    pub currency: Option<Currency>,
-    pub ours_minor: Option<i64>,
-    pub theirs_minor: Option<i64>,
-}
-
-impl<'a> Difference<'a> {
-    pub(in crate::services) fn new(
-        method: PayoutMethod,
-        kind: ReconciliationKind,
-        subject: String,
-        detail: &str,
-    ) -> Self {
-        Self {
-            method,
-            kind,
-            subject,
-            detail: detail.to_owned(),
-            payout: None,
-            external_id: None,
-            currency: None,
-            ours_minor: None,
-            theirs_minor: None,
-        }
-    }
-
-    fn of(kind: ReconciliationKind, payout: &'a payout::Model, detail: &str) -> Self {
-        Self { payout: Some(payout), ..Self::new(payout.method, kind, payout.id.to_string(), detail) }
-    }
-}
-
-/// Writes a difference, unless it was found before. Answers whether it is new.
-///
-/// # Errors
-/// As the database answers.
-pub(in crate::services) async fn tell(
-    tx: &mut Tx,
-    difference: &Difference<'_>,
-    now: Instant,
-) -> Result<bool, StoreError> {
-    let payout = difference.payout;
-    let row = reconciliation_item::Model {
-        tenant_id: tx.scope().tenant_id(),
-        id: ReconciliationItemId::from_uuid(ambient::new_uuid()),
-        method: difference.method,
-        kind: difference.kind,
-        subject: difference.subject.clone(),
-        status: ReconciliationStatus::Open,
-        payout_id: payout.map(|payout| payout.id),
-        external_id: difference.external_id.map(str::to_owned),
-        currency: difference.currency.or(payout.map(|payout| payout.currency)),
-        ours_minor: difference.ours_minor.or(payout.map(net_minor)),
-        theirs_minor: difference.theirs_minor,
-        detail: difference.detail.clone(),
-        found_at: now,
-        note: None,
-        resolved_by: None,
-        resolved_at: None,
-    };
-    let is_new = store::insert(tx, row.clone()).await?;
-    if is_new {
-        tx.record(changed(&row, now));
-    }
-    Ok(is_new)
-}
-
-fn changed(row: &reconciliation_item::Model, now: Instant) -> NewEvent {
-    NewEvent::new(EventKind::ReconciliationItemChanged, row.id.uuid(), row, now)
-}
 
 /// Whose days are compared.
 struct Due {
@@ -209,6 +130,7 @@ async fn compare(
         None => (0, 0),
     };
     differences += ledger(services, scope, method, day, period).await?;
+    differences += overdue(services, scope, method, period).await?;
     let mut tx = services.db.begin(scope).await?;
     let run = reconciliation_run::Model {
         tenant_id: scope.tenant_id(),
@@ -408,9 +330,13 @@ async fn ours(
                 Ok(found) => found,
                 Err(error) => return Ok(Err(error)),
             };
+            let answered = answered(row, transfers.get(&row.id), &found);
+            if answered.is_empty() {
+                continue;
+            }
             let mut tx = services.db.begin(scope).await?;
-            for difference in answered(row, transfers.get(&row.id), &found) {
-                tell(&mut tx, &difference, services.now()).await?;
+            for difference in &answered {
+                tell(&mut tx, difference, services.now()).await?;
                 differences += 1;
             }
             publish(&*services.bus, tx).await?;
@@ -515,80 +441,27 @@ fn posted_otherwise<'a>(
     }
 }
 
-/// Says what a difference was.
-///
-/// # Errors
-/// `REQUIRED` or `INVALID_TEXT` for the note; `NOT_FOUND`; `INVALID_TRANSITION` for one that was resolved before;
-/// `IDEMPOTENCY_CONFLICT`.
-pub async fn resolve(
+/// Tells of payouts that were submitted five weeks before a day and did not end. Answers how many.
+async fn overdue(
     services: &Services,
-    viewer: &Viewer,
-    key: Option<&str>,
-    id: ReconciliationItemId,
-    note: &str,
-) -> Result<Outcome<reconciliation_item::Model>, ServiceError> {
-    let note = text::required(&["note"], note, text::NOTE_MAX)?;
-    let mut tx = services.begin(viewer).await?;
-    let claimed =
-        idempotency::claim(services, &mut tx, viewer, key, "resolveReconciliationItem", &(id, &note), id.uuid())
-            .await?;
-    let row = store::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
-    if claimed.is_some() {
-        return Ok(Outcome::replayed(row));
-    }
-    if row.status == ReconciliationStatus::Resolved {
-        return Err(transition::refused(&["id"], "the difference was resolved before").into());
-    }
-    let now = services.now();
-    let row = reconciliation_item::Model {
-        status: ReconciliationStatus::Resolved,
-        note: Some(note),
-        resolved_by: Some(viewer.actor.to_string()),
-        resolved_at: Some(now),
-        ..row
-    };
-    store::update(&mut tx, row.clone()).await?;
-    tx.record(changed(&row, now));
-    services.commit(tx).await?;
-    Ok(Outcome::done(row))
-}
-
-/// A page of differences.
-///
-/// # Errors
-/// As the database answers.
-pub async fn list(
-    services: &Services,
-    viewer: &Viewer,
-    status: Option<ReconciliationStatus>,
-    request: &PageRequest,
-) -> Result<Page<reconciliation_item::Model>, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
-    Ok(store::list(&tx, status, request).await?)
-}
-
-/// How many differences there are.
-///
-/// # Errors
-/// As the database answers.
-pub async fn count(
-    services: &Services,
-    viewer: &Viewer,
-    status: Option<ReconciliationStatus>,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    (from, to): (Instant, Instant),
 ) -> Result<i64, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
-    Ok(store::count(&tx, status).await?)
-}
-
-/// The differences with these ids.
-///
-/// # Errors
-/// As the database answers.
-pub async fn get_many(
-    services: &Services,
-    viewer: &Viewer,
-    ids: &[ReconciliationItemId],
-) -> Result<Vec<reconciliation_item::Model>, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
-    Ok(store::get_many(&tx, ids).await?)
+    let (mut differences, mut after) = (0, None);
+    loop {
+        let mut tx = services.db.begin(scope).await?;
+        let period = (from - OVERDUE, to - OVERDUE);
+        let rows = store::under_way(&tx, method, IN_CLEARING, period, after, CHUNK).await?;
+        let Some(last) = rows.last() else { return Ok(differences) };
+        after = Some(last.id);
+        for row in &rows {
+            let detail = format!("it is {} since it was submitted, five weeks ago", row.status);
+            let subject = format!("{}:overdue", row.id);
+            let difference = Difference { subject, ..Difference::of(ReconciliationKind::State, row, &detail) };
+            tell(&mut tx, &difference, services.now()).await?;
+            differences += 1;
+        }
+        publish(&*services.bus, tx).await?;
+    }
 }
