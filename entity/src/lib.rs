@@ -72,6 +72,7 @@ pub mod payout;
 pub mod payout_batch;
 pub mod payout_destination;
 pub mod payout_file;
+pub mod payout_file_content;
 pub mod payout_history;
 pub mod payout_notice;
 pub mod payout_skip;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 table! {
-    /// A file of payments, written again from its row and its payouts; or one of a bank's answers, read once.
+    /// A file of payments, whose bytes are beside it; or one of a bank's answers, read once.
     "payout_file" {
         #[sea_orm(primary_key, auto_increment = false)]
         tenant_id: TenantId,

@@ -243,6 +243,19 @@ pub fn may_approve(batch: &payout_batch::Model, actor: &str, four_eyes: bool) ->
     Ok(())
 }
 
+/// Whether `actor` may submit a batch.
+///
+/// # Errors
+/// `SECOND_PERSON_NEEDED` for the approver of a batch that came by itself, where the tenant wants four eyes: nobody else has
+/// seen it.
+pub fn may_submit(batch: &payout_batch::Model, actor: &str, four_eyes: bool) -> Result<(), Problem> {
+    if four_eyes && batch.schedule.is_some() && batch.approver.as_deref() == Some(actor) {
+        let message = "a payout batch that no person drafted is submitted by another than its approver";
+        return Err(Problem::new(ProblemCode::SecondPersonNeeded, &["id"], message));
+    }
+    Ok(())
+}
+
 /// What a repetition of a payout pays: what it did not, as far as it is still there.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tributary_entity::{ids::AffiliateId, kinds::PayoutMethod, money::Currency, payout_destination};
 
 use super::{
+    countries,
     problem::{Problem, ProblemCode},
     text,
 };
@@ -20,6 +21,18 @@ const SEPA: &[&str] = &[
     "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MC", "MD", "ME", "MK", "MT", "NL", "NO", "PL", "PT", "RO", "RS", "SE",
     "SI", "SK", "SM", "VA",
 ];
+
+/// Territories whose banks have IBANs of another country (SWIFT IBAN registry); Monaco's may be branches of French ones.
+const WITH_IBANS_OF: &[(&str, &[&str])] = &[
+    ("FI", &["AX"]),
+    ("FR", &["BL", "GF", "GP", "MF", "MQ", "NC", "PF", "PM", "RE", "TF", "WF", "YT"]),
+    ("GB", &["GG", "IM", "JE"]),
+    ("MC", &["FR"]),
+];
+
+/// The first two digits of routing numbers: the government, the twelve Federal Reserve districts, those of thrifts, those of
+/// electronic transactions, and traveller's cheques.
+const ROUTING: &[(&str, &str)] = &[("00", "12"), ("21", "32"), ("61", "72"), ("80", "80")];
 
 /// An account of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +101,9 @@ impl Account {
             }
             Self::Sepa { iban, bic } => {
                 needs(currency, "EUR")?;
-                Ok(Self::Sepa { iban: sepa_iban(&iban)?, bic: bic.map(|bic| checked_bic(&bic)).transpose()? })
+                let iban = sepa_iban(&iban)?;
+                let bic = bic.map(|bic| checked_bic(&bic, &iban)).transpose()?;
+                Ok(Self::Sepa { iban, bic })
             }
             Self::Ach { routing_number, account_number, is_savings } => {
                 needs(currency, "USD")?;
@@ -186,8 +201,9 @@ pub(super) fn sepa_iban(text: &str) -> Result<String, Problem> {
     Ok(iban.electronic_str().to_owned())
 }
 
-/// ISO 9362: four letters of the institution, two of the country, two of the place, perhaps three of the branch.
-pub(super) fn checked_bic(text: &str) -> Result<String, Problem> {
+/// ISO 9362: four letters of the institution, two of the country, two of the place, perhaps three of the branch. The country
+/// is that of the IBAN, or of a territory that has its IBANs.
+pub(super) fn checked_bic(text: &str, iban: &str) -> Result<String, Problem> {
     let field = &["sepa", "bic"];
     let bic = text.trim().to_ascii_uppercase();
     let valid = matches!(bic.len(), 8 | 11)
@@ -195,10 +211,16 @@ pub(super) fn checked_bic(text: &str) -> Result<String, Problem> {
         && bic[..6].bytes().all(|byte| byte.is_ascii_uppercase())
         && bic[6..].bytes().all(|byte| byte.is_ascii_alphanumeric());
     or_invalid(valid, field, "a BIC has 8 or 11 characters, the first six of them letters")?;
+    let (country, of_account) = (&bic[4..6], &iban[..2]);
+    or_invalid(countries::parse(country).is_some(), field, "no country has the fifth and sixth letter")?;
+    let fits =
+        country == of_account || WITH_IBANS_OF.iter().any(|(of, all)| *of == of_account && all.contains(&country));
+    or_invalid(fits, field, "it is of a bank in another country than the account")?;
     Ok(bic)
 }
 
-/// American Bankers Association: nine digits whose weighted sum (3, 7, 1) is a multiple of ten.
+/// American Bankers Association: nine digits whose weighted sum (3, 7, 1) is a multiple of ten, the first two of a range that
+/// is in use.
 pub(super) fn aba(text: &str) -> Result<String, Problem> {
     let field = &["ach", "routingNumber"];
     let number = text.trim();
@@ -207,6 +229,8 @@ pub(super) fn aba(text: &str) -> Result<String, Problem> {
     let sum: u32 =
         number.bytes().zip([3, 7, 1].into_iter().cycle()).map(|(byte, weight)| u32::from(byte - b'0') * weight).sum();
     or_invalid(sum > 0 && sum.is_multiple_of(10), field, "the check digit does not fit; a digit may be mistyped")?;
+    let in_use = ROUTING.iter().any(|(first, last)| (*first..=*last).contains(&&number[..2]));
+    or_invalid(in_use, field, "no bank's routing number begins so")?;
     Ok(number.to_owned())
 }
 
@@ -291,10 +315,24 @@ mod tests {
     }
 
     #[test]
+    fn bics_are_of_the_accounts_country_or_a_territory_with_its_ibans() {
+        let fits = |iban: &str, bic: &str| {
+            checked("EUR", Account::Sepa { iban: iban.to_owned(), bic: Some(bic.to_owned()) }).is_ok()
+        };
+        let (german, british) = ("DE89370400440532013000", "GB29NWBK60161331926819");
+        let french = "FR1420041010050500013M02606";
+        assert!(fits(british, "NWBKGB2L") && fits(british, "RBOSJESH") && fits(french, "PSSTFRPP"));
+        assert!(fits(french, "BNPARERX") && !fits(german, "RBOSJESH"));
+        // No country, and another.
+        assert!(!fits(german, "COBAZZFF") && !fits(german, "BNPAFRPP") && !fits("NL91ABNA0417164300", "COBADEFF"));
+    }
+
+    #[test]
     fn routing_numbers_are_checked_by_their_last_digit() {
         assert!(ach("021000021", "123456789").is_ok());
-        assert!(ach("011401533", "0-12").is_ok());
-        for routing in ["021000022", "02100002", "0210000211", "000000000", "02100002a"] {
+        assert!(ach("011401533", "0-12").is_ok() && ach("800000006", "1").is_ok());
+        // Sound but for the range of their first digits.
+        for routing in ["130000006", "330000000", "021000022", "02100002", "0210000211", "000000000", "02100002a"] {
             assert_eq!(ach(routing, "1"), Err(ProblemCode::InvalidAccount), "{routing}");
         }
         for account in ["", "123456789012345678", "12 34", "ABC", "12;34"] {

@@ -2,6 +2,8 @@
 //!
 //! # Decisions
 //! - A return of a payment that nobody told us was made is believed: it was paid, and came back.
+//! - A bank that books a whole file as one sum is believed only where that is the sum of what is under way of the file: it
+//!   does not say which payments it made.
 //! - A rejection of what the bank said it had paid is not: somebody has to look at it.
 
 use tributary_entity::{
@@ -63,6 +65,28 @@ pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
         )
         | (_, PayoutStatus::Draft | PayoutStatus::Approved) => refused,
     }
+}
+
+/// The payouts that one booking of a whole file settles: those that are under way, where it is of their sum.
+///
+/// # Errors
+/// What the line is, if nothing is done: `Repeated` when all that it is the sum of was settled before.
+pub fn settled<'a>(file: &'a [payout::Model], line: &Notice) -> Result<Vec<&'a payout::Model>, PayoutNoticeOutcome> {
+    use PayoutStatus::{InTransit, Paid, Returned, Submitted, Unknown};
+    if line.status != NoticeStatus::Paid {
+        return Err(PayoutNoticeOutcome::Refused);
+    }
+    let of = |statuses: &[PayoutStatus]| file.iter().filter(|row| statuses.contains(&row.status)).collect::<Vec<_>>();
+    let is_sum = |rows: &[&payout::Model]| {
+        rows.iter().all(|row| line.currency.as_deref() == Some(row.currency.code()))
+            && line.amount_minor == Some(rows.iter().map(|row| net_minor(row)).sum())
+    };
+    let under_way = of(&[Submitted, InTransit, Unknown]);
+    if !under_way.is_empty() && is_sum(&under_way) {
+        return Ok(under_way);
+    }
+    let is_done = under_way.is_empty() && is_sum(&of(&[Paid, Returned]));
+    Err(if is_done { PayoutNoticeOutcome::Repeated } else { PayoutNoticeOutcome::Refused })
 }
 
 /// The bank's code and words.
@@ -130,6 +154,23 @@ mod tests {
         assert_eq!(ends(Paid, &line(NoticeStatus::Corrected)), Err(Noted));
         let other = Notice { amount_minor: Some(99), ..paid };
         assert_eq!(ends(InTransit, &other), Err(Refused));
+    }
+
+    #[test]
+    fn booking_of_a_file_settles_what_is_under_way_or_nothing() {
+        use PayoutNoticeOutcome::{Refused, Repeated};
+        use PayoutStatus::{Failed, InTransit, Paid};
+        let file = |statuses: [PayoutStatus; 3]| statuses.map(|status| payout::Model { status, ..payout(100) });
+        let count = |statuses, amount_minor| {
+            let line = Notice { amount_minor: Some(amount_minor), ..line(NoticeStatus::Paid) };
+            settled(&file(statuses), &line).map(|rows| rows.len())
+        };
+        assert_eq!(count([InTransit, InTransit, Failed], 200), Ok(2));
+        assert_eq!(count([InTransit, InTransit, Failed], 300), Err(Refused));
+        assert_eq!(count([InTransit, Paid, Failed], 100), Ok(1));
+        assert_eq!(count([Paid, Paid, Failed], 200), Err(Repeated));
+        assert_eq!(count([Failed, Failed, Failed], 0), Err(Repeated));
+        assert_eq!(settled(&file([InTransit; 3]), &line(NoticeStatus::Other)), Err(Refused));
     }
 
     #[test]

@@ -187,6 +187,8 @@ pub struct Report {
     /// The return's, where it came back.
     pub return_reference: Option<String>,
     pub reason: Option<String>,
+    /// What is paid, where the processor says it.
+    pub amount: Option<Money>,
     pub fee: Option<Fee>,
 }
 
@@ -260,6 +262,7 @@ mod tests {
             reference: "r".to_owned(),
             return_reference: None,
             reason: None,
+            amount: None,
             fee: None,
         }
     }

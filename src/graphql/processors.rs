@@ -17,7 +17,7 @@ use crate::{
     domain::{page::Order, processor::Credentials},
     services::{
         self, Outcome, ServiceError,
-        processors::{ProcessorWithToken, reconcile},
+        processors::{ProcessorWithToken, differences},
     },
 };
 
@@ -49,8 +49,11 @@ pub(super) enum ReconciliationKind {
     State,
     /// The processor charged another fee than was posted.
     Fee,
-    /// The clearing account holds another sum than the payouts that are under way.
+    /// The clearing account got another sum in a day than the payouts that came under way in it, less those that ended.
     Clearing,
+    /// The cash account got another sum in a day than what was paid, came back and was charged in it; or a payout's
+    /// journals are not what it says.
+    Ledger,
 }
 
 /// Whether somebody said what a difference was.
@@ -341,9 +344,9 @@ impl ProcessorQuery {
         let (services, viewer) = ctx.caller()?;
         let request = connection::request("ReconciliationItem", Order::CreatedDesc, first, after, last, before)?;
         let status = filter.unwrap_or_default().status.map(Into::into);
-        let page = reconcile::list(services, viewer, status, &request).await.or_graphql()?;
+        let page = differences::list(services, viewer, status, &request).await.or_graphql()?;
         let count =
-            TotalCount::by(move |services, viewer| async move { reconcile::count(&services, &viewer, status).await });
+            TotalCount::by(move |services, viewer| async move { differences::count(&services, &viewer, status).await });
         Ok(connection::connect(&request, page, count, |row| connection::created(row.id.uuid()), ReconciliationItem))
     }
 }
@@ -525,7 +528,7 @@ impl ProcessorMutation {
         let (services, viewer) = ctx.caller()?;
         let result = async {
             let id = ids::parse(&["id"], &input.id)?;
-            reconcile::resolve(services, viewer, input.idempotency_key.as_deref(), id, &input.note).await
+            differences::resolve(services, viewer, input.idempotency_key.as_deref(), id, &input.note).await
         };
         ReconciliationItemPayload::answer(result.await)
     }

@@ -48,7 +48,8 @@ impl Tenant {
         &self.0.time_zone
     }
 
-    /// Whether a payout batch must be approved by another than its author.
+    /// Whether a payout batch must be approved by another than its author, and one that came by its schedule submitted by
+    /// another than its approver.
     async fn payout_four_eyes(&self) -> bool {
         self.0.payout_four_eyes
     }
@@ -240,7 +241,8 @@ impl ViewerQuery {
 pub(super) struct UpdateTenantInput {
     /// Makes the call repeatable.
     idempotency_key: Option<String>,
-    /// Whether a payout batch must be approved by another than its author.
+    /// Whether a payout batch must be approved by another than its author, and one that came by its schedule submitted by
+    /// another than its approver.
     payout_four_eyes: Option<bool>,
     /// IANA name, such as `Europe/Berlin`: where the days, weeks and months of caps begin. What has been counted stays
     /// in the period that it was counted in.

@@ -1,5 +1,5 @@
 //! Work in the background: due outbox work every second, payout batches that are due every minute, the seal on ledgers,
-//! retention every hour, processors' books of yesterday every day, this node's spool while it holds anything;
+//! retention every hour, processors' books of every day that is over, this node's spool while it holds anything;
 //! what visitors are known by is kept current. Safe on any number of nodes.
 //!
 //! # Adding one

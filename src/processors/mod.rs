@@ -21,6 +21,7 @@ mod wise;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::TimeDelta;
 use tributary_entity::{
     Instant,
     ids::PayoutId,
@@ -146,6 +147,12 @@ pub trait Processor: Send + Sync {
     /// # Errors
     /// [`NoticeError`].
     async fn notice(&self, call: &Call) -> Result<Notice, NoticeError>;
+
+    /// How long after its day a line may turn from a payment into a return; not at all where returns are lines with days of
+    /// their own.
+    fn changes_within(&self) -> TimeDelta {
+        TimeDelta::zero()
+    }
 
     /// The lines of its books in `[from, to)`.
     ///

@@ -95,9 +95,16 @@ struct Item {
     transaction_id: Option<String>,
     transaction_status: Option<String>,
     payout_item_fee: Option<Amount>,
+    payout_item: Option<Asked>,
     payout_batch_id: Option<String>,
     sender_batch_id: Option<String>,
     errors: Option<ItemError>,
+}
+
+/// An item as it was asked for.
+#[derive(Deserialize)]
+struct Asked {
+    amount: Amount,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +189,7 @@ impl Item {
             reference: self.transaction_id.clone().unwrap_or_else(|| self.payout_item_id.clone()),
             return_reference: None,
             reason,
+            amount: self.payout_item.as_ref().and_then(|asked| asked.amount.money()),
             fee: fee.map(|amount| Fee { transaction: format!("{}:fee", self.payout_item_id), amount }),
         }
     }
@@ -203,6 +211,7 @@ impl Batch {
                 reference: id.clone(),
                 return_reference: None,
                 reason: ended.map(|_| format!("the batch is {}", self.batch_header.batch_status)),
+                amount: None,
                 fee: None,
             },
         }

@@ -66,6 +66,11 @@ fn from_wire(amount: i64, currency: Currency) -> Option<Money> {
     Some(Money::new(amount_minor, currency))
 }
 
+/// A currency as they write it, in small letters.
+fn read(code: &str) -> Option<Currency> {
+    code.to_ascii_uppercase().parse().ok()
+}
+
 fn wire_exponent(currency: Currency) -> u8 {
     listed(WIRE_EXPONENTS, currency).unwrap_or_else(|| currency.exponent())
 }
@@ -83,6 +88,8 @@ struct Transfer {
     #[serde(default)]
     reversed: bool,
     transfer_group: Option<String>,
+    amount: Option<i64>,
+    currency: Option<String>,
     #[serde(default)]
     reversals: Option<List<Reversal>>,
 }
@@ -135,6 +142,7 @@ impl Transfer {
             reference: self.id.clone(),
             return_reference: reversal,
             reason: self.reversed.then(|| "the transfer was reversed".to_owned()),
+            amount: self.amount.zip(self.currency.as_deref()).and_then(|(amount, code)| from_wire(amount, read(code)?)),
             // Transfers cost nothing; what an account pays otherwise is no payout's.
             fee: None,
         }
@@ -148,7 +156,7 @@ impl BalanceTransaction {
             "transfer_refund" | "transfer_cancel" | "transfer_failure" => Booked::Return,
             _ => return None,
         };
-        let currency = self.currency.to_ascii_uppercase().parse().ok()?;
+        let currency = read(&self.currency)?;
         let source = self.source.unwrap_or_default();
         let text = |name: &str| source[name].as_str().map(str::to_owned);
         // A reversal names its transfer; where nothing is expanded, the source is the id itself.

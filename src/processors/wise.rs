@@ -7,6 +7,8 @@
 //! - The payout's UUID is the transfer's `customerTransactionId`: a transfer that is asked for again is the same one. It is
 //!   funded only while it waits for that, which its status tells.
 //! - A notice names the transfer and no reference of ours, and may be late: what became of the transfer is asked for.
+//! - Transfers are listed by the day on which they were made, as they are now, and without their fees: one that comes back
+//!   weeks later is found by looking at old days again, and what was paid on a day is asked for by itself.
 //! - A transfer that was refused its funds is cancelled before the payout fails: it must not be funded later by hand.
 
 use async_trait::async_trait;
@@ -35,6 +37,8 @@ use crate::domain::{
 /// Currencies of which Wise pays whole units only.
 const WHOLE: &[&str] = &["CLP", "HUF", "IDR", "JPY", "KRW", "TWD", "UGX", "VND"];
 const PAGE: usize = 100;
+/// Within which banks send back what they cannot book, and Wise refunds it.
+const REFUNDS: TimeDelta = TimeDelta::weeks(8);
 /// What a look-up by date allows for clocks that differ.
 const SLACK: TimeDelta = TimeDelta::days(1);
 /// The state in which a transfer waits for its funds.
@@ -193,6 +197,7 @@ impl Wise {
             return_reference: None,
             reason: matches!(progress, Progress::Cancelled | Progress::Returned)
                 .then(|| format!("the transfer is {}", transfer.status)),
+            amount: transfer.amount(),
             fee: fee.filter(|fee| fee.amount_minor > 0).map(|amount| Fee { transaction: format!("{id}:fee"), amount }),
             external_id: id,
         }
@@ -340,28 +345,26 @@ impl Processor for Wise {
         Ok(Notice { event_id, event_type: event.event_type, about })
     }
 
+    fn changes_within(&self) -> TimeDelta {
+        REFUNDS
+    }
+
     async fn transactions(&self, from: Instant, to: Instant) -> Result<Vec<Transaction>, CallError> {
         let mut found = Vec::new();
         for transfer in self.created(from, to).await? {
             let at = transfer.created.as_deref().and_then(read_date).unwrap_or(from);
             let Some(amount) = transfer.amount() else { continue };
-            let line = |kind, fee| Transaction {
+            let line = |kind| Transaction {
                 kind,
                 payout_id: transfer.payout_id(),
                 reference: transfer.id.to_string(),
                 amount,
-                fee,
+                fee: None,
                 at,
             };
             match transfer.progress() {
-                Progress::Paid => {
-                    let fee = match transfer.quote_uuid {
-                        Some(quote) => self.fee(quote).await,
-                        None => None,
-                    };
-                    found.push(line(Booked::Payment, fee));
-                }
-                Progress::Returned => found.push(line(Booked::Return, None)),
+                Progress::Paid => found.push(line(Booked::Payment)),
+                Progress::Returned => found.push(line(Booked::Return)),
                 Progress::InTransit | Progress::Failed | Progress::Cancelled => {}
             }
         }

@@ -7,7 +7,7 @@ use tributary_entity::{
     Instant,
     ids::{PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId},
     kinds::{PayoutFileFormat, PayoutMethod, PayoutNoticeOutcome, PayoutStatus},
-    paying_account, payout, payout_file, payout_notice,
+    paying_account, payout, payout_file, payout_file_content, payout_notice,
 };
 
 use super::{
@@ -118,6 +118,23 @@ pub async fn insert(tx: &mut Tx, row: payout_file::Model) -> Result<(), StoreErr
     tx.insert::<payout_file::Entity>(row).await
 }
 
+/// Keeps what was handed out.
+///
+/// # Errors
+/// As the database answers.
+pub async fn insert_content(tx: &mut Tx, row: payout_file_content::Model) -> Result<(), StoreError> {
+    tx.insert::<payout_file_content::Entity>(row).await
+}
+
+/// What was handed out; none of a file that was handed out before contents were kept.
+///
+/// # Errors
+/// As the database answers.
+pub async fn content(tx: &Tx, id: PayoutFileId) -> Result<Option<Vec<u8>>, StoreError> {
+    let select = tx.find::<payout_file_content::Entity>().filter(payout_file_content::Column::FileId.eq(id));
+    Ok(select.one(tx.connection()).await?.map(|row| row.content))
+}
+
 fn files(tx: &Tx, formats: Option<&[PayoutFileFormat]>) -> Select<payout_file::Entity> {
     let select = tx.find::<payout_file::Entity>();
     match formats {
@@ -164,13 +181,25 @@ pub async fn lock_unfiled(
     Ok(dialect::lock(tx, select).all(tx.connection()).await?)
 }
 
+fn of_file(tx: &Tx, id: PayoutFileId) -> Select<payout::Entity> {
+    let select = tx.find::<payout::Entity>().filter(payout::Column::FileId.eq(id));
+    select.order_by_asc(payout::Column::Id)
+}
+
 /// The payouts of a file, in its order.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn payouts(tx: &Tx, id: PayoutFileId) -> Result<Vec<payout::Model>, StoreError> {
-    let select = tx.find::<payout::Entity>().filter(payout::Column::FileId.eq(id));
-    Ok(select.order_by_asc(payout::Column::Id).all(tx.connection()).await?)
+    Ok(of_file(tx, id).all(tx.connection()).await?)
+}
+
+/// As [`payouts`], locked until the transaction ends.
+///
+/// # Errors
+/// As the database answers.
+pub async fn lock_payouts(tx: &Tx, id: PayoutFileId) -> Result<Vec<payout::Model>, StoreError> {
+    Ok(dialect::lock(tx, of_file(tx, id)).all(tx.connection()).await?)
 }
 
 /// Puts locked payouts into a file, under their references.

@@ -54,6 +54,15 @@ pub async fn live_of(tx: &Tx, method: PayoutMethod) -> Result<Option<processor::
     Ok(select.one(tx.connection()).await?)
 }
 
+/// The first that was ever in use at a processor.
+///
+/// # Errors
+/// As the database answers.
+pub async fn first_of(tx: &Tx, method: PayoutMethod) -> Result<Option<processor::Model>, StoreError> {
+    let select = tx.find::<processor::Entity>().filter(Column::Method.eq(method)).order_by_asc(Column::CreatedAt);
+    Ok(select.one(tx.connection()).await?)
+}
+
 /// As [`live_of`], locked until the transaction ends.
 ///
 /// # Errors

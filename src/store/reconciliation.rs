@@ -1,11 +1,12 @@
 //! Differences between the books, and the days that were compared.
 
-use sea_orm::{ColumnTrait, ConnectionTrait, QueryFilter, QueryOrder, QuerySelect, Select};
+use std::collections::{BTreeMap, BTreeSet};
+
+use sea_orm::{ColumnTrait, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
-    Instant,
+    Instant, account,
     ids::{PayoutId, ReconciliationItemId},
     kinds::{PayoutMethod, PayoutStatus, ReconciliationStatus},
-    money::Currency,
     payout,
     reconciliation_item::{self, Column},
     reconciliation_run,
@@ -46,13 +47,6 @@ pub async fn count(tx: &Tx, status: Option<ReconciliationStatus>) -> Result<i64,
     page::count(tx, filtered(tx, status)).await
 }
 
-/// # Errors
-/// As the database answers.
-pub async fn get_many(tx: &Tx, ids: &[ReconciliationItemId]) -> Result<Vec<reconciliation_item::Model>, StoreError> {
-    let select = tx.find::<reconciliation_item::Entity>().filter(any_of(Column::Id, ids.iter().copied()));
-    Ok(select.all(tx.connection()).await?)
-}
-
 /// Reads one to change it: nobody else can until the transaction ends.
 ///
 /// # Errors
@@ -76,16 +70,18 @@ pub async fn insert(tx: &mut Tx, row: reconciliation_item::Model) -> Result<bool
     Ok(tx.insert_ignoring::<reconciliation_item::Entity>(vec![row], Some(&key)).await? == 1)
 }
 
-/// Whether a day was compared.
+/// The days of a method that were compared, from one on.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn is_done(tx: &Tx, method: PayoutMethod, day: &str) -> Result<bool, StoreError> {
+pub async fn days(tx: &Tx, method: PayoutMethod, from: &str) -> Result<BTreeSet<String>, StoreError> {
     let select = tx
         .find::<reconciliation_run::Entity>()
+        .select_only()
+        .column(reconciliation_run::Column::Day)
         .filter(reconciliation_run::Column::Method.eq(method))
-        .filter(reconciliation_run::Column::Day.eq(day));
-    Ok(select.one(tx.connection()).await?.is_some())
+        .filter(reconciliation_run::Column::Day.gte(from));
+    Ok(select.into_tuple::<String>().all(tx.connection()).await?.into_iter().collect())
 }
 
 /// Notes that a day was compared. False when it was noted before.
@@ -120,6 +116,30 @@ pub async fn paid(
     Ok(select.order_by_asc(payout::Column::Id).limit(limit).all(tx.connection()).await?)
 }
 
+/// Payouts of a method that were submitted in a period and are in one of these states; the next `limit` behind one.
+///
+/// # Errors
+/// As the database answers.
+pub async fn under_way(
+    tx: &Tx,
+    method: PayoutMethod,
+    statuses: &[PayoutStatus],
+    (from, to): (Instant, Instant),
+    after: Option<PayoutId>,
+    limit: u64,
+) -> Result<Vec<payout::Model>, StoreError> {
+    let mut select = tx
+        .find::<payout::Entity>()
+        .filter(payout::Column::Method.eq(method))
+        .filter(any_of(payout::Column::Status, statuses.iter().copied()))
+        .filter(payout::Column::SubmittedAt.gte(from))
+        .filter(payout::Column::SubmittedAt.lt(to));
+    if let Some(after) = after {
+        select = select.filter(payout::Column::Id.gt(after));
+    }
+    Ok(select.order_by_asc(payout::Column::Id).limit(limit).all(tx.connection()).await?)
+}
+
 /// The payouts whose payments a processor calls so.
 ///
 /// # Errors
@@ -136,39 +156,15 @@ pub async fn by_references(
     Ok(select.all(tx.connection()).await?)
 }
 
-/// What is under way at a processor, by currency: the sums of what the payouts pay.
+/// Since when which methods have had payouts: since their clearing accounts were opened.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn under_way(
-    tx: &Tx,
-    method: PayoutMethod,
-    statuses: &[PayoutStatus],
-) -> Result<Vec<(Currency, i64)>, StoreError> {
-    let sum = dialect::sum("payout.gross_minor - payout.tax_minor - payout.fee_minor");
-    let states: Vec<String> = statuses.iter().map(|status| format!("'{status}'")).collect();
-    let sql = format!(
-        "SELECT payout.currency AS currency, {sum} AS amount FROM payout WHERE payout.tenant_id = $1 \
-         AND payout.method = $2 AND payout.status IN ({}) GROUP BY payout.currency",
-        states.join(", ")
-    );
-    let statement = tx.statement(sql, vec![tx.scope().tenant_id().into(), method.into()]);
-    let rows = tx.connection().query_all_raw(statement).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "currency")?, row.try_get("", "amount")?))).collect()
-}
-
-/// What the clearing accounts of a processor hold, by currency: credit positive.
-///
-/// # Errors
-/// As the database answers.
-pub async fn in_clearing(tx: &Tx, method: PayoutMethod) -> Result<Vec<(Currency, i64)>, StoreError> {
-    let sum = dialect::sum("-entry.amount_minor");
-    let sql = format!(
-        "SELECT account.currency AS currency, {sum} AS amount FROM account \
-         JOIN entry ON entry.tenant_id = account.tenant_id AND entry.account_id = account.id \
-         WHERE account.tenant_id = $1 AND account.code = $2 AND account.processor = $3 GROUP BY account.currency"
-    );
-    let values = vec![tx.scope().tenant_id().into(), Code::PayoutClearing.number().into(), method.into()];
-    let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
-    rows.iter().map(|row| Ok((row.try_get("", "currency")?, row.try_get("", "amount")?))).collect()
+pub async fn in_use_since(tx: &Tx) -> Result<BTreeMap<PayoutMethod, Instant>, StoreError> {
+    let select = tx.find::<account::Entity>().filter(account::Column::Code.eq(Code::PayoutClearing.number()));
+    let mut since = BTreeMap::new();
+    for row in select.order_by_desc(account::Column::CreatedAt).all(tx.connection()).await? {
+        since.extend(row.processor.map(|method| (method, row.created_at)));
+    }
+    Ok(since)
 }

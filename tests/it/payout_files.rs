@@ -68,6 +68,23 @@ async fn payout(client: &Client, id: &str) -> Value {
     client.data(query, json!({ "id": id })).await["payout"].take()
 }
 
+/// Takes the files' contents away, which the database refuses.
+async fn forget_contents(app: &TestApp) {
+    let trigger = if app.auditor.is_postgres() {
+        "DROP TRIGGER payout_file_content_append_only ON payout_file_content"
+    } else {
+        "DROP TRIGGER payout_file_content_no_delete"
+    };
+    for sql in [trigger, "DELETE FROM payout_file_content"] {
+        app.auditor.run(sql).await.expect("known names");
+    }
+}
+
+async fn payout_net(client: &Client, id: &str) -> String {
+    let data = client.data("query($id: ID!) { payout(id: $id) { net { amount } } }", json!({ "id": id })).await;
+    data["payout"]["net"]["amount"].as_str().expect("an amount").to_owned()
+}
+
 /// A bank's notification of one booking.
 fn notification(reference: &str, booking: &str, direction: &str, amount: &str, returned: Option<&str>) -> String {
     let back = returned.map_or_else(String::new, |code| format!("<RtrInf><Rsn><Cd>{code}</Cd></Rsn></RtrInf>"));
@@ -79,6 +96,19 @@ fn notification(reference: &str, booking: &str, direction: &str, amount: &str, r
          </Fmly></Domn></BkTxCd><NtryDtls><TxDtls><Refs><EndToEndId>{reference}</EndToEndId></Refs>\
          <Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>{direction}</CdtDbtInd>{back}</TxDtls></NtryDtls></Ntry>\
          </Ntfctn></BkToCstmrDbtCdtNtfctn></Document>"
+    )
+}
+
+/// A bank's notification that it booked a whole file as one debit, and names none of its payments.
+fn batch_booking(file: &Value, booking: &str, amount: &str, count: usize) -> String {
+    let name = file["file"]["id"].as_str().expect("an id").replace('_', "-");
+    format!(
+        "<Document xmlns=\"urn:iso:std:iso:20022:tech:xsd:camt.054.001.08\"><BkToCstmrDbtCdtNtfctn>\
+         <GrpHdr><MsgId>{booking}</MsgId><CreDtTm>2026-11-26T10:00:00</CreDtTm></GrpHdr><Ntfctn><Id>1</Id>\
+         <Ntry><Amt Ccy=\"EUR\">{amount}</Amt><CdtDbtInd>DBIT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts>\
+         <AcctSvcrRef>{booking}</AcctSvcrRef><BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>ICDT</Cd><SubFmlyCd>ESCT</SubFmlyCd>\
+         </Fmly></Domn></BkTxCd><NtryDtls><Btch><PmtInfId>{name}</PmtInfId><NbOfTxs>{count}</NbOfTxs></Btch></NtryDtls>\
+         </Ntry></Ntfctn></BkToCstmrDbtCdtNtfctn></Document>"
     )
 }
 
@@ -113,6 +143,23 @@ on_both! {
         let query = "mutation($input: ExportPayoutFileInput!) { exportPayoutFile(input: $input) { replayed } }";
         let input = json!({ "input": { "batchId": batch["id"], "format": "CSV" } });
         assert_eq!(app.role(Role::Manager).error_code(query, input).await, "FORBIDDEN");
+    }
+
+    async fn file_is_kept_as_it_was_handed_out(app) {
+        let owner = app.owner();
+        for format in ["SEPA_CREDIT_TRANSFER", "CSV"] {
+            let (batch, _) = two(app, &owner).await;
+            let first = export(&owner, &batch, format).await;
+            // As if another version spelled names otherwise.
+            app.auditor.run("UPDATE payout_destination SET holder = 'Another'").await.expect("a known column");
+            app.clock.advance(TimeDelta::days(1));
+            assert_eq!(export(&owner, &batch, format).await, first, "{format}");
+        }
+        // One from before contents were kept is written again.
+        let (batch, _) = two(app, &owner).await;
+        let first = export(&owner, &batch, "CSV").await;
+        forget_contents(app).await;
+        assert_eq!(export(&owner, &batch, "CSV").await, first);
     }
 
     async fn file_without_an_account_or_a_submitted_batch_is_refused(app) {
@@ -166,6 +213,43 @@ on_both! {
         let unknown = owner.data(NOTICES, json!({ "filter": { "outcomes": ["UNKNOWN"] } })).await;
         assert_eq!(unknown["payoutNotices"]["edges"][0]["node"]["reference"], "somebody's own");
         assert_eq!(unknown["payoutNotices"]["totalCount"], 1);
+    }
+
+    async fn booking_of_a_whole_file_settles_what_is_under_way_of_it(app) {
+        let owner = app.owner();
+        let told = |lines: &[(&str, &str)]| -> Vec<(String, String)> {
+            lines.iter().map(|(status, outcome)| ((*status).to_owned(), (*outcome).to_owned())).collect()
+        };
+        let (batch, ids) = two(app, &owner).await;
+        let file = export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await;
+        // Of another sum: for somebody to look at.
+        let wrong = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &batch_booking(&file, "B-1", "30.00", 2)).await;
+        assert_eq!(notices(&owner, &wrong).await, told(&[("PAID", "REFUSED")]));
+        for id in &ids {
+            assert_eq!(payout(&owner, id).await["status"], "IN_TRANSIT");
+        }
+        let whole = batch_booking(&file, "B-2", "30.05", 2);
+        let booked = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &whole).await;
+        assert_eq!(notices(&owner, &booked).await, told(&[("PAID", "APPLIED"), ("PAID", "APPLIED")]));
+        for id in &ids {
+            assert_eq!(payout(&owner, id).await["status"], "PAID");
+        }
+        assert_eq!(import(&owner, "DEBIT_CREDIT_NOTIFICATION", &whole).await["replayed"], true);
+        // The same line in another file, and the same booking under another name.
+        for again in [format!("{whole}\n"), batch_booking(&file, "B-3", "30.05", 2)] {
+            let again = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &again).await;
+            assert_eq!(notices(&owner, &again).await, told(&[("PAID", "REPEATED")]));
+        }
+        // What the bank refused is not in its sum.
+        let (batch, ids) = two(app, &owner).await;
+        let file = export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await;
+        let rejected = status_report("R-1", &ids[0].replace('_', "-"), "RJCT");
+        import(&owner, "PAYMENT_STATUS_REPORT", &rejected).await;
+        let rest = payout_net(&owner, &ids[1]).await;
+        let booked = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &batch_booking(&file, "B-4", &rest, 1)).await;
+        assert_eq!(notices(&owner, &booked).await, told(&[("PAID", "APPLIED")]));
+        assert_eq!(payout(&owner, &ids[0]).await["status"], "FAILED");
+        assert_eq!(payout(&owner, &ids[1]).await["status"], "PAID");
     }
 
     async fn file_that_is_none_is_refused_and_changes_nothing(app) {

@@ -16,7 +16,7 @@ use tributary_entity::{ids::AffiliateId, kinds::JournalKind, money::Currency};
 use uuid::Uuid;
 
 use crate::{
-    payouts::{another, draft, earn, payouts, quick, submit},
+    payouts::{another, draft, earn, payouts, person, quick, submit},
     support::{Client, TestApp, on_both},
 };
 
@@ -207,6 +207,21 @@ on_both! {
         assert!(next.ends_with("-15") && next > today, "{next}");
         let foreign = app.affiliate(&ada.affiliate).data(query, json!({ "id": bob.affiliate })).await;
         assert!(foreign["effectivePayoutTerms"].is_null());
+    }
+
+    async fn batch_that_nobody_drafted_takes_two_people_where_the_tenant_wants_four_eyes(app) {
+        let owner = app.owner();
+        let ada = quick(&owner).await;
+        terms(&owner, None, None, json!({ "kind": "WEEKLY", "day": 1 })).await;
+        earn(app, &owner, &ada, "100.00").await;
+        owner.done("updateTenant", json!({ "payoutFourEyes": true }), "").await;
+        advance_to(app, |day| day.weekday().number_from_monday() == 1);
+        run(app).await;
+        let by_id = json!({ "id": batches(&owner).await[0]["id"] });
+        let (ann, ben) = (person(app, "ann", "FINANCE").await, person(app, "ben", "FINANCE").await);
+        ann.done("approvePayoutBatch", by_id.clone(), "").await;
+        assert_eq!(ann.refusal("submitPayoutBatch", by_id.clone()).await, "SECOND_PERSON_NEEDED");
+        ben.done("submitPayoutBatch", by_id, "payoutBatch { status }").await;
     }
 
     async fn net_days_pay_what_the_month_brought(app) {

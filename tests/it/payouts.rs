@@ -119,7 +119,7 @@ async fn trial(client: &Client, code: i64) -> i64 {
 }
 
 /// Somebody of the tenant, logged in.
-async fn person(app: &TestApp, name: &str, role: &str) -> Client {
+pub async fn person(app: &TestApp, name: &str, role: &str) -> Client {
     let email = format!("{name}@people.example");
     let user = json!({ "email": email, "name": name, "password": PASSWORD, "roles": [role] });
     app.owner().done("createUser", user, "").await;

@@ -1,7 +1,11 @@
 //! Every fault of a processor: however it fails, each payout is paid once, and its books are ours.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use chrono::TimeDelta;
+use rand::{RngExt, seq::SliceRandom};
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 use tributary::{domain::tenancy::TenantScope, jobs::outbox, services::payouts::drive};
 
 use crate::{
@@ -10,10 +14,13 @@ use crate::{
         Backend, Client, Programme, Terms, TestApp,
         double::{
             Double, Fate, Kind, State,
-            story::{available, books_agree, drafted, earner, payout, set_up, states, submitted, until, with_double},
+            story::{
+                available, books_agree, drafted, earner, paid_through, payout, same_books, set_up, set_up_by, states,
+                submitted, until, with_double,
+            },
         },
         node::Node,
-        programme,
+        programme, seeded,
         world::World,
     },
 };
@@ -135,6 +142,39 @@ with_double! {
         books_agree(app, double).await;
     }
 
+    async fn transfer_whose_funding_is_not_answered_is_paid_once(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Wise).await;
+        for (number, fate) in [Fate::Hangs, Fate::FailsAfter, Fate::FailsBefore].into_iter().enumerate() {
+            let programme = earner(app, &owner, Kind::Wise).await;
+            double.fundings(&[fate]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            let state = double.payment(Kind::Wise, &id).expect("a transfer").state;
+            assert_eq!(state, if fate == Fate::FailsBefore { State::Waiting } else { State::Pending }, "{fate:?}");
+            later(app).await;
+            arrive(app, double, Kind::Wise, &id, number as i64 + 1).await;
+        }
+        assert_eq!(double.payments(), 3);
+        books_agree(app, double).await;
+    }
+
+    async fn transfer_without_funds_is_cancelled_and_its_payout_fails(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Wise).await;
+        let programme = earner(app, &owner, Kind::Wise).await;
+        double.fundings(&[Fate::Refused]);
+        let id = submitted(&owner, &programme).await;
+        until(app, "FAILED", 1).await;
+        assert_eq!(payout(&owner, &id).await["reason"], "not funded: balance.payment-option-unavailable");
+        assert_eq!(double.payment(Kind::Wise, &id).expect("a transfer").state, State::Failed);
+        assert_eq!(available(&owner, &programme.affiliate).await, "10.00");
+        // What failed for good is another payout, and another transfer.
+        let again = submitted(&owner, &programme).await;
+        arrive(app, double, Kind::Wise, &again, 1).await;
+        books_agree(app, double).await;
+    }
+
     async fn workers_beside_one_that_waits_leave_the_payout_alone(app, double) {
         let owner = app.owner();
         for (index, kind) in Kind::ALL.into_iter().enumerate() {
@@ -215,39 +255,98 @@ with_double! {
     }
 }
 
-/// A node that is killed (SIGKILL) while it waits for the processor's answer; another one takes over.
-async fn killed_node(backend: Backend) {
-    let double = Double::start().await;
-    let world = World::new(backend).await;
-    let environment = double.environment();
-    let settings: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let node = Node::start_with(&world.data, &settings).await;
-    let owner = world.owner(&node);
-    owner.done("setProcessor", Kind::Stripe.credentials(), "").await;
-    let terms = Terms { hold_seconds: 0, ..Terms::default() };
-    let programme = Programme::build(&owner, &terms).await;
-    let destination = json!({ "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ada Ltd",
-        "account": Kind::Stripe.destination() });
-    owner.done("setPayoutDestination", destination, "").await;
-    let click = programme.click(&owner).await;
-    owner.done("recordConversion", programme::sale(&click, &click, "100.00"), "").await;
-    let payable = "SELECT COUNT(*) FROM commission WHERE released_at IS NOT NULL";
-    wait(&world, payable, 1).await;
-    double.fates(&[Fate::Hangs]);
-    let id = submitted(&owner, &programme).await;
+/// Where a node is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// The processor has taken it in, and not answered.
+    Unanswered,
+    /// It has answered, and the node has stored nothing of it.
+    Unstored,
+}
+
+/// Has a node hand a payout over, and kills it (SIGKILL) between the call and its result.
+async fn kill_between(
+    world: &World,
+    double: &Double,
+    node: Node,
+    programme: &Programme,
+    (kind, moment): (Kind, Moment),
+    pause: Duration,
+) -> String {
+    let fate = match moment {
+        Moment::Unanswered => Fate::Hangs,
+        Moment::Unstored => Fate::Holds,
+    };
+    // What Wise stores last is the answer to the funding.
+    if kind == Kind::Wise && matches!(moment, Moment::Unstored) {
+        double.fundings(&[fate])
+    } else {
+        double.fates(&[fate])
+    }
+    let id = submitted(&world.owner(&node), programme).await;
     double.hanging().await;
+    let blocking = world.auditor.block().await;
+    if matches!(moment, Moment::Unstored) {
+        double.release();
+    }
+    sleep(pause).await;
     node.kill().await;
-    assert_eq!(double.payments(), 1);
+    blocking.rollback().await.expect("rolls back");
+    // Nobody has the answer.
+    let told = "SELECT COUNT(*) FROM payout_transfer WHERE busy_until IS NOT NULL AND external_id IS NULL";
+    assert_eq!(world.auditor.number(told).await, 1, "{kind:?} {moment:?}");
     // Its leases end, as after five minutes.
     for sql in [
-        "UPDATE payout_transfer SET busy_until = handed_at",
+        "UPDATE payout_transfer SET busy_until = handed_at WHERE busy_until IS NOT NULL",
         "UPDATE outbox SET leased_until = NULL, due_at = created_at",
     ] {
         world.auditor.run(sql).await.expect("known columns");
     }
-    let node = Node::start_with(&world.data, &settings).await;
-    wait(&world, "SELECT COUNT(*) FROM payout WHERE status = 'PAID'", 1).await;
-    assert_eq!((double.payments(), double.asked(Kind::Stripe, &id)), (1, 1));
+    id
+}
+
+/// Nodes that are killed between the call of a processor and its result; others take over.
+async fn killed_nodes(backend: Backend) {
+    let mut rng = seeded();
+    let double = Double::start().await;
+    let world = World::new(backend).await;
+    let environment = double.environment();
+    let settings: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut node = Node::start_with(&world.data, &settings).await;
+    let owner = world.owner(&node);
+    let mut rounds: Vec<(Kind, Moment)> =
+        Kind::ALL.into_iter().flat_map(|kind| [(kind, Moment::Unanswered), (kind, Moment::Unstored)]).collect();
+    rounds.extend((0..2).map(|_| (Kind::ALL[rng.random_range(0..3)], Moment::Unstored)));
+    rounds.shuffle(&mut rng);
+    let (mut paths, mut programmes) = (BTreeMap::new(), Vec::new());
+    for kind in Kind::ALL {
+        paths.insert(kind, set_up_by(&owner, kind).await);
+    }
+    for (kind, _) in &rounds {
+        let programme = paid_through(&owner, *kind).await;
+        let click = programme.click(&owner).await;
+        owner.done("recordConversion", programme::sale(&click, &click, "100.00"), "").await;
+        programmes.push(programme);
+    }
+    wait(&world, "SELECT COUNT(*) FROM commission WHERE released_at IS NOT NULL", rounds.len() as i64).await;
+    for (number, (round, programme)) in rounds.iter().zip(&programmes).enumerate() {
+        let (kind, _) = *round;
+        let pause = Duration::from_millis(rng.random_range(0..150));
+        println!("{round:?} {pause:?}");
+        let id = kill_between(&world, &double, node, programme, *round, pause).await;
+        node = Node::start_with(&world.data, &settings).await;
+        if !kind.is_instant() {
+            wait(&world, "SELECT COUNT(*) FROM payout WHERE status = 'IN_TRANSIT'", 1).await;
+            double.set(kind, &id, State::Paid);
+            let answer = double.notice(kind, &id).send(&format!("{}{}", node.url, paths[&kind])).await;
+            assert_eq!(answer, (200, "taken".to_owned()));
+        }
+        wait(&world, "SELECT COUNT(*) FROM payout WHERE status = 'PAID'", number as i64 + 1).await;
+        let states = states(&world.owner(&node), &id).await;
+        assert_eq!(states.iter().filter(|state| *state == "PAID").count(), 1, "{states:?}");
+    }
+    assert_eq!(double.payments(), rounds.len());
+    same_books(&world.auditor, &double).await;
     node.stop().await;
     world.finish().await;
 }
@@ -255,18 +354,18 @@ async fn killed_node(backend: Backend) {
 async fn wait(world: &World, sql: &str, expected: i64) {
     let reached = async {
         while world.auditor.number(sql).await != expected {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("{sql}"));
+    timeout(Duration::from_secs(30), reached).await.unwrap_or_else(|_| panic!("{sql}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_node_sqlite() {
-    killed_node(Backend::Sqlite).await;
+async fn killed_nodes_sqlite() {
+    killed_nodes(Backend::Sqlite).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_node_postgres() {
-    killed_node(Backend::Postgres).await;
+async fn killed_nodes_postgres() {
+    killed_nodes(Backend::Postgres).await;
 }

@@ -2,27 +2,84 @@
 
 use chrono::{Days, TimeDelta};
 use serde_json::{Value, json};
-use tributary::{ambient::Clock, services::processors::reconcile};
-use tributary_entity::kinds::Role;
+use tributary::{
+    ambient::Clock,
+    domain::{
+        ledger::{AccountKey, Code, Journal, Line},
+        tenancy::TenantScope,
+    },
+    services::{ledger, processors::reconcile},
+};
+use tributary_entity::{
+    kinds::{JournalKind, PayoutMethod, Role},
+    money::Currency,
+};
 
 use crate::{
-    payouts::{draft, earn, payouts},
-    support::double::{
-        Kind, State,
-        story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
+    payouts::{draft, earn, payouts, quick},
+    support::{
+        Client, TestApp,
+        double::{
+            Kind, State,
+            story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
+        },
     },
 };
 
-/// Compares yesterday's books, as they were when the day was over.
-async fn compare(app: &crate::support::TestApp) -> Vec<Value> {
+/// Lets a day pass, and compares the books up to it. Answers how many days were compared.
+async fn next_day(app: &TestApp) -> u64 {
     app.clock.advance(TimeDelta::days(1));
-    let scope = tributary::domain::tenancy::TenantScope::tenant(app.home);
     let yesterday = app.clock.now().date_naive() - Days::new(1);
-    reconcile::day(&app.services, &scope, yesterday).await.expect("compared");
+    reconcile::up_to(&app.services, &TenantScope::tenant(app.home), yesterday).await.expect("compared")
+}
+
+/// Lets a day pass, and compares its books; the differences.
+async fn compare(app: &TestApp) -> Vec<Value> {
+    next_day(app).await;
+    items(app).await
+}
+
+/// The differences, latest first.
+async fn items(app: &TestApp) -> Vec<Value> {
     let query = "{ reconciliationItems(first: 20) { edges { node { id kind status method externalId detail \
         ours { amount } theirs { amount } payout { id } } } } }";
     let data = app.owner().data(query, json!({})).await;
     data["reconciliationItems"]["edges"].as_array().expect("a page").iter().map(|edge| edge["node"].clone()).collect()
+}
+
+/// The last call that came.
+async fn last_call(client: &Client) -> Value {
+    let query = "{ processorCalls(first: 1) { edges { node { outcome httpStatus message body } } } }";
+    client.data(query, json!({})).await["processorCalls"]["edges"][0]["node"].take()
+}
+
+/// Posts between an account of who pays and the expense, debit positive, what no payout asked for.
+async fn post_by_hand(app: &TestApp, code: Code, method: PayoutMethod, amount_minor: i64) {
+    let currency: Currency = "EUR".parse().expect("known");
+    let lines = vec![
+        Line { account: AccountKey::of_processor(code, method, currency), amount_minor },
+        Line { account: AccountKey::of_tenant(Code::CommissionExpense, currency), amount_minor: -amount_minor },
+    ];
+    let key = uuid::Uuid::new_v4().to_string();
+    let journal = Journal::new(JournalKind::HoldReleased, key, None, lines).expect("balances").expect("lines");
+    let mut tx = app.services.db.begin(&TenantScope::tenant(app.home)).await.expect("begins");
+    ledger::post(&mut tx, &[journal], app.clock.now()).await.expect("posted");
+    tx.commit().await.expect("commits");
+}
+
+/// The differences by kind, with both sides' amounts.
+async fn kinds(app: &TestApp) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let items = items(app).await;
+    let told =
+        items.iter().map(|item| (text(&item["kind"]), text(&item["ours"]["amount"]), text(&item["theirs"]["amount"])));
+    let mut found: Vec<_> = told.collect();
+    found.sort();
+    found
+}
+
+fn told((kind, ours, theirs): (&str, &str, &str)) -> (String, String, String) {
+    (kind.to_owned(), ours.to_owned(), theirs.to_owned())
 }
 
 with_double! {
@@ -92,12 +149,13 @@ with_double! {
             let mut forged = double.notice(kind, &id);
             forged.body = forged.body.replacen('{', "{ ", 1);
             if kind == Kind::Paypal {
+                // PayPal is asked, and answers FAILURE.
+                assert_eq!(forged.send(&url).await, (401, "refused".to_owned()));
+                assert_eq!(last_call(&owner).await["message"], "the signature does not fit: PayPal does not know it");
                 forged.headers.retain(|(name, _)| *name != "paypal-transmission-sig");
             }
             assert_eq!(forged.send(&url).await, (401, "refused".to_owned()), "{kind:?}");
-            let query = "{ processorCalls(first: 1) { edges { node { outcome httpStatus message body } } } }";
-            let data = owner.data(query, json!({})).await;
-            let call = &data["processorCalls"]["edges"][0]["node"];
+            let call = last_call(&owner).await;
             assert_eq!((&call["outcome"], &call["httpStatus"], &call["body"]), (&json!("REFUSED"), &json!(401), &Value::Null));
             // Another processor's address, and nobody's.
             let name = kind.method().to_lowercase();
@@ -199,5 +257,119 @@ with_double! {
         assert_eq!(owner.refusal("resolveReconciliationItem", input).await, "INVALID_TRANSITION");
         let open = "{ reconciliationItems(first: 10, filter: { status: OPEN }) { totalCount } }";
         assert_eq!(owner.data(open, json!({})).await["reconciliationItems"]["totalCount"], 1);
+    }
+
+    async fn days_that_nobody_could_compare_are_made_up_for(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Stripe).await;
+        let programme = earner(app, &owner, Kind::Stripe).await;
+        submitted(&owner, &programme).await;
+        until(app, "PAID", 1).await;
+        double.pay_somebody_else(Kind::Stripe, 111);
+        double.is_down(true);
+        assert_eq!(next_day(app).await, 0);
+        double.pay_somebody_else(Kind::Stripe, 222);
+        assert_eq!((next_day(app).await, items(app).await), (0, vec![]));
+        double.is_down(false);
+        // Those days with the one that has just ended.
+        assert_eq!(next_day(app).await, 3);
+        let mut found: Vec<_> = items(app).await.iter().map(|item| item["theirs"]["amount"].clone()).collect();
+        found.sort_by_key(Value::to_string);
+        assert_eq!(found, [json!("1.11"), json!("2.22")]);
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM reconciliation_run").await, 3);
+        // A month of them at most.
+        app.clock.advance(TimeDelta::days(39));
+        assert_eq!(next_day(app).await, 31);
+    }
+
+    async fn transfer_is_compared_when_it_is_paid_and_when_it_comes_back(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Wise).await;
+        let programme = earner(app, &owner, Kind::Wise).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        // Days after its line's.
+        app.clock.advance(TimeDelta::days(9));
+        double.set(Kind::Wise, &id, State::Paid);
+        assert_eq!(double.notice(Kind::Wise, &id).send(&url).await.0, 200);
+        until(app, "PAID", 1).await;
+        double.alter(Kind::Wise, &id, |payment| (payment.amount_minor, payment.fee_minor) = (1_005, 99));
+        compare(app).await;
+        assert_eq!(kinds(app).await, [("AMOUNT", "10.00", "10.05"), ("FEE", "0.41", "0.99")].map(told));
+        // Refunded weeks later, and nobody told us: a person says so.
+        app.clock.advance(TimeDelta::days(30));
+        double.alter(Kind::Wise, &id, |payment| payment.amount_minor = 1_000);
+        double.set(Kind::Wise, &id, State::Returned);
+        compare(app).await;
+        let state = ("STATE", "10.00", "10.00");
+        assert_eq!(kinds(app).await, [("AMOUNT", "10.00", "10.05"), ("FEE", "0.41", "0.99"), state].map(told));
+        compare(app).await;
+        assert_eq!(items(app).await.len(), 3);
+        let input = json!({ "id": id, "reference": "R1", "reason": "told by the books" });
+        owner.done("markPayoutReturned", input, "").await;
+        assert_eq!(payout(&owner, &id).await["status"], "RETURNED");
+        books_agree(app, double).await;
+    }
+
+    async fn payout_that_does_not_end_is_told_after_five_weeks(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        app.clock.advance(TimeDelta::days(34));
+        assert_eq!(compare(app).await, [] as [Value; 0]);
+        let items = compare(app).await;
+        assert_eq!((items.len(), &items[0]["kind"], &items[0]["payout"]["id"]), (1, &json!("STATE"), &json!(id)));
+        assert_eq!(items[0]["detail"], "it is IN_TRANSIT since it was submitted, five weeks ago");
+        books_agree(app, double).await;
+    }
+
+    async fn each_way_in_which_books_differ_has_its_kind(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Stripe).await;
+        let url = set_up(app, Kind::Paypal).await;
+        let mut ids = Vec::new();
+        for kind in [Kind::Stripe, Kind::Stripe, Kind::Paypal] {
+            let programme = earner(app, &owner, kind).await;
+            ids.push(submitted(&owner, &programme).await);
+        }
+        until(app, "IN_TRANSIT", 1).await;
+        double.set(Kind::Paypal, &ids[2], State::Paid);
+        assert_eq!(double.notice(Kind::Paypal, &ids[2]).send(&url).await.0, 200);
+        until(app, "PAID", 3).await;
+        double.forget(Kind::Stripe, &ids[0]);
+        double.alter(Kind::Stripe, &ids[1], |payment| payment.amount_minor = 1_005);
+        double.alter(Kind::Paypal, &ids[2], |payment| payment.fee_minor = 99);
+        // What no payout posted: where a processor pays, and where a bank's file does.
+        app.check_invariants.store(false, std::sync::atomic::Ordering::Relaxed);
+        post_by_hand(app, Code::PayoutClearing, PayoutMethod::Stripe, -70).await;
+        post_by_hand(app, Code::Cash, PayoutMethod::Stripe, 30).await;
+        post_by_hand(app, Code::PayoutClearing, PayoutMethod::Sepa, -5).await;
+        compare(app).await;
+        let expected = [
+            ("AMOUNT", "10.00", "10.05"),
+            ("CLEARING", "0.00", "0.05"),
+            ("CLEARING", "0.00", "0.70"),
+            ("FEE", "0.25", "0.99"),
+            ("LEDGER", "-20.00", "-19.70"),
+            ("OURS_ONLY", "10.00", ""),
+        ];
+        assert_eq!(kinds(app).await, expected.map(told));
+    }
+
+    async fn payout_that_is_not_what_its_journals_say_is_told(app, _double) {
+        let owner = app.owner();
+        let programme = quick(&owner).await;
+        earn(app, &owner, &programme, "100.00").await;
+        let id = submitted(&owner, &programme).await;
+        owner.done("markPayoutPaid", json!({ "id": id, "reference": "B1" }), "").await;
+        app.check_invariants.store(false, std::sync::atomic::Ordering::Relaxed);
+        app.auditor.run("UPDATE payout SET gross_minor = gross_minor + 1").await.expect("a known column");
+        let items = compare(app).await;
+        let of_payout = items.iter().find(|item| !item["payout"].is_null()).expect("an item of the payout");
+        assert_eq!((&of_payout["kind"], &of_payout["method"], &of_payout["payout"]["id"]), (&json!("LEDGER"), &json!("MANUAL"), &json!(id)));
+        assert!(of_payout["detail"].as_str().expect("a text").starts_with("PAYOUT_STATE: PAID 1001 by the payout"), "{of_payout}");
+        assert_eq!(kinds(app).await, [("LEDGER", "-10.01", "-10.00"), ("LEDGER", "10.01", "")].map(told));
     }
 }

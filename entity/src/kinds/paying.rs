@@ -68,8 +68,11 @@ text_enums! {
         State = "STATE",
         /// The processor charged another fee than was posted.
         Fee = "FEE",
-        /// The clearing account holds another sum than the payouts that are under way.
+        /// The clearing account got another sum in a day than the payouts that came under way in it, less those that ended.
         Clearing = "CLEARING",
+        /// The cash account got another sum in a day than what was paid, came back and was charged in it; or a payout's
+        /// journals are not what it says.
+        Ledger = "LEDGER",
     }
 
     ReconciliationStatus {

@@ -77,12 +77,12 @@ impl PayingAccount {
     /// The problem of the first field that has one.
     pub fn check(self) -> Result<Self, Problem> {
         match self {
-            Self::Sepa { name, iban, bic, address } => Ok(Self::Sepa {
-                name: printable(&["sepa", "name"], &name, 70)?,
-                iban: sepa_iban(&iban)?,
-                bic: bic.map(|bic| checked_bic(&bic)).transpose()?,
-                address: address.check()?,
-            }),
+            Self::Sepa { name, iban, bic, address } => {
+                let name = printable(&["sepa", "name"], &name, 70)?;
+                let iban = sepa_iban(&iban)?;
+                let bic = bic.map(|bic| checked_bic(&bic, &iban)).transpose()?;
+                Ok(Self::Sepa { name, iban, bic, address: address.check()? })
+            }
             Self::Ach(originator) => Ok(Self::Ach(originator.check()?)),
         }
     }

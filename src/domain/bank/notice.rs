@@ -27,7 +27,8 @@ pub enum NoticeStatus {
 /// One line of a bank's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// By which name we gave the payment; none where the bank does not repeat it.
+    /// By which name we gave the payment, or the file that the line is about as a whole; none where the bank does not repeat
+    /// it.
     pub reference: Option<String>,
     /// By which name the bank tells this line: the same line in two files has the same.
     pub key: String,
@@ -36,6 +37,7 @@ pub struct Notice {
     pub reason: Option<String>,
     /// In the bank's words.
     pub detail: Option<String>,
+    /// Of a whole file, the sum of its payments.
     pub amount_minor: Option<i64>,
     pub currency: Option<String>,
     /// The day of the booking, where it is told.
@@ -109,7 +111,13 @@ fn joined(lines: &[String]) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(" "))
 }
 
-/// The lines of a notification: one for each transaction of each entry; an entry without transactions is one.
+/// Whether an end-to-end reference is one: banks write a word where there is none.
+fn is_reference(text: &str) -> bool {
+    text != "NOTPROVIDED"
+}
+
+/// The lines of a notification: one for each transaction of each entry; an entry without transactions is one, and so is the
+/// booking of a whole file whose payments it does not name: it has the file's name and the sum.
 ///
 /// # Errors
 /// [`Unreadable`] for what is no camt.054.
@@ -141,6 +149,12 @@ pub fn read_camt054(xml: &str) -> Result<Vec<Notice>, Unreadable> {
                 happened_at: booked,
             }
         };
+        let is_named = entry.details.iter().any(|detail| detail.end_to_end_id.as_deref().is_some_and(is_reference));
+        let file = entry.batch.as_ref().and_then(|batch| batch.payment_info_id.clone().or(batch.message_id.clone()));
+        if file.is_some() && !is_named && !entry.is_return() {
+            notices.push(Notice { reference: file, ..notice(0, entry.signed_ct(), false) });
+            continue;
+        }
         if entry.details.is_empty() {
             notices.push(notice(0, entry.signed_ct(), entry.is_return()));
         }

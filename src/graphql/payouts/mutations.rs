@@ -172,7 +172,8 @@ impl PayoutMutation {
     }
 
     /// Submits an approved batch: each payout's money leaves its affiliate's available balance. A payout that the balance
-    /// no longer covers is cancelled, and the others go on.
+    /// no longer covers is cancelled, and the others go on. Where the tenant wants four eyes, one that came by its schedule is
+    /// not submitted by its approver.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn submit_payout_batch(
         &self,

@@ -125,7 +125,8 @@ pub async fn approve(
 /// covers is cancelled; the others go on.
 ///
 /// # Errors
-/// `NOT_FOUND`; `INVALID_TRANSITION`, also when none of its payouts is left; `IDEMPOTENCY_CONFLICT`.
+/// `NOT_FOUND`; `INVALID_TRANSITION`, also when none of its payouts is left; `SECOND_PERSON_NEEDED`;
+/// `IDEMPOTENCY_CONFLICT`.
 pub async fn submit(
     services: &Services,
     viewer: &Viewer,
@@ -139,7 +140,9 @@ pub async fn submit(
     }
     let mut batch = lock(&tx, id).await?;
     batch.status = rules::step_batch(batch.status, PayoutBatchStatus::Submitting)?;
-    batch.submitter = Some(viewer.actor.to_string());
+    let actor = viewer.actor.to_string();
+    rules::may_submit(&batch, &actor, tenants::get(&tx).await?.payout_four_eyes)?;
+    batch.submitter = Some(actor);
     batch.submitted_at = Some(services.now());
     begin(services, tx, batch).await
 }

@@ -38,7 +38,7 @@ use crate::{
         ledger::post,
         processors::{
             self,
-            reconcile::{self, Difference},
+            differences::{self, Difference},
         },
         publish,
     },
@@ -319,5 +319,5 @@ async fn contradict(
         external_id: Some(&report.reference),
         ..Difference::new(payout.method, ReconciliationKind::State, payout.id.to_string(), words)
     };
-    reconcile::tell(tx, &difference, services.now()).await.map(drop)
+    differences::tell(tx, &difference, services.now()).await.map(drop)
 }

@@ -1,8 +1,9 @@
-//! Files of payments for banks: written from a submitted batch, and written again from what was stored.
+//! Files of payments for banks: written from a submitted batch, and handed out again as they were.
 //!
 //! # Decisions
 //! - Whoever gets a file may hand it to the bank: its payouts are IN_TRANSIT from then on, and in no other file. That goes
 //!   for tables (CSV), too.
+//! - The bytes are kept: another version of this program, or of a library, may write the same payments otherwise.
 //! - A batch that is too large for one file has parts; each part is fixed when it is first written.
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use tributary_entity::{
     Instant,
     ids::{PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId},
     kinds::{EventKind, PayoutBatchStatus, PayoutFileFormat, PayoutMethod, PayoutStatus},
-    paying_account, payout, payout_batch, payout_file,
+    paying_account, payout, payout_batch, payout_file, payout_file_content,
 };
 
 use super::{pages::taken, write};
@@ -113,7 +114,7 @@ pub async fn accounts(services: &Services, viewer: &Viewer) -> Result<Vec<paying
     Ok(store::accounts(&tx).await?)
 }
 
-/// Writes a part of a submitted batch, or writes it again: the same bytes.
+/// Writes a part of a submitted batch, or hands it out again: the same bytes.
 ///
 /// # Errors
 /// `NOT_FOUND` for the batch, or a part that is not there; `INVALID_TRANSITION` for a batch that is not submitted, has no
@@ -150,17 +151,31 @@ pub async fn export(
 }
 
 async fn again(tx: &Tx, batch: &payout_batch::Model, file: payout_file::Model) -> Result<Exported, ServiceError> {
+    let content = match store::content(tx, file.id).await? {
+        Some(bytes) => {
+            String::from_utf8(bytes).map_err(|error| StoreError::inconsistent("payout_file_content", error))?
+        }
+        None => written_again(tx, batch, &file).await?,
+    };
+    if digest(&content) != file.digest {
+        return Err(ServiceError::Internal("the file is not what it was"));
+    }
+    Ok(Exported { file, content })
+}
+
+/// A file that was handed out before contents were kept, from its row and its payouts.
+async fn written_again(
+    tx: &Tx,
+    batch: &payout_batch::Model,
+    file: &payout_file::Model,
+) -> Result<String, ServiceError> {
     let account = match file.paying_account_id {
         Some(id) => store::account(tx, id).await?,
         None => None,
     };
     let rows = store::payouts(tx, file.id).await?;
     let head = FileHead { id: file.id, created_at: file.created_at };
-    let content = written(batch, file.format, &head, account.as_ref(), &transfers(tx, &rows).await?)?;
-    if digest(&content) != file.digest {
-        return Err(ServiceError::Internal("this version writes the file otherwise than it was"));
-    }
-    Ok(Exported { file, content })
+    written(batch, file.format, &head, account.as_ref(), &transfers(tx, &rows).await?)
 }
 
 async fn anew(
@@ -199,6 +214,9 @@ async fn anew(
         created_at: now,
     };
     store::insert(tx, file.clone()).await?;
+    let kept = content.clone().into_bytes();
+    let kept = payout_file_content::Model { tenant_id: batch.tenant_id, file_id: id, content: kept };
+    store::insert_content(tx, kept).await?;
     for row in &mut rows {
         row.file_id = Some(id);
         row.bank_reference = reference(input.format, row.id);

@@ -3,7 +3,8 @@
 //!
 //! # Decisions
 //! - A line does what it can and says what it did; none stops the file. Whoever looks at the list sees every line.
-//! - An amount that is not the payout's is no news of that payout.
+//! - An amount that is not the payout's is no news of that payout; nor is a booking of a whole file news of any, if it is
+//!   not their sum.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use tributary_entity::{
     ids::{PayoutFileId, PayoutId, PayoutNoticeId},
     kinds::{EventKind, PayoutFileFormat, PayoutNoticeOutcome, PayoutNoticeStatus},
     money::Currency,
-    payout_file, payout_notice,
+    payout, payout_file, payout_notice,
 };
 
 use super::{files::digest, move_on};
@@ -27,7 +28,8 @@ use crate::{
         },
         event::NewEvent,
         page::{Page, PageRequest},
-        payout_notice::{Effect, effect},
+        payout_deductions::net_minor,
+        payout_notice::{Effect, effect, settled},
         problem::{Problem, ProblemCode},
     },
     services::{Outcome, ServiceError, Services, idempotency},
@@ -139,12 +141,14 @@ async fn take_in(
             rows.push(row(file, &line, key, payout_id, PayoutNoticeOutcome::Repeated, now));
             continue;
         }
-        let about = about(tx, &line, &known).await?;
-        if about.is_empty() {
-            rows.push(row(file, &line, key, None, PayoutNoticeOutcome::Unknown, now));
-            continue;
-        }
-        for payout_id in about {
+        let about = match about(tx, &line, &known).await? {
+            Ok(about) => about,
+            Err(outcome) => {
+                rows.push(row(file, &line, key, None, outcome, now));
+                continue;
+            }
+        };
+        for (payout_id, line) in about {
             let outcome = apply(tx, actor, payout_id, &line, now).await?;
             if outcome == PayoutNoticeOutcome::Applied {
                 applied.insert(key.clone());
@@ -155,16 +159,28 @@ async fn take_in(
     Ok(store::insert_notices(tx, rows).await?)
 }
 
-/// The payouts that a line is about: one, or those of a whole file.
-async fn about(tx: &Tx, line: &Notice, known: &BTreeMap<String, PayoutId>) -> Result<Vec<PayoutId>, StoreError> {
-    let Some(reference) = &line.reference else { return Ok(Vec::new()) };
+/// The payouts that a line is about, one or those of a whole file, and what it says of each; or what the line is, if it
+/// moves none.
+async fn about(
+    tx: &Tx,
+    line: &Notice,
+    known: &BTreeMap<String, PayoutId>,
+) -> Result<Result<Vec<(PayoutId, Notice)>, PayoutNoticeOutcome>, StoreError> {
+    let unknown = Ok(Err(PayoutNoticeOutcome::Unknown));
+    let Some(reference) = &line.reference else { return unknown };
     if let Some(id) = known.get(reference) {
-        return Ok(vec![*id]);
+        return Ok(Ok(vec![(*id, line.clone())]));
     }
-    match reference.replacen('-', "_", 1).parse::<PayoutFileId>() {
-        Ok(file) => Ok(store::payouts(tx, file).await?.into_iter().map(|row| row.id).collect()),
-        Err(_) => Ok(Vec::new()),
+    let Ok(file) = reference.replacen('-', "_", 1).parse::<PayoutFileId>() else { return unknown };
+    let payouts = store::lock_payouts(tx, file).await?;
+    if payouts.is_empty() {
+        return unknown;
     }
+    if line.amount_minor.is_none() {
+        return Ok(Ok(payouts.iter().map(|row| (row.id, line.clone())).collect()));
+    }
+    let of = |row: &payout::Model| (row.id, Notice { amount_minor: Some(net_minor(row)), ..line.clone() });
+    Ok(settled(&payouts, line).map(|settled| settled.into_iter().map(of).collect()))
 }
 
 /// Moves a payout as a line says.

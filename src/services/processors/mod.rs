@@ -1,11 +1,12 @@
 //! Accounts at processors: set up, given other credentials, removed, listed. [`receive`] takes the processors' calls,
-//! [`reconcile`] compares the books.
+//! [`reconcile`] compares the books, [`differences`] is what it finds.
 //!
 //! # Decisions
 //! - Credentials go in and never come out: what is shown is a mask. Whoever changes them gives all of them.
 //! - The address that the processor calls stays when credentials change, as it is written down at the processor; its token
 //!   is told once, when the account is set up.
 
+pub mod differences;
 pub mod receive;
 pub mod reconcile;
 

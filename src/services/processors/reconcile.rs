@@ -1,185 +1,171 @@
-//! Compares books: our payouts, our ledger, and what each processor says it did. Differences become items that a person
-//! resolves; nothing is corrected by itself.
+//! Compares books: our payouts, our ledger, and what each processor says it did; where a person or a bank's file pays, our
+//! payouts and our ledger. What differs is in [`super::differences`].
 //!
 //! # Decisions
-//! - A day is compared once per processor, after it is over; compared again it finds the same items.
+//! - What the ledger must hold is what `verify` demands, told of the day.
+//! - A day is compared once per processor, after it is over; compared again it finds the same items. Days that passed
+//!   while nobody could compare are made up for, up to a month of them.
 //! - The processor's lines are asked for with some days around: a payment is often written there on another day than here.
-//!   What of ours has no line at all is asked for by itself before it counts as missing.
+//!   What of ours has no line that tells amount and fee is asked for by itself.
+//! - A return without a notice becomes an item, whenever it comes: a person moves the payout, as after any notice that was
+//!   lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate, TimeDelta};
 use tributary_entity::{
     Instant,
-    ids::{PayoutId, ReconciliationItemId},
-    kinds::{EventKind, PayoutMethod, PayoutStatus, ReconciliationKind, ReconciliationStatus},
-    money::Currency,
-    payout, payout_transfer, processor, reconciliation_item, reconciliation_run,
+    ids::PayoutId,
+    kinds::{PayoutMethod, PayoutStatus, ReconciliationKind},
+    money::Money,
+    payout, payout_transfer, processor, reconciliation_run,
 };
+use uuid::Uuid;
 
-use super::open;
+use super::{
+    differences::{Difference, tell},
+    open,
+};
 use crate::{
-    ambient,
-    auth::Viewer,
     domain::{
-        event::NewEvent,
-        page::{Page, PageRequest},
+        audit::Difference as AuditDifference,
         payout_deductions::net_minor,
         payout_destination,
         processor::{self as rules, Order},
         tenancy::TenantScope,
-        text, transition,
     },
-    processors::{Booked, CallError, Found, Processor, Transaction},
-    services::{Outcome, ServiceError, Services, idempotency, publish},
+    processors::{Booked, CallError, Found, Processor, Transaction, is_processor},
+    services::{ServiceError, Services, publish},
     store::{
-        error::StoreError, payout_destinations, payout_transfers, payouts, processors, reconciliation as store,
-        scope::Tx,
+        audit::payouts as audit, error::StoreError, payout_destinations, payout_transfers, payouts, processors,
+        reconciliation as store, scope::Tx,
     },
 };
 
+/// How many days before the last one are made up for.
+const DAYS_BACK: Days = Days::new(30);
 /// How far the processor's lines may lie from ours.
 const AROUND: TimeDelta = TimeDelta::days(3);
+/// After which nothing is under way any more: PayPal gives back after 30 days what nobody has claimed.
+const OVERDUE: TimeDelta = TimeDelta::weeks(5);
 /// Payouts looked at together.
 const CHUNK: u64 = 500;
 const IN_CLEARING: &[PayoutStatus] = &[PayoutStatus::Submitted, PayoutStatus::InTransit, PayoutStatus::Unknown];
 
-/// A difference, before it is written.
-#[derive(Clone)]
-pub(in crate::services) struct Difference<'a> {
-    pub method: PayoutMethod,
-    pub kind: ReconciliationKind,
-    pub subject: String,
-    pub detail: String,
-    pub payout: Option<&'a payout::Model>,
-    pub external_id: Option<&'a str>,
-    pub currency: Option<Currency>,
-    pub ours_minor: Option<i64>,
-    pub theirs_minor: Option<i64>,
+/// Whose days are compared.
+struct Due {
+    method: PayoutMethod,
+    /// Its account there; none for methods that have no books but ours.
+    row: Option<processor::Model>,
+    days: Vec<NaiveDate>,
 }
 
-impl<'a> Difference<'a> {
-    pub(in crate::services) fn new(
-        method: PayoutMethod,
-        kind: ReconciliationKind,
-        subject: String,
-        detail: &str,
-    ) -> Self {
-        Self {
-            method,
-            kind,
-            subject,
-            detail: detail.to_owned(),
-            payout: None,
-            external_id: None,
-            currency: None,
-            ours_minor: None,
-            theirs_minor: None,
-        }
-    }
-
-    fn of(kind: ReconciliationKind, payout: &'a payout::Model, detail: &str) -> Self {
-        Self { payout: Some(payout), ..Self::new(payout.method, kind, payout.id.to_string(), detail) }
-    }
-}
-
-/// Writes a difference, unless it was found before. Answers whether it is new.
+/// Compares the days (in UTC) up to `last` of all methods by which a tenant pays, where that was not done yet. Answers how
+/// many days were. One whose books cannot be had is left for the next time.
 ///
 /// # Errors
 /// As the database answers.
-pub(in crate::services) async fn tell(
-    tx: &mut Tx,
-    difference: &Difference<'_>,
-    now: Instant,
-) -> Result<bool, StoreError> {
-    let payout = difference.payout;
-    let row = reconciliation_item::Model {
-        tenant_id: tx.scope().tenant_id(),
-        id: ReconciliationItemId::from_uuid(ambient::new_uuid()),
-        method: difference.method,
-        kind: difference.kind,
-        subject: difference.subject.clone(),
-        status: ReconciliationStatus::Open,
-        payout_id: payout.map(|payout| payout.id),
-        external_id: difference.external_id.map(str::to_owned),
-        currency: difference.currency.or(payout.map(|payout| payout.currency)),
-        ours_minor: difference.ours_minor.or(payout.map(net_minor)),
-        theirs_minor: difference.theirs_minor,
-        detail: difference.detail.clone(),
-        found_at: now,
-        note: None,
-        resolved_by: None,
-        resolved_at: None,
-    };
-    let is_new = store::insert(tx, row.clone()).await?;
-    if is_new {
-        tx.record(changed(&row, now));
-    }
-    Ok(is_new)
-}
-
-fn changed(row: &reconciliation_item::Model, now: Instant) -> NewEvent {
-    NewEvent::new(EventKind::ReconciliationItemChanged, row.id.uuid(), row, now)
-}
-
-/// Compares a day (in UTC) of all of a tenant's processors that were not compared yet. Answers how many were. One whose
-/// books cannot be had is left for the next time.
-///
-/// # Errors
-/// As the database answers.
-pub async fn day(services: &Services, scope: &TenantScope, day: NaiveDate) -> Result<u64, ServiceError> {
+pub async fn up_to(services: &Services, scope: &TenantScope, last: NaiveDate) -> Result<u64, ServiceError> {
     let tx = services.db.snapshot(scope).await?;
-    let accounts = processors::live(&tx).await?;
     let mut due = Vec::new();
-    for row in accounts {
-        if !store::is_done(&tx, row.method, &day.to_string()).await? {
-            due.push(row);
-        }
+    for row in processors::live(&tx).await? {
+        let since = processors::first_of(&tx, row.method).await?.map_or(row.created_at, |first| first.created_at);
+        due.push(Due { method: row.method, days: not_compared(&tx, row.method, since, last).await?, row: Some(row) });
+    }
+    for (method, since) in store::in_use_since(&tx).await?.into_iter().filter(|(method, _)| !is_processor(*method)) {
+        due.push(Due { method, row: None, days: not_compared(&tx, method, since, last).await? });
     }
     drop(tx);
     let mut compared = 0;
-    for row in due {
-        let Some(account) = open(services, scope, &row) else { continue };
-        match compare(services, scope, &row, &*account, day).await? {
-            Ok(()) => compared += 1,
-            Err(error) => tracing::warn!(%error, processor.id = %row.id, "a processor's books cannot be had"),
+    for Due { method, row, days } in due {
+        let account = match &row {
+            Some(row) => match open(services, scope, row) {
+                Some(account) => Some(account),
+                None => continue,
+            },
+            None => None,
+        };
+        for day in days {
+            if let Err(error) = compare(services, scope, method, account.as_deref(), day).await? {
+                tracing::warn!(%error, %method, %day, "a processor's books cannot be had");
+                break;
+            }
+            compared += 1;
         }
     }
     Ok(compared)
 }
 
-/// Compares a day of one processor.
+/// The days since an instant that were not compared, the latest first: one whose books cannot be had any more holds up
+/// none that follows it.
+async fn not_compared(
+    tx: &Tx,
+    method: PayoutMethod,
+    since: Instant,
+    last: NaiveDate,
+) -> Result<Vec<NaiveDate>, StoreError> {
+    let first = since.date_naive().max(last - DAYS_BACK);
+    let done = store::days(tx, method, &first.to_string()).await?;
+    let days = first.iter_days().take_while(|day| *day <= last).filter(|day| !done.contains(&day.to_string()));
+    let mut days: Vec<NaiveDate> = days.collect();
+    days.reverse();
+    Ok(days)
+}
+
+/// Compares a day of one method.
 async fn compare(
     services: &Services,
     scope: &TenantScope,
-    row: &processor::Model,
-    account: &dyn Processor,
+    method: PayoutMethod,
+    account: Option<&dyn Processor>,
     day: NaiveDate,
 ) -> Result<Result<(), CallError>, ServiceError> {
     let from = day.and_time(chrono::NaiveTime::MIN).and_utc();
-    let to = from + TimeDelta::days(1);
-    let lines = match account.transactions(from - AROUND, to + AROUND).await {
-        Ok(lines) => lines,
-        Err(error) => return Ok(Err(error)),
+    let period = (from, from + TimeDelta::days(1));
+    let (transactions, mut differences) = match account {
+        Some(account) => match books(services, scope, method, account, period).await? {
+            Ok(counted) => counted,
+            Err(error) => return Ok(Err(error)),
+        },
+        None => (0, 0),
     };
-    let mut differences = theirs(services, scope, row.method, &lines, (from, to)).await?;
-    match ours(services, scope, row.method, account, &lines, (from, to)).await? {
-        Ok(found) => differences += found,
-        Err(error) => return Ok(Err(error)),
-    }
-    differences += clearing(services, scope, row.method, day).await?;
+    differences += ledger(services, scope, method, day, period).await?;
+    differences += overdue(services, scope, method, period).await?;
     let mut tx = services.db.begin(scope).await?;
     let run = reconciliation_run::Model {
         tenant_id: scope.tenant_id(),
-        method: row.method,
+        method,
         day: day.to_string(),
-        transactions: lines.iter().filter(|line| (from..to).contains(&line.at)).count() as i64,
+        transactions,
         differences,
         finished_at: services.now(),
     };
     store::finish(&mut tx, run).await?;
     tx.commit().await?;
     Ok(Ok(()))
+}
+
+/// Compares a processor's books of a period with ours. Answers how many lines it has of it, and how many differences there
+/// are.
+async fn books(
+    services: &Services,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    account: &dyn Processor,
+    (from, to): (Instant, Instant),
+) -> Result<Result<(i64, i64), CallError>, ServiceError> {
+    let changed_from = from - account.changes_within();
+    let lines = match account.transactions(changed_from.min(from - AROUND), to + AROUND).await {
+        Ok(lines) => lines,
+        Err(error) => return Ok(Err(error)),
+    };
+    let of_day: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
+    let mut differences = theirs(services, scope, method, &of_day, Strangers::Told).await?;
+    let is_late = |line: &&Transaction| line.kind == Booked::Return && (changed_from..from).contains(&line.at);
+    let late: Vec<&Transaction> = lines.iter().filter(is_late).collect();
+    differences += theirs(services, scope, method, &late, Strangers::PassedOver).await?;
+    let found = ours(services, scope, method, account, &lines, (from, to)).await?;
+    Ok(found.map(|found| (of_day.len() as i64, differences + found)))
 }
 
 /// The payouts that lines are about: by our reference, or by the payment's.
@@ -201,26 +187,34 @@ async fn subjects(
     Ok((rows.into_iter().map(|row| (row.id, row)).collect(), by_reference))
 }
 
-/// Holds the processor's lines of a day against our payouts. Answers how many differ.
+/// What becomes of lines that are about no payout of ours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strangers {
+    Told,
+    /// They were told of on their day, or are older than the account here.
+    PassedOver,
+}
+
+/// Holds the processor's lines against our payouts. Answers how many differ.
 async fn theirs(
     services: &Services,
     scope: &TenantScope,
     method: PayoutMethod,
-    lines: &[Transaction],
-    (from, to): (Instant, Instant),
+    lines: &[&Transaction],
+    strangers: Strangers,
 ) -> Result<i64, ServiceError> {
-    let lines: Vec<&Transaction> = lines.iter().filter(|line| (from..to).contains(&line.at)).collect();
     let mut differences = 0;
     for chunk in lines.chunks(CHUNK as usize) {
         let mut tx = services.db.begin(scope).await?;
         let (rows, by_reference) = subjects(&tx, method, chunk).await?;
         let ids: Vec<PayoutId> = rows.keys().copied().collect();
-        let transfers = payout_transfers::get_many(&tx, &ids).await?;
-        let transfers: BTreeMap<PayoutId, payout_transfer::Model> =
-            transfers.into_iter().map(|row| (row.payout_id, row)).collect();
+        let transfers = transfers(&tx, &ids).await?;
         for line in chunk {
             let id = line.payout_id.or_else(|| by_reference.get(&line.reference).copied());
             let found = id.and_then(|id| rows.get(&id));
+            if found.is_none() && strangers == Strangers::PassedOver {
+                continue;
+            }
             for difference in judge(method, line, found, found.and_then(|row| transfers.get(&row.id))) {
                 tell(&mut tx, &difference, services.now()).await?;
                 differences += 1;
@@ -229,6 +223,11 @@ async fn theirs(
         publish(&*services.bus, tx).await?;
     }
     Ok(differences)
+}
+
+async fn transfers(tx: &Tx, ids: &[PayoutId]) -> Result<BTreeMap<PayoutId, payout_transfer::Model>, StoreError> {
+    let rows = payout_transfers::get_many(tx, ids).await?;
+    Ok(rows.into_iter().map(|row| (row.payout_id, row)).collect())
 }
 
 /// How a line differs from the payout that it is about.
@@ -251,10 +250,7 @@ fn judge<'a>(
         let detail = format!("the processor has {what} that is none of ours");
         return vec![told(Difference::new(method, ReconciliationKind::TheirsOnly, subject, &detail))];
     };
-    let mut found = Vec::new();
-    if (payout.currency, net_minor(payout)) != (line.amount.currency, line.amount.amount_minor) {
-        found.push(told(Difference::of(ReconciliationKind::Amount, payout, "the amounts differ")));
-    }
+    let mut found: Vec<_> = other_amount(payout, line.amount).map(told).into_iter().collect();
     let agree = match line.kind {
         // What is on its way here may be booked there already.
         Booked::Payment => IN_CLEARING.contains(&payout.status) || matches!(payout.status, Paid | Returned),
@@ -267,19 +263,37 @@ fn judge<'a>(
         };
         found.push(told(Difference::of(ReconciliationKind::State, payout, &detail)));
     }
-    let posted = transfer.and_then(|transfer| transfer.fee_minor).unwrap_or(0);
-    if let Some(fee) = line.fee.filter(|fee| payout.status == Paid && fee.amount_minor != posted) {
-        found.push(Difference {
-            ours_minor: Some(posted),
-            theirs_minor: Some(fee.amount_minor),
-            currency: Some(fee.currency),
-            ..told(Difference::of(ReconciliationKind::Fee, payout, "the processor charged another fee"))
-        });
-    }
+    let fee = line.fee.and_then(|fee| other_fee(payout, transfer, fee));
+    found.extend(fee.map(|fee| Difference { external_id: Some(&line.reference), ..fee }));
     found
 }
 
-/// Holds our payments of a day against the processor's lines. Answers how many it does not know.
+fn other_amount(payout: &payout::Model, theirs: Money) -> Option<Difference<'_>> {
+    let differs = (payout.currency, net_minor(payout)) != (theirs.currency, theirs.amount_minor);
+    differs.then(|| Difference {
+        currency: Some(theirs.currency),
+        theirs_minor: Some(theirs.amount_minor),
+        ..Difference::of(ReconciliationKind::Amount, payout, "the amounts differ")
+    })
+}
+
+/// A fee is posted once the payout is paid.
+fn other_fee<'a>(
+    payout: &'a payout::Model,
+    transfer: Option<&payout_transfer::Model>,
+    theirs: Money,
+) -> Option<Difference<'a>> {
+    let posted = transfer.and_then(|transfer| transfer.fee_minor).unwrap_or(0);
+    (payout.status == PayoutStatus::Paid && theirs.amount_minor != posted).then(|| Difference {
+        ours_minor: Some(posted),
+        theirs_minor: Some(theirs.amount_minor),
+        currency: Some(theirs.currency),
+        ..Difference::of(ReconciliationKind::Fee, payout, "the processor charged another fee")
+    })
+}
+
+/// Holds our payments of a day against what the processor says of each, whatever the day of its line: those of which its
+/// lines do not tell all. Answers how many differ.
 async fn ours(
     services: &Services,
     scope: &TenantScope,
@@ -288,8 +302,9 @@ async fn ours(
     lines: &[Transaction],
     period: (Instant, Instant),
 ) -> Result<Result<i64, CallError>, ServiceError> {
-    let known: BTreeSet<PayoutId> = lines.iter().filter_map(|line| line.payout_id).collect();
-    let names: BTreeSet<&str> = lines.iter().map(|line| line.reference.as_str()).collect();
+    let told = || lines.iter().filter(|line| line.fee.is_some());
+    let known: BTreeSet<PayoutId> = told().filter_map(|line| line.payout_id).collect();
+    let names: BTreeSet<&str> = told().map(|line| line.reference.as_str()).collect();
     let mut differences = 0;
     let mut after = None;
     loop {
@@ -297,43 +312,69 @@ async fn ours(
         let paid = store::paid(&tx, method, period, after, CHUNK).await?;
         let Some(last) = paid.last() else { return Ok(Ok(differences)) };
         after = Some(last.id);
-        let missing: Vec<&payout::Model> = paid
+        let untold: Vec<&payout::Model> = paid
             .iter()
             .filter(|row| !known.contains(&row.id))
             .filter(|row| row.reference.as_deref().is_none_or(|reference| !names.contains(reference)))
             .collect();
-        let orders = orders(&tx, &missing, services.now()).await?;
+        let ids: Vec<PayoutId> = untold.iter().map(|row| row.id).collect();
+        let transfers = transfers(&tx, &ids).await?;
+        let orders = orders(&tx, &untold, &transfers, services.now()).await?;
         drop(tx);
-        for row in missing {
+        for row in untold {
             let found = match orders.get(&row.id) {
                 Some(order) => account.find(order).await,
                 None => Ok(Found::Nothing),
             };
-            let difference = match found {
-                Ok(Found::Known(report)) if rules::steps(row.status, &report) == Ok(Vec::new()) => continue,
-                Ok(Found::Known(report)) => {
-                    let detail = format!("the payout is {}, the processor says {:?}", row.status, report.progress);
-                    Difference::of(ReconciliationKind::State, row, &detail)
-                }
-                Ok(Found::Nothing) => {
-                    Difference::of(ReconciliationKind::OursOnly, row, "the processor does not know the payment")
-                }
-                Ok(Found::CannotTell(why)) => Difference::of(ReconciliationKind::OursOnly, row, &why),
+            let found = match found {
+                Ok(found) => found,
                 Err(error) => return Ok(Err(error)),
             };
+            let answered = answered(row, transfers.get(&row.id), &found);
+            if answered.is_empty() {
+                continue;
+            }
             let mut tx = services.db.begin(scope).await?;
-            tell(&mut tx, &difference, services.now()).await?;
+            for difference in &answered {
+                tell(&mut tx, difference, services.now()).await?;
+                differences += 1;
+            }
             publish(&*services.bus, tx).await?;
-            differences += 1;
         }
     }
 }
 
+/// How a payment of ours differs from what the processor answers about it.
+fn answered<'a>(
+    payout: &'a payout::Model,
+    transfer: Option<&payout_transfer::Model>,
+    found: &'a Found,
+) -> Vec<Difference<'a>> {
+    let report = match found {
+        Found::Known(report) => report,
+        Found::Nothing => {
+            let detail = "the processor does not know the payment";
+            return vec![Difference::of(ReconciliationKind::OursOnly, payout, detail)];
+        }
+        Found::CannotTell(why) => return vec![Difference::of(ReconciliationKind::OursOnly, payout, why)],
+    };
+    let amount = report.amount.and_then(|amount| other_amount(payout, amount));
+    let state = (rules::steps(payout.status, report) != Ok(Vec::new())).then(|| {
+        let detail = format!("the payout is {}, the processor says {:?}", payout.status, report.progress);
+        Difference::of(ReconciliationKind::State, payout, &detail)
+    });
+    let fee = report.fee.as_ref().and_then(|fee| other_fee(payout, transfer, fee.amount));
+    let found = [amount, state, fee].into_iter().flatten();
+    found.map(|difference| Difference { external_id: Some(&report.reference), ..difference }).collect()
+}
+
 /// What to ask for about payouts, where they have a destination that can be read.
-async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeMap<PayoutId, Order>, StoreError> {
-    let ids: Vec<PayoutId> = rows.iter().map(|row| row.id).collect();
-    let transfers = payout_transfers::get_many(tx, &ids).await?;
-    let transfers: BTreeMap<_, _> = transfers.into_iter().map(|row| (row.payout_id, row)).collect();
+async fn orders(
+    tx: &Tx,
+    rows: &[&payout::Model],
+    transfers: &BTreeMap<PayoutId, payout_transfer::Model>,
+    now: Instant,
+) -> Result<BTreeMap<PayoutId, Order>, StoreError> {
     let ids: Vec<_> = rows.iter().filter_map(|row| row.destination_id).collect();
     let destinations = payout_destinations::get_many(tx, &ids).await?;
     let accounts: BTreeMap<_, _> =
@@ -342,7 +383,7 @@ async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeM
         let transfer = transfers.get(&row.id)?;
         Some(Order {
             payout_id: row.id,
-            amount: tributary_entity::money::Money::new(net_minor(row), row.currency),
+            amount: Money::new(net_minor(row), row.currency),
             account: accounts.get(&row.destination_id?)?.clone(),
             external_id: transfer.external_id.clone(),
             handed_at: transfer.handed_at,
@@ -352,112 +393,75 @@ async fn orders(tx: &Tx, rows: &[&payout::Model], now: Instant) -> Result<BTreeM
     Ok(rows.iter().filter_map(|row| Some((row.id, order(row)?))).collect())
 }
 
-/// Holds the clearing account (2020) against the payouts that are under way. Answers how many currencies differ.
-async fn clearing(
+/// Holds what was posted in a day against its payouts: the clearing (2020) and the cash (1000) account of those who pay, and
+/// each payout's journals. Answers how many differ.
+async fn ledger(
     services: &Services,
     scope: &TenantScope,
     method: PayoutMethod,
     day: NaiveDate,
+    period: (Instant, Instant),
 ) -> Result<i64, ServiceError> {
     let mut tx = services.db.begin(scope).await?;
-    let mut differences = 0;
-    let under_way: BTreeMap<Currency, i64> = store::under_way(&tx, method, IN_CLEARING).await?.into_iter().collect();
-    for (currency, posted) in store::in_clearing(&tx, method).await? {
-        let expected = under_way.get(&currency).copied().unwrap_or(0);
-        if posted != expected {
-            let difference = Difference {
-                currency: Some(currency),
-                ours_minor: Some(expected),
-                theirs_minor: Some(posted),
-                ..Difference::new(
-                    method,
-                    ReconciliationKind::Clearing,
-                    format!("{currency}:{day}"),
-                    "the clearing account differs from the payouts under way",
-                )
-            };
+    let found = audit::in_period(&tx, method, period).await?;
+    for one in &found {
+        let payout = match one.subject.strip_prefix("payout ").and_then(|id| Uuid::try_parse(id).ok()) {
+            Some(id) => payouts::get_many(&tx, &[PayoutId::from_uuid(id)]).await?.pop(),
+            None => None,
+        };
+        tell(&mut tx, &posted_otherwise(method, day, one, payout.as_ref()), services.now()).await?;
+    }
+    publish(&*services.bus, tx).await?;
+    Ok(found.len() as i64)
+}
+
+/// A difference of the ledger's, as an audit tells it.
+fn posted_otherwise<'a>(
+    method: PayoutMethod,
+    day: NaiveDate,
+    found: &AuditDifference,
+    payout: Option<&'a payout::Model>,
+) -> Difference<'a> {
+    if payout.is_some() {
+        let detail = format!("{}: {} by the payout, {} by the ledger", found.check, found.expected, found.found);
+        let subject = format!("{}:{}", found.check, found.subject);
+        return Difference { payout, ..Difference::new(method, ReconciliationKind::Ledger, subject, &detail) };
+    }
+    let (kind, what) = match found.check {
+        audit::CLEARING => (ReconciliationKind::Clearing, "clearing"),
+        _ => (ReconciliationKind::Ledger, "cash"),
+    };
+    let currency = found.subject.rsplit(' ').next().unwrap_or_default();
+    let detail = format!("the {what} account differs from the payouts of {day}");
+    Difference {
+        currency: currency.parse().ok(),
+        ours_minor: found.expected.parse().ok(),
+        theirs_minor: found.found.parse().ok(),
+        ..Difference::new(method, kind, format!("{currency}:{day}"), &detail)
+    }
+}
+
+/// Tells of payouts that were submitted five weeks before a day and did not end. Answers how many.
+async fn overdue(
+    services: &Services,
+    scope: &TenantScope,
+    method: PayoutMethod,
+    (from, to): (Instant, Instant),
+) -> Result<i64, ServiceError> {
+    let (mut differences, mut after) = (0, None);
+    loop {
+        let mut tx = services.db.begin(scope).await?;
+        let period = (from - OVERDUE, to - OVERDUE);
+        let rows = store::under_way(&tx, method, IN_CLEARING, period, after, CHUNK).await?;
+        let Some(last) = rows.last() else { return Ok(differences) };
+        after = Some(last.id);
+        for row in &rows {
+            let detail = format!("it is {} since it was submitted, five weeks ago", row.status);
+            let subject = format!("{}:overdue", row.id);
+            let difference = Difference { subject, ..Difference::of(ReconciliationKind::State, row, &detail) };
             tell(&mut tx, &difference, services.now()).await?;
             differences += 1;
         }
+        publish(&*services.bus, tx).await?;
     }
-    publish(&*services.bus, tx).await?;
-    Ok(differences)
-}
-
-/// Says what a difference was.
-///
-/// # Errors
-/// `REQUIRED` or `INVALID_TEXT` for the note; `NOT_FOUND`; `INVALID_TRANSITION` for one that was resolved before;
-/// `IDEMPOTENCY_CONFLICT`.
-pub async fn resolve(
-    services: &Services,
-    viewer: &Viewer,
-    key: Option<&str>,
-    id: ReconciliationItemId,
-    note: &str,
-) -> Result<Outcome<reconciliation_item::Model>, ServiceError> {
-    let note = text::required(&["note"], note, text::NOTE_MAX)?;
-    let mut tx = services.begin(viewer).await?;
-    let claimed =
-        idempotency::claim(services, &mut tx, viewer, key, "resolveReconciliationItem", &(id, &note), id.uuid())
-            .await?;
-    let row = store::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
-    if claimed.is_some() {
-        return Ok(Outcome::replayed(row));
-    }
-    if row.status == ReconciliationStatus::Resolved {
-        return Err(transition::refused(&["id"], "the difference was resolved before").into());
-    }
-    let now = services.now();
-    let row = reconciliation_item::Model {
-        status: ReconciliationStatus::Resolved,
-        note: Some(note),
-        resolved_by: Some(viewer.actor.to_string()),
-        resolved_at: Some(now),
-        ..row
-    };
-    store::update(&mut tx, row.clone()).await?;
-    tx.record(changed(&row, now));
-    services.commit(tx).await?;
-    Ok(Outcome::done(row))
-}
-
-/// A page of differences.
-///
-/// # Errors
-/// As the database answers.
-pub async fn list(
-    services: &Services,
-    viewer: &Viewer,
-    status: Option<ReconciliationStatus>,
-    request: &PageRequest,
-) -> Result<Page<reconciliation_item::Model>, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
-    Ok(store::list(&tx, status, request).await?)
-}
-
-/// How many differences there are.
-///
-/// # Errors
-/// As the database answers.
-pub async fn count(
-    services: &Services,
-    viewer: &Viewer,
-    status: Option<ReconciliationStatus>,
-) -> Result<i64, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
-    Ok(store::count(&tx, status).await?)
-}
-
-/// The differences with these ids.
-///
-/// # Errors
-/// As the database answers.
-pub async fn get_many(
-    services: &Services,
-    viewer: &Viewer,
-    ids: &[ReconciliationItemId],
-) -> Result<Vec<reconciliation_item::Model>, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
-    Ok(store::get_many(&tx, ids).await?)
 }

@@ -6,6 +6,7 @@
 
 use sea_orm::DbBackend;
 
+use super::payouts;
 use crate::store::dialect;
 
 /// All checks by their names.
@@ -64,7 +65,7 @@ pub(super) fn checks(backend: DbBackend) -> Vec<(&'static str, String)> {
     checks.extend(changes(backend));
     checks.extend(exchanges(backend));
     checks.extend(revenue(backend));
-    checks.extend(payouts(backend));
+    checks.extend(payouts::checks(backend));
     checks
 }
 
@@ -348,7 +349,7 @@ fn exchanges(backend: DbBackend) -> Vec<(&'static str, String)> {
 
 /// What facts and what was posted come to by their keys: `x` and `p`, null where there is none. Both have the keys and
 /// `amount_minor`. Not a full join, which SQLite makes by looking at every pair of rows.
-fn sides(keys: &str, facts: &str, posted: &str) -> String {
+pub(super) fn sides(keys: &str, facts: &str, posted: &str) -> String {
     format!(
         "SELECT {keys}, SUM(x) AS x, SUM(p) AS p FROM (\
          SELECT {keys}, amount_minor AS x, CAST(NULL AS bigint) AS p FROM ({facts}) facts \
@@ -400,73 +401,6 @@ fn revenue(backend: DbBackend) -> Vec<(&'static str, String)> {
                  AND a.affiliate_id = s.affiliate_id AND a.currency = s.currency WHERE s.tenant_id = $1 \
                  AND COALESCE(a.amount_minor, 0) <> s.share_minor + s.qualified_minor",
                 id("s.id")
-            ),
-        ),
-    ]
-}
-
-/// Initiated is settled, failed and open, for each payout; its journals are those that its history names.
-fn payouts(backend: DbBackend) -> Vec<(&'static str, String)> {
-    let id = dialect::id_text(backend, "p.id");
-    let posted = "(SELECT h.payout_id, \
-         SUM(CASE WHEN j.kind = 'PAYOUT_INITIATED' THEN -e.amount_minor ELSE 0 END) AS initiated, \
-         SUM(CASE WHEN j.kind = 'PAYOUT_SETTLED' THEN e.amount_minor ELSE 0 END) AS settled, \
-         SUM(CASE WHEN j.kind = 'PAYOUT_FAILED' THEN e.amount_minor ELSE 0 END) AS failed FROM payout_history h \
-         JOIN journal j ON j.tenant_id = h.tenant_id AND j.id = h.journal_id \
-         JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
-         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
-         WHERE h.tenant_id = $1 AND a.code = 2020 GROUP BY h.payout_id)";
-    let of = |column: &str| format!("COALESCE(s.{column}, 0)");
-    let (initiated, settled, failed) = (of("initiated"), of("settled"), of("failed"));
-    // What the processor is to pay: the rest of the gross never comes to the clearing account.
-    let net = "(p.gross_minor - p.tax_minor - p.fee_minor)";
-    let open = format!("CASE WHEN p.status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN') THEN {net} ELSE 0 END");
-    vec![
-        (
-            "PAYOUT_SUM",
-            format!(
-                "SELECT 'payout ' || {id} AS subject, CAST({initiated} AS text) || ' initiated' AS expected, \
-                 CAST({settled} AS text) || ' settled, ' || CAST({failed} AS text) || ' failed, ' || \
-                 CAST({open} AS text) || ' open' AS found FROM payout p LEFT JOIN {posted} s ON s.payout_id = p.id \
-                 WHERE p.tenant_id = $1 AND {initiated} <> {settled} + {failed} + {open}"
-            ),
-        ),
-        (
-            "PAYOUT_STATE",
-            format!(
-                "SELECT 'payout ' || {id} AS subject, p.status || ' ' || CAST({net} AS text) AS expected, \
-                 CAST({initiated} AS text) || ' initiated, ' || CAST({settled} AS text) || ' settled' AS found \
-                 FROM payout p LEFT JOIN {posted} s ON s.payout_id = p.id WHERE p.tenant_id = $1 AND \
-                 ({initiated} <> CASE WHEN p.submitted_at IS NULL THEN 0 ELSE {net} END \
-                 OR {settled} <> CASE WHEN p.status IN ('PAID', 'RETURNED') THEN {net} ELSE 0 END)"
-            ),
-        ),
-        (
-            "PAYOUT_JOURNAL",
-            format!(
-                "SELECT 'journal ' || {} AS subject, 'a step of a payout' AS expected, 'none' AS found FROM journal j \
-                 WHERE j.tenant_id = $1 AND j.kind LIKE 'PAYOUT%' AND NOT EXISTS (SELECT 1 FROM payout_history h \
-                 WHERE h.tenant_id = j.tenant_id AND h.journal_id = j.id)",
-                dialect::id_text(backend, "j.id")
-            ),
-        ),
-        (
-            "PAYOUT_HISTORY",
-            format!(
-                "SELECT 'payout ' || {id} AS subject, p.status AS expected, 'another end of its history' AS found \
-                 FROM payout p WHERE p.tenant_id = $1 AND NOT EXISTS (SELECT 1 FROM payout_history h \
-                 WHERE h.tenant_id = p.tenant_id AND h.payout_id = p.id AND h.version = p.version \
-                 AND h.to_status = p.status)"
-            ),
-        ),
-        (
-            "PAYOUTS_OPEN",
-            format!(
-                "SELECT 'affiliate ' || {} || ' ' || p.currency AS subject, 'one open payout' AS expected, \
-                 CAST(COUNT(*) AS text) AS found FROM payout p WHERE p.tenant_id = $1 \
-                 AND p.status NOT IN ('PAID', 'FAILED', 'CANCELLED', 'RETURNED') \
-                 GROUP BY p.affiliate_id, p.currency HAVING COUNT(*) > 1",
-                dialect::id_text(backend, "p.affiliate_id")
             ),
         ),
     ]

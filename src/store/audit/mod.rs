@@ -1,6 +1,7 @@
 //! What an audit reads: the ledger's lines in order, and what contradicts the facts.
 
 mod facts;
+pub mod payouts;
 mod projections;
 
 use sea_orm::{ConnectionTrait, Value};

@@ -29,6 +29,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "fx_rate",
     "journal",
     "payout_file",
+    "payout_file_content",
     "ledger_block",
     "override_plan_version",
     "payout_history",

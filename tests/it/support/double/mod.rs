@@ -13,12 +13,17 @@ use std::{
     fs::File,
     io::Write,
     path::PathBuf,
-    sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use axum::{
     Router,
+    extract::{Request, State as Shares},
     http::StatusCode,
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
 use rsa::{pkcs1::EncodeRsaPrivateKey, pkcs8::EncodePublicKey, rand_core::OsRng};
@@ -99,10 +104,18 @@ pub enum Fate {
     FailsAfter,
     /// It is taken in, and never answered.
     Hangs,
+    /// It is taken in, and answered when [`Double::release`] says so.
+    Holds,
     /// 429, and nothing was done.
     Busy,
     /// It is refused for good.
     Refused,
+}
+
+impl Fate {
+    fn accepts(self) -> bool {
+        !matches!(self, Self::FailsBefore | Self::Busy | Self::Refused)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +137,8 @@ pub struct Payment {
     pub number: u64,
     pub amount_minor: i64,
     pub currency: String,
+    /// What it takes for it.
+    pub fee_minor: i64,
     pub state: State,
     pub created: i64,
     pub moved: i64,
@@ -140,8 +155,12 @@ impl Payment {
     }
 
     fn decimal(&self) -> String {
-        format!("{}.{:02}", self.amount_minor / 100, self.amount_minor % 100)
+        decimal(self.amount_minor)
     }
+}
+
+fn decimal(minor: i64) -> String {
+    format!("{}.{:02}", minor / 100, minor % 100)
 }
 
 /// A call to a tenant's address, signed.
@@ -154,6 +173,8 @@ pub struct Notice {
 struct Books {
     payments: BTreeMap<(Kind, String), Payment>,
     fates: VecDeque<Fate>,
+    /// Of the fundings of transfers at Wise.
+    fundings: VecDeque<Fate>,
     file: File,
     /// Quotes of Wise.
     quotes: BTreeMap<String, i64>,
@@ -165,8 +186,12 @@ struct Books {
 struct Shared {
     books: Mutex<Books>,
     clock: OnceLock<ShiftedClock>,
-    /// Somebody waits for an answer that never comes.
+    /// Somebody waits for an answer, perhaps one that never comes.
     hanging: Notify,
+    /// An answer that is held back is given.
+    released: Notify,
+    /// Every call is answered 503.
+    is_down: AtomicBool,
     path: PathBuf,
 }
 
@@ -191,13 +216,20 @@ impl Double {
         let books = Books {
             payments: BTreeMap::new(),
             fates: VecDeque::new(),
+            fundings: VecDeque::new(),
             file: File::create(&path).expect("a file"),
             quotes: BTreeMap::new(),
             numbers: 1_000,
             asked: BTreeMap::new(),
         };
-        let shared =
-            Arc::new(Shared { books: Mutex::new(books), clock: OnceLock::new(), hanging: Notify::new(), path });
+        let shared = Arc::new(Shared {
+            books: Mutex::new(books),
+            clock: OnceLock::new(),
+            hanging: Notify::new(),
+            released: Notify::new(),
+            is_down: AtomicBool::new(false),
+            path,
+        });
         let pem = WISE_KEY.to_public_key().to_public_key_pem(rsa::pkcs8::LineEnding::LF).expect("encodes");
         std::fs::write(folder.path().join("wise.pem"), pem).expect("written");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -206,6 +238,7 @@ impl Double {
             .nest("/stripe", stripe::router())
             .nest("/paypal", paypal::router())
             .nest("/wise", wise::router())
+            .layer(from_fn_with_state(Arc::clone(&shared), answer_unless_down))
             .with_state(Arc::clone(&shared));
         let served = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         Self { url, shared, served, folder }
@@ -241,7 +274,22 @@ impl Double {
         self.shared.books().fates.extend(fates);
     }
 
-    /// Waits until somebody waits for an answer that never comes.
+    /// What becomes of the next fundings of transfers at Wise.
+    pub fn fundings(&self, fates: &[Fate]) {
+        self.shared.books().fundings.extend(fates);
+    }
+
+    /// Gives the answer that is held back.
+    pub fn release(&self) {
+        self.shared.released.notify_one();
+    }
+
+    /// Whether it answers nobody.
+    pub fn is_down(&self, is_down: bool) {
+        self.shared.is_down.store(is_down, Relaxed);
+    }
+
+    /// Waits until somebody waits for an answer that is held back, or never comes.
     pub async fn hanging(&self) {
         self.shared.hanging.notified().await;
     }
@@ -267,10 +315,20 @@ impl Double {
         self.shared.books().set(&(kind, key(kind, payout)), state, now);
     }
 
+    /// Changes what it says of a payment, as by a mistake.
+    pub fn alter(&self, kind: Kind, payout: &str, change: impl FnOnce(&mut Payment)) {
+        change(self.shared.books().payments.get_mut(&(kind, key(kind, payout))).expect("a payment"));
+    }
+
+    /// Knows nothing of a payment any more.
+    pub fn forget(&self, kind: Kind, payout: &str) {
+        self.shared.books().payments.remove(&(kind, key(kind, payout))).expect("a payment");
+    }
+
     /// Does what it was never asked for: a payment of another program with the same account.
     pub fn pay_somebody_else(&self, kind: Kind, amount_minor: i64) {
         let now = self.shared.now();
-        let (mut books, key) = (self.shared.books(), "somebody else's".to_owned());
+        let (mut books, key) = (self.shared.books(), format!("somebody else's {amount_minor}"));
         let state = if kind.is_instant() { State::Paid } else { State::Pending };
         books.accept(kind, &key, amount_minor, "EUR", state, now);
         if state == State::Pending {
@@ -310,6 +368,10 @@ impl Notice {
     }
 }
 
+async fn answer_unless_down(Shares(shared): Shares<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if shared.is_down.load(Relaxed) { error(503, "down for maintenance") } else { next.run(request).await }
+}
+
 /// Our reference as the processor has it.
 fn key(kind: Kind, payout: &str) -> String {
     match kind {
@@ -341,9 +403,14 @@ impl Shared {
             let mut books = self.books();
             *books.asked.entry(key.to_owned()).or_default() += 1;
             let fate = books.fates.pop_front();
-            let accepts = !matches!(fate, Some(Fate::FailsBefore | Fate::Busy | Fate::Refused));
+            let accepts = fate.is_none_or(Fate::accepts);
             (fate, accepts.then(|| books.accept(kind, key, amount_minor, currency, state, now)))
         };
+        self.answered(fate, payment).await?.ok_or_else(|| error(500, "no payment"))
+    }
+
+    /// What an answer becomes by a fate.
+    async fn answered<T>(&self, fate: Option<Fate>, answer: T) -> Result<T, Response> {
         match fate {
             Some(Fate::FailsBefore | Fate::FailsAfter) => Err(error(500, "an internal error")),
             Some(Fate::Busy) => Err(error(429, "too many requests")),
@@ -352,7 +419,12 @@ impl Shared {
                 self.hanging.notify_one();
                 std::future::pending().await
             }
-            None => payment.ok_or_else(|| error(500, "no payment")),
+            Some(Fate::Holds) => {
+                self.hanging.notify_one();
+                self.released.notified().await;
+                Ok(answer)
+            }
+            None => Ok(answer),
         }
     }
 }
@@ -369,8 +441,9 @@ impl Books {
         }
         let number = self.next();
         let (key, currency) = (key.to_owned(), currency.to_uppercase());
+        let (fee_minor, created, moved) = (kind.fee(), now, now);
         let payment =
-            Payment { kind, key: key.clone(), number, amount_minor, currency, state, created: now, moved: now };
+            Payment { kind, key: key.clone(), number, amount_minor, currency, fee_minor, state, created, moved };
         self.payments.insert((kind, key), payment.clone());
         if state == State::Paid {
             self.write(&payment, "payment", amount_minor);
@@ -386,8 +459,8 @@ impl Books {
         match (before, state) {
             (State::Pending, State::Paid) => {
                 self.write(&payment, "payment", payment.amount_minor);
-                if payment.kind.fee() > 0 {
-                    self.write(&payment, "fee", payment.kind.fee());
+                if payment.fee_minor > 0 {
+                    self.write(&payment, "fee", payment.fee_minor);
                 }
             }
             (State::Paid, State::Failed | State::Returned) => self.write(&payment, "return", payment.amount_minor),

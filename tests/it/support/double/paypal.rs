@@ -14,7 +14,7 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use super::{Kind, Notice, Payment, Shared, State, error};
+use super::{Kind, Notice, Payment, Shared, State, decimal, error};
 
 pub const CLIENT: &str = "paypal-client-0000000000000000";
 pub const SECRET: &str = "paypal-secret-0000000000000000";
@@ -59,7 +59,7 @@ fn item(payment: &Payment) -> Value {
     let mut item = json!({
         "payout_item_id": format!("ITEM{}", payment.number), "payout_batch_id": batch_id(payment),
         "sender_batch_id": payment.key, "transaction_status": status, "transaction_id": payment.reference(),
-        "payout_item_fee": { "currency": payment.currency, "value": "0.25" },
+        "payout_item_fee": { "currency": payment.currency, "value": decimal(payment.fee_minor) },
         "payout_item": { "sender_item_id": payment.key, "receiver": "ada@shop.example",
             "amount": { "currency": payment.currency, "value": payment.decimal() } },
     });
@@ -154,7 +154,7 @@ async fn report(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Query(q
                 "transaction_id": id, "paypal_reference_id": payment.reference(), "transaction_event_code": code,
                 "transaction_initiation_date": date,
                 "transaction_amount": { "currency_code": payment.currency, "value": format!("{sign}{}", payment.decimal()) },
-                "fee_amount": { "currency_code": payment.currency, "value": "-0.25" },
+                "fee_amount": { "currency_code": payment.currency, "value": format!("-{}", decimal(payment.fee_minor)) },
             } }),
             )
         };

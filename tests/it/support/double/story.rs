@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Double, Kind};
 use crate::{
     payouts::{earn, payouts, quick, submit},
-    support::{Backend, Client, Programme, TestApp, app},
+    support::{Backend, Client, Programme, TestApp, app, database::Auditor},
 };
 
 /// Runs a body on a node whose processors are a double.
@@ -46,20 +46,31 @@ pub(crate) use with_double;
 
 /// Sets up a processor; the address at this node that it is to call.
 pub async fn set_up(app: &TestApp, kind: Kind) -> String {
-    let payload = app.owner().done("setProcessor", kind.credentials(), "webhookUrl").await;
+    format!("{}{}", app.url, set_up_by(&app.owner(), kind).await)
+}
+
+/// Sets up a processor; the path that it is to call, at any node.
+pub async fn set_up_by(owner: &Client, kind: Kind) -> String {
+    let payload = owner.done("setProcessor", kind.credentials(), "webhookUrl").await;
     let url = payload["webhookUrl"].as_str().expect("an address");
     let (_, path) = url.split_once("/processors/").expect("a path");
-    format!("{}/processors/{path}", app.url)
+    format!("/processors/{path}")
 }
 
 /// A programme whose affiliate is paid through a processor, and has earned 10.00.
 pub async fn earner(app: &TestApp, client: &Client, kind: Kind) -> Programme {
+    let programme = paid_through(client, kind).await;
+    earn(app, client, &programme, "100.00").await;
+    programme
+}
+
+/// A programme whose affiliate is paid through a processor.
+pub async fn paid_through(client: &Client, kind: Kind) -> Programme {
     let programme = quick(client).await;
     let destination = json!({
         "affiliateId": programme.affiliate, "currency": "EUR", "holder": "Ada Ltd", "account": kind.destination(),
     });
     client.done("setPayoutDestination", destination, "").await;
-    earn(app, client, &programme, "100.00").await;
     programme
 }
 
@@ -104,10 +115,15 @@ pub async fn available(client: &Client, affiliate: &str) -> String {
 
 /// Holds the double's books against our cash at processors, item by item.
 pub async fn books_agree(app: &TestApp, double: &Double) {
+    same_books(&app.auditor, double).await;
+}
+
+/// As [`books_agree`], past a node's process.
+pub async fn same_books(auditor: &Auditor, double: &Double) {
     let sql = "SELECT a.processor AS method, j.business_key AS key, e.amount_minor AS amount FROM entry e \
         JOIN journal j ON j.tenant_id = e.tenant_id AND j.id = e.journal_id \
         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id WHERE a.code = 1000";
-    let rows = app.auditor.rows(sql).await;
+    let rows = auditor.rows(sql).await;
     let mut ours: Vec<(String, String, i64)> = rows
         .iter()
         .map(|row| {

@@ -12,7 +12,7 @@ use axum::{
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::{Kind, Notice, Payment, Shared, State, error, sign_for_wise};
+use super::{Fate, Kind, Notice, Payment, Shared, State, decimal, error, sign_for_wise};
 
 pub const TOKEN: &str = "wise-token-00000000000000000000";
 pub const PROFILE: &str = "12345";
@@ -38,10 +38,12 @@ fn quote_id(number: u64) -> String {
     uuid::Uuid::from_u128(u128::from(number)).to_string()
 }
 
-fn quoted(id: &str) -> Value {
+/// What a quote costs, as a JSON number.
+fn quoted(id: &str, fee_minor: i64) -> Value {
+    let fee: Value = serde_json::from_str(&decimal(fee_minor)).expect("a number");
     json!({ "id": id, "sourceCurrency": "EUR", "targetCurrency": "EUR", "paymentOptions": [
         { "payIn": "BANK_TRANSFER", "fee": { "total": 0.77 } },
-        { "payIn": "BALANCE", "fee": { "total": 0.41 } },
+        { "payIn": "BALANCE", "fee": { "total": fee } },
     ] })
 }
 
@@ -55,11 +57,14 @@ async fn quote(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Json(bod
     let mut books = shared.books();
     let id = quote_id(books.next());
     books.quotes.insert(id.clone(), minor);
-    Json(quoted(&id)).into_response()
+    Json(quoted(&id, Kind::Wise.fee())).into_response()
 }
 
-async fn show_quote(Path((_, id)): Path<(String, String)>) -> Response {
-    Json(quoted(&id)).into_response()
+async fn show_quote(Shares(shared): Shares<Arc<Shared>>, Path((_, id)): Path<(String, String)>) -> Response {
+    let books = shared.books();
+    let mut all = books.payments.values();
+    let found = all.find(|payment| payment.kind == Kind::Wise && quote_id(payment.number) == id);
+    Json(quoted(&id, found.map_or(Kind::Wise.fee(), |payment| payment.fee_minor))).into_response()
 }
 
 fn transfer(payment: &Payment) -> Value {
@@ -96,16 +101,33 @@ async fn create(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Json(bo
 }
 
 async fn fund(Shares(shared): Shares<Arc<Shared>>, Path((_, id)): Path<(String, u64)>) -> Response {
+    let fate = shared.books().fundings.pop_front();
+    let paid = |status: &str, code: Value| {
+        (StatusCode::CREATED, Json(json!({ "type": "BALANCE", "status": status, "errorCode": code }))).into_response()
+    };
+    if fate == Some(Fate::Refused) {
+        return paid("REJECTED", json!("balance.payment-option-unavailable"));
+    }
+    if fate.is_none_or(Fate::accepts) && !take_funds(&shared, id) {
+        return error(422, "the transfer is funded, or there is none");
+    }
+    match shared.answered(fate, ()).await {
+        Ok(()) => paid("COMPLETED", Value::Null),
+        Err(answer) => answer,
+    }
+}
+
+/// Pays for a transfer that waits for it.
+fn take_funds(shared: &Shared, id: u64) -> bool {
     let now = shared.now();
     let mut books = shared.books();
     let found = books.payments.values().find(|payment| payment.kind == Kind::Wise && payment.number == id).cloned();
     match found {
         Some(payment) if payment.state == State::Waiting => {
             books.set(&(Kind::Wise, payment.key), State::Pending, now);
-            (StatusCode::CREATED, Json(json!({ "type": "BALANCE", "status": "COMPLETED", "errorCode": null })))
-                .into_response()
+            true
         }
-        _ => error(422, "the transfer is funded, or there is none"),
+        _ => false,
     }
 }
 
