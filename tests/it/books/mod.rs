@@ -7,6 +7,7 @@ mod alone;
 mod at_once;
 mod markets;
 mod model;
+mod rebuilt;
 mod stage;
 mod steps;
 
