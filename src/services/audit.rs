@@ -66,7 +66,7 @@ pub async fn verify(db: &Db, scope: &TenantScope, terms: &Terms) -> Result<Repor
     for projection in audit::PROJECTIONS {
         differences.extend(projection.differences(&tx, terms.clicks_from).await?);
     }
-    differences.extend(audit::facts(&tx).await?);
+    differences.extend(audit::facts(&tx, terms.clicks_from).await?);
     Ok(Report {
         tenant: scope.tenant_id().to_string(),
         journals: walked.journals,

@@ -281,6 +281,7 @@ on_both_tuned! { |tuning| tuning.settings.ledger_seal_secs = 86_400 =>
         owner.done("convertBalance", dollars, "").await;
         let restored = [
             ("UPDATE commission SET reversed_minor = reversed_minor + 1 WHERE reversed_minor > 0", "commission"),
+            ("UPDATE commission SET adjusted_minor = adjusted_minor + 1 WHERE adjusted_minor > 0", "commission"),
             ("UPDATE conversion SET refunded_minor = 0 WHERE refunded_minor > 0", "conversion"),
             ("UPDATE conversion SET sale_adjusted_minor = 0 WHERE sale_adjusted_minor > 0", "conversion"),
             ("UPDATE rollup_hourly SET commission_minor = 0 WHERE commission_minor > 0", "rollup_hourly"),
@@ -300,7 +301,6 @@ on_both_tuned! { |tuning| tuning.settings.ledger_seal_secs = 86_400 =>
             ("UPDATE fx_conversion SET to_minor = to_minor + 1", "EXCHANGED", "affiliate"),
             ("UPDATE fx_conversion SET from_minor = from_minor + 1", "FX_POSITION", "FX position EUR"),
             ("DELETE FROM conversion_change_line WHERE amount_minor < 0", "REVERSALS", "journal"),
-            ("UPDATE commission SET adjusted_minor = adjusted_minor + 1 WHERE adjusted_minor > 0", "COMMISSION_ADJUSTED", "commission"),
             ("DELETE FROM conversion_change_line", "ADJUSTMENTS", "journal"),
         ];
         for (sql, check, subject) in broken {

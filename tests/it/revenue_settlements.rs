@@ -156,6 +156,51 @@ on_both! {
         assert_eq!(settled(&app.affiliate(&limited.affiliate)).await[4..], [0, 4_500]);
     }
 
+    async fn losses_that_nobody_carries_are_the_tenants(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        deal(&owner, &programme, json!({ "share": "30", "carryover": { "kind": "NONE" } })).await;
+        for ggr in ["1000.00", "-600.00", "400.00", "500.00"] {
+            recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur(ggr) }))]).await;
+            month_over(app).await;
+        }
+        assert_eq!(settled(&app.affiliate(&programme.affiliate)).await, [30_000, 0, 12_000, 15_000]);
+        let query = "{ revenueSettlements(last: 3) { edges { node { reckoning { carriedLoss { amount } lines { name amount { amount } } } } } } }";
+        let edges = owner.data(query, json!({})).await["revenueSettlements"]["edges"].take();
+        let lost = &edges[1]["node"]["reckoning"];
+        assert_eq!(lost["carriedLoss"]["amount"], "0.00");
+        assert_eq!(lost["lines"][1], json!({ "name": "loss that is not shared", "amount": { "amount": "600.00" } }));
+    }
+
+    async fn customer_who_won_much_is_set_apart_until_the_loss_is_made_good(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let carryover = json!({ "kind": "HIGH_ROLLER", "limit": eur("1000.00") });
+        deal(&owner, &programme, json!({ "share": "50", "carryover": carryover })).await;
+        // What each brings: who wins a thousand or more is set apart, and the others count as if nothing had been.
+        let months: [&[(&str, &str)]; 5] = [
+            &[("ada", "-1000.00"), ("bob", "300.00")],
+            &[("ada", "400.00"), ("bob", "100.00")],
+            // The loss of one who won less is the tenant's.
+            &[("bob", "-999.99"), ("cleo", "100.00")],
+            // 600.00 of ada's make the loss good, and the rest is shared.
+            &[("ada", "700.00"), ("bob", "10.00")],
+            &[("ada", "20.00")],
+        ];
+        let mut carried = Vec::new();
+        for month in months {
+            let day = today(app);
+            let records = month.iter().map(|(who, ggr)| record(&programme, who, day, json!({ "ggr": eur(ggr) })));
+            recorded(&owner, records.collect()).await;
+            month_over(app).await;
+            let query = "{ revenueSettlements(first: 1) { edges { node { reckoning { carriedLoss { amount } } } } } }";
+            let edges = owner.data(query, json!({})).await["revenueSettlements"]["edges"].take();
+            carried.push(cents(&edges[0]["node"]["reckoning"]["carriedLoss"]));
+        }
+        assert_eq!(settled(&app.affiliate(&programme.affiliate)).await, [15_000, 5_000, 0, 5_500, 1_000]);
+        assert_eq!(carried, [100_000, 60_000, 60_000, 0, 0]);
+    }
+
     async fn what_comes_late_is_part_of_the_next_settlement(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;

@@ -2,9 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{
-    Client, Programme, Terms, on_both,
-    programme::{id, merge, sale},
+use crate::{
+    support::{
+        Client, Programme, Terms, on_both, on_both_tuned,
+        programme::{id, merge, sale},
+    },
+    visitors::with_countries,
 };
 
 const COMMISSION: &str = "conversion { id commissions { amount { amount } explanation { rule ruleId ruleVersion kind source \
@@ -20,6 +23,64 @@ async fn commission(client: &Client, programme: &Programme, order: &str, amount:
 async fn extra_rule(client: &Client, programme: &Programme, terms: Value) -> String {
     let input = json!({ "campaignId": programme.campaign, "name": "VIP", "isDefault": false, "terms": terms });
     id(&client.done("createCommissionRule", input, "commissionRule { id }").await, "commissionRule")
+}
+
+/// Makes a rule for everybody with a place; its id.
+async fn placed(client: &Client, programme: &Programme, position: i32, terms: Value, more: Value) -> String {
+    let mut input = json!({
+        "campaignId": programme.campaign, "name": format!("Place {position}"), "position": position, "terms": terms,
+    });
+    merge(&mut input, more);
+    id(&client.done("createCommissionRule", input, "commissionRule { id }").await, "commissionRule")
+}
+
+/// What 100.00 of a goal earn by a click, and by which rule.
+async fn earned(client: &Client, click: &str, goal: &str) -> (String, String) {
+    let mut input = sale(click, &uuid::Uuid::new_v4().to_string(), "100.00");
+    merge(&mut input, json!({ "goal": goal }));
+    let commission = client.done("recordConversion", input, COMMISSION).await["conversion"]["commissions"][0].take();
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    (text(&commission["amount"]["amount"]), text(&commission["explanation"]["ruleId"]))
+}
+
+on_both_tuned! { with_countries =>
+    async fn first_rule_by_position_whose_country_and_goal_are_the_conversion_s_pays(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let goal = json!({ "campaignId": programme.campaign, "code": "lead", "name": "Lead" });
+        let lead = id(&owner.done("createGoal", goal, "goal { id }").await, "goal");
+        let flat = |amount: &str| json!({ "flat": { "amount": amount, "currency": "EUR" } });
+        let of = |countries: &[&str]| json!({ "countries": countries });
+        // Made in another order than they are looked at.
+        let leads = placed(&owner, &programme, 30, flat("1.00"), json!({ "goalId": lead })).await;
+        let abroad = placed(&owner, &programme, 20, json!({ "percent": "20" }), json!({ "criteria": of(&["gb", "SE"]) })).await;
+        let british = json!({ "goalId": lead, "criteria": of(&["GB"]) });
+        let british = placed(&owner, &programme, 10, flat("5.00"), british).await;
+        let from = async |address: &str| programme.click_with(&owner, json!({ "ipAddress": address })).await;
+        let (gb, se, nowhere) = (from("81.2.69.160").await, from("89.160.20.112").await, programme.click(&owner).await);
+        let pays = async |click: &str, goal: &str, amount: &str, rule: &str| {
+            assert_eq!(earned(&owner, click, goal).await, (amount.to_owned(), rule.to_owned()), "{goal}");
+        };
+        pays(&gb, "lead", "5.00", &british).await;
+        pays(&gb, "sale", "20.00", &abroad).await;
+        pays(&se, "lead", "20.00", &abroad).await;
+        pays(&se, "sale", "20.00", &abroad).await;
+        pays(&nowhere, "lead", "1.00", &leads).await;
+        pays(&nowhere, "sale", "10.00", &programme.rule).await;
+        // Another place, and other criteria, from now on.
+        owner.done("updateCommissionRule", json!({ "id": leads, "position": 5 }), "").await;
+        pays(&gb, "lead", "1.00", &leads).await;
+        owner.done("archiveCommissionRule", json!({ "id": leads }), "").await;
+        owner.done("updateCommissionRule", json!({ "id": abroad, "criteria": of(&["SE"]) }), "").await;
+        pays(&gb, "lead", "5.00", &british).await;
+        pays(&gb, "sale", "10.00", &programme.rule).await;
+        pays(&se, "lead", "20.00", &abroad).await;
+        let last = json!({ "id": abroad, "position": null });
+        assert_eq!(owner.refusal("updateCommissionRule", last).await, "ALREADY_EXISTS", "there is one without a place");
+        owner.done("archiveCommissionRule", json!({ "id": abroad }), "").await;
+        pays(&se, "sale", "10.00", &programme.rule).await;
+        pays(&nowhere, "lead", "10.00", &programme.rule).await;
+    }
 }
 
 on_both! {

@@ -56,7 +56,8 @@ async fn tables_with(auditor: &Auditor, text: &str) -> Vec<String> {
     found
 }
 
-fn with_countries(tuning: &mut Tuning) {
+/// A node that knows the country of an address.
+pub fn with_countries(tuning: &mut Tuning) {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/visitors/GeoIP2-Country-Test.mmdb");
     tuning.settings.geoip_database = Some(file.into());
 }

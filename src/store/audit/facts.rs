@@ -1,10 +1,12 @@
 //! Facts that must agree, each a select of the rows of the tenant `$1` where they do not: `subject`, `expected`, `found`.
+//! `$2` is the instant from which clicks are kept.
 //!
 //! # Adding one
 //! A line in [`checks`], with a stable name. What a table of sums must be belongs into [`super::projections`] instead,
 //! which also restores it.
 
 use sea_orm::DbBackend;
+use tributary_entity::money::Currency;
 
 use super::payouts;
 use crate::store::dialect;
@@ -66,6 +68,8 @@ pub(super) fn checks(backend: DbBackend) -> Vec<(&'static str, String)> {
     checks.extend(exchanges(backend));
     checks.extend(revenue(backend));
     checks.extend(payouts::checks(backend));
+    checks.extend(beside(backend));
+    checks.extend(clicks(backend));
     checks
 }
 
@@ -127,29 +131,16 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
                 dialect::id_text(backend, "a.id")
             ),
         ),
-        // A commission that a run made is the first of its adjustments. One of a conversion that was taken up again is
-        // another than that which a run adjusted before. An affiliate has one of its own, and one on top of each that is
-        // another's.
+        // A commission that a run made is what the run gave. What was added since is `adjusted_minor`, a projection.
         (
-            "COMMISSION_ADJUSTED",
+            "COMMISSION_OF_RUN",
             format!(
-                "SELECT 'commission ' || {id} AS subject, CAST(s.amount AS text) AS expected, \
-                 CAST(c.adjusted_minor AS text) AS found FROM commission c JOIN (SELECT m.id, \
-                 COALESCE(SUM(x.amount_minor), 0) AS amount FROM commission m LEFT JOIN (\
-                 SELECT r.id, x.amount_minor FROM commission r JOIN attribution_adjustment x \
+                "SELECT 'commission ' || {} AS subject, CAST(x.amount_minor AS text) AS expected, \
+                 CAST(r.amount_minor AS text) AS found FROM commission r JOIN attribution_adjustment x \
                  ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
-                 AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} AND x.recorded_at >= r.created_at \
-                 WHERE r.tenant_id = $1 \
-                 UNION ALL SELECT r.id, x.amount_minor FROM commission r JOIN tier_adjustment x \
-                 ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
-                 AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} AND x.recorded_at >= r.created_at \
-                 WHERE r.tenant_id = $1 \
-                 UNION ALL SELECT l.commission_id, l.amount_minor FROM conversion_change_line l \
-                 JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
-                 WHERE l.tenant_id = $1 AND h.kind = 'ADJUSTMENT') x ON x.id = m.id \
-                 WHERE m.tenant_id = $1 GROUP BY m.id) s ON s.id = c.id \
-                 WHERE c.tenant_id = $1 AND c.adjusted_minor <> s.amount \
-                 AND c.amount_minor + c.adjusted_minor <> s.amount"
+                 AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} AND x.recorded_at = r.created_at \
+                 WHERE r.tenant_id = $1 AND x.amount_minor <> r.amount_minor",
+                dialect::id_text(backend, "r.id")
             ),
         ),
         (
@@ -165,7 +156,8 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// An adjustment `x` is of the commission `r`, where both are of one affiliate and conversion.
+/// An adjustment `x` is of the commission `r`, where both are of one affiliate and conversion: an affiliate has one of its
+/// own, and one on top of each that is another's.
 const SAME_BASE: &str = "COALESCE(x.base_affiliate_id, x.affiliate_id) = COALESCE(r.base_affiliate_id, r.affiliate_id)";
 
 /// Overrides are on a commission of their conversion and stand where it stands, and what is approved was spent from the
@@ -404,4 +396,102 @@ fn revenue(backend: DbBackend) -> Vec<(&'static str, String)> {
             ),
         ),
     ]
+}
+
+/// What processors took is what their journals say, and what rules gave is what they promise.
+fn beside(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let charged = "SELECT method || ':' || fee_transaction AS business_key, fee_minor AS amount_minor \
+        FROM payout_transfer WHERE tenant_id = $1 AND fee_transaction IS NOT NULL";
+    let entries = "SELECT j.business_key, CASE WHEN a.code = 5100 THEN e.amount_minor ELSE 0 END AS amount_minor \
+        FROM journal j JOIN entry e ON e.tenant_id = j.tenant_id AND e.journal_id = j.id \
+        JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
+        WHERE j.tenant_id = $1 AND j.kind = 'PROCESSOR_FEE'";
+    vec![
+        (
+            "PROCESSOR_FEE",
+            format!(
+                "SELECT 'charge ' || business_key AS subject, CAST(COALESCE(x, 0) AS text) AS expected, \
+                 CAST(COALESCE(p, 0) AS text) AS found FROM ({}) sides WHERE COALESCE(x, 0) <> COALESCE(p, 0)",
+                sides("business_key", charged, entries)
+            ),
+        ),
+        (
+            "BONUS_GRANT",
+            format!(
+                "SELECT 'award ' || {} AS subject, CAST(r.amount_minor AS text) || ' ' || r.currency AS expected, \
+                 COALESCE(CAST(w.amount_minor AS text) || ' ' || w.currency, 'no such bonus') AS found \
+                 FROM bonus_grant g JOIN bonus_rule r ON r.tenant_id = g.tenant_id AND r.id = g.rule_id \
+                 LEFT JOIN award w ON w.tenant_id = g.tenant_id AND w.id = g.award_id AND w.kind = 'BONUS' \
+                 AND w.affiliate_id = g.affiliate_id WHERE g.tenant_id = $1 \
+                 AND (w.id IS NULL OR w.amount_minor <> r.amount_minor OR w.currency <> r.currency)",
+                dialect::id_text(backend, "g.award_id")
+            ),
+        ),
+    ]
+}
+
+/// What clicks used of caps and earned is no more than there were. When a cap was made and a rate was set is not told to
+/// the click, so that no lower bound is known; of clicks that are not kept any more, nothing.
+fn clicks(backend: DbBackend) -> Vec<(&'static str, String)> {
+    let id = |column: &str| dialect::id_text(backend, column);
+    let earning = |of: &str, more: &str| {
+        format!(
+            "(SELECT COUNT(*) FROM click k WHERE k.tenant_id = $1 AND k.campaign_id = {of}.campaign_id {more} \
+             AND k.is_unique AND k.invalid_reason IS NULL)"
+        )
+    };
+    vec![
+        // Of a period and those after it together: where each ends is a matter of the tenant's time zone.
+        (
+            "CAP_CLICKS",
+            format!(
+                "SELECT 'cap ' || {} || ' ' || CAST(period_start AS text) AS subject, \
+                 'at most ' || CAST(clicks AS text) AS expected, CAST(used AS text) AS found FROM (\
+                 SELECT u.cap_id, u.period_start, (SELECT {} FROM cap_usage l WHERE l.tenant_id = u.tenant_id \
+                 AND l.cap_id = u.cap_id AND l.period_start >= u.period_start) AS used, {} AS clicks FROM cap_usage u \
+                 JOIN cap c ON c.tenant_id = u.tenant_id AND c.id = u.cap_id \
+                 WHERE u.tenant_id = $1 AND c.metric = 'CLICKS' AND u.period_start >= $2) sums WHERE used > clicks",
+                id("cap_id"),
+                dialect::sum("l.used"),
+                earning(
+                    "c",
+                    "AND (c.affiliate_id IS NULL OR k.affiliate_id = c.affiliate_id) AND k.occurred_at >= u.period_start"
+                )
+            ),
+        ),
+        (
+            "CLICK_ACCRUAL",
+            format!(
+                "SELECT 'clicks ' || {} || ' ' || {} AS subject, 'at most ' || CAST(most AS text) AS expected, \
+                 CAST(earned AS text) AS found FROM (SELECT a.campaign_id, a.affiliate_id, a.accrued_micros + {} * \
+                 (SELECT {} FROM award w WHERE w.tenant_id = $1 AND w.kind = 'CLICKS' \
+                 AND w.campaign_id = a.campaign_id AND w.affiliate_id = a.affiliate_id) AS earned, {} * \
+                 (SELECT COALESCE(MAX(CASE WHEN v.kind = 'PER_MILLE' THEN v.rate_micros / 1000 ELSE v.rate_micros END), 0) \
+                 FROM click_rate r JOIN click_rate_version v ON v.tenant_id = r.tenant_id AND v.rate_id = r.id \
+                 WHERE r.tenant_id = $1 AND r.campaign_id = a.campaign_id \
+                 AND (r.affiliate_id IS NULL OR r.affiliate_id = a.affiliate_id)) AS most FROM click_accrual a \
+                 JOIN campaign g ON g.tenant_id = a.tenant_id AND g.id = a.campaign_id \
+                 WHERE a.tenant_id = $1 AND g.created_at >= $2) sums WHERE earned > most",
+                id("campaign_id"),
+                id("affiliate_id"),
+                micros("g.currency"),
+                dialect::sum("w.amount_minor"),
+                earning("a", "AND k.affiliate_id = a.affiliate_id")
+            ),
+        ),
+    ]
+}
+
+/// Millionths of the major unit in a minor unit of a currency's column.
+fn micros(column: &str) -> String {
+    let mut cases = String::new();
+    for exponent in [0, 3, 4] {
+        let codes: Vec<String> =
+            Currency::all().filter(|known| known.exponent() == exponent).map(|known| format!("'{known}'")).collect();
+        if !codes.is_empty() {
+            let micros = 10_i64.pow(6 - u32::from(exponent));
+            cases.push_str(&format!("WHEN {column} IN ({}) THEN {micros} ", codes.join(", ")));
+        }
+    }
+    format!("CASE {cases}ELSE 10000 END")
 }

@@ -5,6 +5,7 @@ pub mod payouts;
 mod projections;
 
 use sea_orm::{ConnectionTrait, Value};
+use tributary_entity::Instant;
 
 use super::{error::StoreError, scope::Tx};
 use crate::domain::audit::{Difference, RawLine};
@@ -50,29 +51,29 @@ fn line(row: &sea_orm::QueryResult) -> Result<RawLine, sea_orm::DbErr> {
     })
 }
 
-/// What contradicts the facts: conversions, payouts, commissions, the event log.
+/// What contradicts the facts: conversions, payouts, commissions, the event log. Clicks count from `clicks_from` on.
 ///
 /// # Errors
 /// As the database answers.
-pub async fn facts(tx: &Tx) -> Result<Vec<Difference>, StoreError> {
+pub async fn facts(tx: &Tx, clicks_from: Instant) -> Result<Vec<Difference>, StoreError> {
     let mut differences = Vec::new();
     for (check, sql) in facts::checks(tx.backend()) {
-        differences.extend(found(tx, check, &sql).await?);
+        differences.extend(found(tx, check, &sql, clicks_from).await?);
     }
     Ok(differences)
 }
 
-/// The rows of a check of the tenant `$1`: what it is about, what must be, what is.
-async fn found(tx: &Tx, check: &'static str, sql: &str) -> Result<Vec<Difference>, StoreError> {
-    found_with(tx, check, sql, vec![tx.scope().tenant_id().into()]).await
+/// The values of a statement, which PostgreSQL wants all named: the tenant `$1`, and the instant from which clicks are kept
+/// `$2`.
+fn values(tx: &Tx, sql: &str, clicks_from: Instant) -> Vec<Value> {
+    let mut values = vec![tx.scope().tenant_id().into()];
+    values.extend(sql.contains("$2").then(|| Value::from(clicks_from)));
+    values
 }
 
-async fn found_with(
-    tx: &Tx,
-    check: &'static str,
-    sql: &str,
-    values: Vec<Value>,
-) -> Result<Vec<Difference>, StoreError> {
+/// The rows of a check: what it is about, what must be, what is.
+async fn found(tx: &Tx, check: &'static str, sql: &str, clicks_from: Instant) -> Result<Vec<Difference>, StoreError> {
+    let values = values(tx, sql, clicks_from);
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     rows.iter()
         .map(|row| {

@@ -1,7 +1,7 @@
 //! Projections and what they must be, by the journals and facts they are made of: one definition for who compares and for
 //! who restores.
 
-use sea_orm::{ConnectionTrait, DbBackend, Value};
+use sea_orm::{ConnectionTrait, DbBackend};
 use tributary_entity::Instant;
 
 use crate::{
@@ -27,6 +27,9 @@ pub struct Projection {
     expected: fn(DbBackend) -> String,
 }
 
+/// An adjustment `x` is of the commission `c`, where both are of one affiliate and conversion.
+const SAME_BASE: &str = "COALESCE(x.base_affiliate_id, x.affiliate_id) = COALESCE(c.base_affiliate_id, c.affiliate_id)";
+
 /// What is made again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -42,11 +45,10 @@ pub const ALL: &[Projection] = &[
         table: "commission",
         kind: Kind::Columns,
         keys: &[("id", true)],
-        counters: &["reversed_minor"],
+        counters: &["adjusted_minor", "reversed_minor"],
         version: None,
-        // What was refused is nobody's, and nothing is taken back of it.
-        rows: "status <> 'REJECTED'",
-        expected: reversed,
+        rows: "1 = 1",
+        expected: commissions,
     },
     Projection {
         table: "conversion",
@@ -93,7 +95,7 @@ pub const ALL: &[Projection] = &[
         rows: "bucket_at >= $2",
         expected: invalid_clicks,
     },
-    // Caps of clicks count from when they were made, which no row tells to the click.
+    // Caps of clicks count from when they were made, which no row tells to the click: see `CAP_CLICKS` of the facts.
     Projection {
         table: "cap_usage",
         kind: Kind::Rows,
@@ -124,18 +126,30 @@ pub const ALL: &[Projection] = &[
     },
 ];
 
-fn reversed(_: DbBackend) -> String {
+/// What runs, tiers and changes added to commissions and took of them. A run that made a commission is in its amount; what
+/// was recorded before it was of another one, which it is now in the place of. What was refused is nobody's, and nothing is
+/// taken back of it.
+fn commissions(_: DbBackend) -> String {
+    let recorded = |table: &str, column: &str, since: &str| {
+        format!(
+            "(SELECT {} FROM {table} x WHERE x.tenant_id = c.tenant_id AND x.conversion_id = c.conversion_id \
+             AND x.affiliate_id = c.affiliate_id AND {SAME_BASE} AND x.recorded_at {since} c.created_at)",
+            dialect::sum(&format!("x.{column}"))
+        )
+    };
+    let changed =
+        |amount: &str, kinds: &str| dialect::sum(&format!("CASE WHEN h.kind IN ({kinds}) THEN {amount} ELSE 0 END"));
     format!(
-        "SELECT c.tenant_id, c.id, COALESCE(x.amount, 0) + (SELECT {} FROM tier_adjustment t \
-         WHERE t.tenant_id = c.tenant_id AND t.conversion_id = c.conversion_id AND t.affiliate_id = c.affiliate_id \
-         AND COALESCE(t.base_affiliate_id, t.affiliate_id) = COALESCE(c.base_affiliate_id, c.affiliate_id) \
-         AND t.recorded_at >= c.created_at) AS reversed_minor FROM commission c \
-         LEFT JOIN (SELECT l.commission_id, {} AS amount FROM conversion_change_line l \
-         JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
-         WHERE l.tenant_id = $1 AND h.kind IN ('REVERSAL', 'UNDO') GROUP BY l.commission_id) x ON x.commission_id = c.id \
-         WHERE c.tenant_id = $1 AND c.status <> 'REJECTED'",
-        dialect::sum("t.reversed_minor"),
-        dialect::sum("-l.amount_minor")
+        "SELECT c.tenant_id, c.id, COALESCE(l.adjusted, 0) + {} + {} AS adjusted_minor, \
+         CASE WHEN c.status = 'REJECTED' THEN c.reversed_minor ELSE COALESCE(l.reversed, 0) + {} END AS reversed_minor \
+         FROM commission c LEFT JOIN (SELECT l.commission_id, {} AS adjusted, {} AS reversed \
+         FROM conversion_change_line l JOIN conversion_change h ON h.tenant_id = l.tenant_id AND h.id = l.change_id \
+         WHERE l.tenant_id = $1 GROUP BY l.commission_id) l ON l.commission_id = c.id WHERE c.tenant_id = $1",
+        recorded("attribution_adjustment", "amount_minor", ">"),
+        recorded("tier_adjustment", "amount_minor", ">="),
+        recorded("tier_adjustment", "reversed_minor", ">="),
+        changed("l.amount_minor", "'ADJUSTMENT'"),
+        changed("-l.amount_minor", "'REVERSAL', 'UNDO'"),
     )
 }
 
@@ -286,13 +300,6 @@ impl Projection {
         )
     }
 
-    /// The values of a statement, which PostgreSQL wants all named.
-    fn values(tx: &Tx, sql: &str, clicks_from: Instant) -> Vec<Value> {
-        let mut values = vec![tx.scope().tenant_id().into()];
-        values.extend(sql.contains("$2").then(|| Value::from(clicks_from)));
-        values
-    }
-
     /// Where it is not what it must be. Clicks count from `clicks_from` on: earlier ones may be gone.
     ///
     /// # Errors
@@ -319,7 +326,7 @@ impl Projection {
             row("f"),
             self.differing(tx.backend())
         );
-        super::found_with(tx, "PROJECTION", &sql, Self::values(tx, &sql, clicks_from)).await
+        super::found(tx, "PROJECTION", &sql, clicks_from).await
     }
 
     /// Makes it what it must be. Answers how many rows differed; no other is written.
@@ -331,7 +338,7 @@ impl Projection {
             Kind::Rows => self.upsert(tx.backend()),
             Kind::Columns => self.update(tx.backend()),
         };
-        let values = Self::values(tx, &sql, clicks_from);
+        let values = super::values(tx, &sql, clicks_from);
         let statement = tx.statement(sql, values);
         Ok(tx.connection().execute_raw(statement).await?.rows_affected())
     }

@@ -30,13 +30,21 @@ pub use tap::Tap;
 pub use visitor::Visitor;
 pub use watcher::Watcher;
 
-/// A generator for tests that act at random. Its seed is printed, and taken from `TRIBUTARY_TEST_SEED` where that is set.
+/// A generator for tests that act at random. Its seed is said on standard error, and taken from `TRIBUTARY_TEST_SEED` where that is set.
 pub fn seeded() -> rand::rngs::StdRng {
     let seed = std::env::var("TRIBUTARY_TEST_SEED")
         .map(|text| text.parse().expect("a number"))
         .unwrap_or_else(|_| uuid::Uuid::new_v4().as_u64_pair().0);
-    println!("TRIBUTARY_TEST_SEED={seed}");
+    say(&format!("TRIBUTARY_TEST_SEED={seed}"));
     rand::SeedableRng::seed_from_u64(seed)
+}
+
+/// Says something on the standard error of the process, whether the test fails or not: the harness captures only what the
+/// macros print.
+pub fn say(what: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {what}\n", thread.name().unwrap_or("a test"));
+    std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()).expect("standard error is open");
 }
 pub use sdl::Sdl;
 
