@@ -30,6 +30,7 @@ mod deploy;
 mod earnings_feed;
 mod events;
 mod faults;
+mod fx_feed;
 mod fx_rates;
 mod hostile;
 mod http;
