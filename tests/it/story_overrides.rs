@@ -37,7 +37,7 @@ async fn lines(client: &Client) -> Vec<(i64, [i64; 3])> {
 }
 
 /// What is left on each level, the affiliate's own first, in cents.
-async fn left(client: &Client) -> Vec<i64> {
+pub async fn left(client: &Client) -> Vec<i64> {
     let mut left: BTreeMap<i64, i64> = BTreeMap::new();
     for (level, [_, _, total]) in lines(client).await {
         *left.entry(level).or_default() += total;
@@ -46,12 +46,12 @@ async fn left(client: &Client) -> Vec<i64> {
 }
 
 /// What the tenant spent on commissions, on overrides and on adjustments, in cents.
-async fn spent(client: &Client) -> [i64; 3] {
+pub async fn spent(client: &Client) -> [i64; 3] {
     [balance(client, 5000).await, balance(client, 5020).await, balance(client, 5030).await]
 }
 
 /// A programme that pays 20 %, and on top 10, 5 and 2.5 % of that.
-async fn three_levels(client: &Client, approval: &'static str) -> (Programme, Vec<String>) {
+pub async fn three_levels(client: &Client, approval: &'static str) -> (Programme, Vec<String>) {
     let programme = fifth(client, approval).await;
     let above = chain(client, &programme.affiliate, 3).await;
     set_plan(client, Some(&programme.campaign), of_commission(&["10", "5", "2.5"])).await;
