@@ -46,6 +46,7 @@ mod m20261126_81_payout_files;
 mod m20261126_82_payout_deductions;
 mod m20261126_8_payout_schedules;
 mod m20261126_9_fx_rates;
+mod m20261127_31_clamps;
 pub mod protect;
 
 /// All steps in order.
@@ -85,6 +86,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_45_revenue::Migration),
             Box::new(m20261126_44_bonus_rules::Migration),
             Box::new(m20261126_6_ledger_order::Migration),
+            Box::new(m20261127_31_clamps::Migration),
         ]
     }
 }
