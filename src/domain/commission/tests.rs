@@ -16,7 +16,7 @@ use super::{
     caps::{Clamp, Course, Room, clamp, course},
     choose::{Occasion, Origin, choose},
     plan::{Criteria, Step, Tiers},
-    preview::{Event, Setting, simulate},
+    preview::{Caps, Event, Setting, simulate},
     *,
 };
 use crate::domain::{
@@ -251,7 +251,7 @@ fn at(text: &str) -> Instant {
 
 fn setting(rules: Vec<Rule>) -> Setting {
     let (campaign_id, book) = (CampaignId::default(), Book::default());
-    Setting { campaign_id, rules, own_rules: HashMap::new(), book, overrides: None }
+    Setting { campaign_id, rules, own_rules: HashMap::new(), book, overrides: None, caps: Caps::default() }
 }
 
 fn totals(rule: Rule, sales: &[i64]) -> Vec<i64> {

@@ -316,7 +316,7 @@ async fn pay(stage: &Stage<'_>, model: &mut Model, made: &mut Made, step: &Step)
 }
 
 /// Everything that the tables hold, but work in the background and the seal, which come by the clock.
-async fn dump(app: &TestApp) -> Vec<(String, Option<String>)> {
+pub async fn dump(app: &TestApp) -> Vec<(String, Option<String>)> {
     let mut dump = Vec::new();
     for table in isolation::catalogue::tables(&app.auditor).await {
         if ["outbox", "ledger_block", "address_key"].contains(&table.as_str()) {
