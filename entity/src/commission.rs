@@ -37,6 +37,10 @@ table! {
         rule_version: i32,
         /// JSON of `domain::commission::Explanation`: why this amount.
         explanation: String,
+        /// JSON of `domain::commission::caps::Clamp`: what a cap left of it when it last rose after it was earned; none where
+        /// none cut it.
+        #[serde(default)]
+        clamp: Option<String>,
         /// Set by approval.
         payable_at: Option<Instant>,
         released_at: Option<Instant>,

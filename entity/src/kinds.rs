@@ -336,6 +336,10 @@ text_enums! {
         Reject = "REJECT",
         /// Takes back in full.
         Reverse = "REVERSE",
+        /// Takes up again what was refused.
+        Reopen = "REOPEN",
+        /// Gives again what was taken back last.
+        Undo = "UNDO",
     }
 
     ConversionRunStatus {
@@ -506,6 +510,8 @@ text_enums! {
         DecideBonuses = "DECIDE_BONUSES",
         /// Approve, reject or take back the next conversions of a run.
         RunConversions = "RUN_CONVERSIONS",
+        /// Take up again, or give again, the next conversions of a run.
+        RestoreConversions = "RESTORE_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.
         RerateTier = "RERATE_TIER",
         /// Work off the next page of a payout batch.

@@ -111,7 +111,7 @@ pub struct Settings {
     pub ledger_seal_secs: u64,
     /// A country database in MaxMind's format; none: countries are not known.
     pub geoip_database: Option<PathBuf>,
-    /// Where the ECB's reference rates are fetched from, as XML; none: rates are set and imported through the API.
+    /// Where the ECB's reference rates are fetched from, XML or CSV; none: rates are set and imported through the API.
     pub fx_feed_url: Option<String>,
     /// How long visitors' address hashes can be compared: their keys are destroyed after this.
     pub address_key_days: u64,

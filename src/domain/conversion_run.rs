@@ -48,9 +48,10 @@ impl NewConversionRun {
             }
         }
         self.reason = match (self.action, self.reason) {
-            (ConversionRunAction::Approve, _) => None,
-            (_, Some(reason)) => Some(reason),
-            (_, None) => {
+            // What is given again keeps the reason that it was taken for.
+            (ConversionRunAction::Approve | ConversionRunAction::Reopen | ConversionRunAction::Undo, _) => None,
+            (ConversionRunAction::Reject | ConversionRunAction::Reverse, Some(reason)) => Some(reason),
+            (ConversionRunAction::Reject | ConversionRunAction::Reverse, None) => {
                 return Err(Problem::new(ProblemCode::Required, &["reason"], "why they are refused or taken back"));
             }
         };
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn refusing_and_taking_back_need_a_reason_and_approving_has_none() {
+    fn refusing_and_taking_back_need_a_reason_and_the_others_have_none() {
         for action in [ConversionRunAction::Reject, ConversionRunAction::Reverse] {
             assert_eq!(
                 new(action, None, &[1]).check().map_err(|problem| problem.code).err(),
@@ -111,7 +112,9 @@ mod tests {
             );
         }
         let fraud = Some(ConversionReason::Fraud);
-        assert_eq!(new(ConversionRunAction::Approve, fraud, &[1]).check().expect("good").reason, None);
+        for action in [ConversionRunAction::Approve, ConversionRunAction::Reopen, ConversionRunAction::Undo] {
+            assert_eq!(new(action, fraud, &[1]).check().expect("good").reason, None, "{action}");
+        }
         assert_eq!(new(ConversionRunAction::Reject, fraud, &[1]).check().expect("good").reason, fraud);
     }
 

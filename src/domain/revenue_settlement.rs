@@ -71,6 +71,18 @@ impl Carried {
 pub struct Line {
     pub name: String,
     pub amount_minor: i64,
+    /// Of a deduction: what it was taken of. None for the other lines, and for all that were settled before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Taken>,
+}
+
+/// What a percentage was taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    pub rate_ppm: i64,
+    pub basis: Basis,
+    /// What the basis came to in the period, in minor units; more than nothing.
+    pub basis_minor: i64,
 }
 
 /// A period as it is settled, in minor units.
@@ -189,24 +201,29 @@ pub fn steps(terms: &Terms, settled: &Settled, currency: Currency) -> Vec<Step> 
 fn net(terms: &Terms, activity: Activity) -> Option<(Vec<Line>, i64)> {
     let Activity { ggr_minor, bonuses_minor, chargebacks_minor } = activity;
     let mut lines = Vec::with_capacity(terms.deductions.len() + 3);
-    lines.push(Line { name: "gross gaming revenue".to_owned(), amount_minor: ggr_minor });
+    lines.push(Line { name: "gross gaming revenue".to_owned(), amount_minor: ggr_minor, taken: None });
     push(&mut lines, "bonuses", bonuses_minor.checked_neg()?);
     push(&mut lines, "chargebacks", chargebacks_minor.checked_neg()?);
     for Deduction { name, rate_ppm, basis } in &terms.deductions {
-        let of = match basis {
-            Basis::Ggr => i128::from(ggr_minor),
-            Basis::GgrLessBonuses => i128::from(ggr_minor) - i128::from(bonuses_minor),
+        let basis_minor = match basis {
+            Basis::Ggr => ggr_minor,
+            Basis::GgrLessBonuses => ggr_minor.checked_sub(bonuses_minor)?,
         };
-        let taken = round_half_even(of.max(0) * i128::from(*rate_ppm), WHOLE_PPM);
-        push(&mut lines, name, i64::try_from(-taken).ok()?);
+        let part = round_half_even(i128::from(basis_minor.max(0)) * i128::from(*rate_ppm), WHOLE_PPM);
+        let taken = Taken { rate_ppm: *rate_ppm, basis: *basis, basis_minor };
+        push_taken(&mut lines, name, i64::try_from(-part).ok()?, Some(taken));
     }
     let ngr = lines.iter().try_fold(0_i64, |sum, line| sum.checked_add(line.amount_minor))?;
     Some((lines, ngr))
 }
 
 fn push(lines: &mut Vec<Line>, name: &str, amount_minor: i64) {
+    push_taken(lines, name, amount_minor, None);
+}
+
+fn push_taken(lines: &mut Vec<Line>, name: &str, amount_minor: i64, taken: Option<Taken>) {
     if amount_minor != 0 {
-        lines.push(Line { name: name.to_owned(), amount_minor });
+        lines.push(Line { name: name.to_owned(), amount_minor, taken });
     }
 }
 
@@ -305,9 +322,27 @@ mod tests {
                 ("admin", -50_000),
             ]
         );
+        let of_ggr = |rate_ppm| Some(Taken { rate_ppm, basis: Basis::Ggr, basis_minor: 1_000_000 });
+        let taken: Vec<Option<Taken>> = settled.lines.iter().map(|line| line.taken).collect();
+        assert_eq!(taken, [None, None, None, of_ggr(30_000), of_ggr(150_000), of_ggr(50_000)]);
         let mut other = deal;
         other.deductions[1].basis = Basis::GgrLessBonuses;
-        assert_eq!(settle(&other, &activities, &Carried::default(), 0).map(|settled| settled.ngr_minor), Some(580_000));
+        let settled = settle(&other, &activities, &Carried::default(), 0).expect("in range");
+        assert_eq!(settled.ngr_minor, 580_000);
+        let duty = Taken { rate_ppm: 150_000, basis: Basis::GgrLessBonuses, basis_minor: 800_000 };
+        assert_eq!(settled.lines[4].taken, Some(duty));
+    }
+
+    #[test]
+    fn lines_are_read_as_they_were_stored_with_and_without_what_they_were_taken_of() {
+        let earlier = r#"{"name":"duty","amount_minor":-15}"#;
+        let line: Line = serde_json::from_str(earlier).expect("reads");
+        assert_eq!((line.amount_minor, line.taken), (-15, None));
+        assert_eq!(serde_json::to_string(&line).expect("writes"), earlier);
+        let taken = Taken { rate_ppm: 150_000, basis: Basis::Ggr, basis_minor: 100 };
+        let line = Line { taken: Some(taken), ..line };
+        let text = serde_json::to_string(&line).expect("writes");
+        assert_eq!(serde_json::from_str::<Line>(&text).expect("reads"), line);
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(super) enum CapAmountInput {
 }
 
 impl CapAmountInput {
-    fn parse(&self) -> Result<rules::CapAmount, Problem> {
+    pub(super) fn parse(&self) -> Result<rules::CapAmount, Problem> {
         Ok(match self {
             Self::Count(count) => rules::CapAmount::Count(*count),
             Self::Money(money) => rules::CapAmount::Money(money.money(&["amount", "money"])?),

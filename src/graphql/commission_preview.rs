@@ -4,10 +4,12 @@ use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, ids::CampaignId, money};
 
 use super::{
+    caps::CapAmountInput,
     context::{Needs, RequestData},
     error::IntoGraphql,
-    explanation::CommissionExplanation,
+    explanation::{CommissionClamp, CommissionExplanation},
     ids,
+    kinds::{CapMetric, CapPeriod},
     labels::SubLabelsInput,
     override_plans::OverrideLevelInput,
     plans::{CommissionTiersInput, RuleCriteriaInput},
@@ -24,7 +26,7 @@ use crate::{
     },
     services::{
         self,
-        commission_preview::{Plan, Preview, Trial, TrialEvent, TrialRule},
+        commission_preview::{Plan, Preview, Trial, TrialCap, TrialEvent, TrialRule},
     },
 };
 
@@ -43,6 +45,9 @@ pub(super) struct CommissionPreviewInput {
     /// What those above affiliates would earn on top. Absent takes a campaign's override plan as it stands, and nothing with
     /// rules.
     overrides: Option<PreviewOverridesInput>,
+    /// What it may come to. Absent takes a campaign's caps as they stand, and none with rules; at most 100. Nothing is used of
+    /// any before the first event.
+    caps: Option<Vec<PreviewCapInput>>,
     /// 1 to 1,000; they are taken in the order of their time.
     events: Vec<PreviewEventInput>,
 }
@@ -76,6 +81,19 @@ pub(super) struct PreviewModifierInput {
     affiliate: String,
     /// Percent on top: 0 to 100, at most 4 digits after the point.
     percent: Decimal,
+}
+
+/// A cap that is tried. Caps on clicks limit no events.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewCapInput {
+    /// Limits one affiliate, as events name it; absent limits all together.
+    affiliate: Option<String>,
+    /// What is limited.
+    metric: CapMetric,
+    /// After what it begins anew, in the tenant's time zone.
+    period: CapPeriod,
+    /// The most of a period.
+    amount: CapAmountInput,
 }
 
 /// What those above affiliates would earn on top.
@@ -137,6 +155,14 @@ impl PreviewOverridesInput {
     }
 }
 
+impl PreviewCapInput {
+    fn parse(self) -> Result<TrialCap, Problem> {
+        let amount = self.amount.parse().map_err(|problem| problem.within("caps"))?;
+        let (metric, period) = (self.metric.into(), self.period.into());
+        Ok(TrialCap { affiliate: self.affiliate, metric, period, amount })
+    }
+}
+
 impl PreviewEventInput {
     fn parse(self) -> Result<TrialEvent, Problem> {
         let labels = self.labels.map(SubLabelsInput::into_labels).unwrap_or_default();
@@ -172,7 +198,8 @@ impl CommissionPreviewInput {
         };
         let events = self.events.into_iter().map(PreviewEventInput::parse).collect::<Result<_, _>>()?;
         let levels = self.overrides.map(PreviewOverridesInput::parse).transpose()?;
-        Ok(Trial { plan, levels, events })
+        let caps = self.caps.map(|caps| caps.into_iter().map(PreviewCapInput::parse).collect()).transpose()?;
+        Ok(Trial { plan, levels, caps, events })
     }
 }
 
@@ -194,6 +221,10 @@ pub(super) struct CommissionPreviewLine {
     amount: Money,
     /// What later events of its period would add, where tiers rate anew.
     adjustment: Money,
+    /// What a cap would leave of it where tiers rate it up, with what it had before; null where none would cut it.
+    adjustment_clamp: Option<CommissionClamp>,
+    /// It would not fit into a cap: it would be refused, and count for nothing.
+    over_cap: bool,
     /// Both together.
     total: Money,
     /// Why; null where no rule applies.
@@ -234,6 +265,8 @@ impl CommissionPreview {
             affiliate,
             amount: money(line.total_minor() - line.rerated_minor),
             adjustment: money(line.rerated_minor),
+            adjustment_clamp: line.clamp.map(|clamp| CommissionClamp::of(clamp, preview.currency)),
+            over_cap: line.is_over_cap,
             total: money(line.total_minor()),
             explanation: line.earned.map(CommissionExplanation),
             overrides: line.overrides.into_iter().map(CommissionPreviewOverride::from).collect(),
@@ -250,8 +283,9 @@ pub(super) struct CommissionPreviewQuery;
 
 #[Object]
 impl CommissionPreviewQuery {
-    /// Tries a plan on a list of events, by the code that pays for real ones. Nothing is written; attribution and caps are
-    /// not asked. Null where there is no such campaign.
+    /// Tries a plan on a list of events, by the code that pays for real ones. Nothing is written. Caps cut and refuse as they
+    /// would, each from nothing used. Not simulated: attribution, what clicks earn by themselves, bonuses, shares of net
+    /// revenue, refunds. Null where there is no such campaign.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn commission_preview(
         &self,

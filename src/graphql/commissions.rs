@@ -9,7 +9,7 @@ use super::{
     context::{Needs, RequestData},
     conversions::Conversion,
     error::IntoGraphql,
-    explanation::CommissionExplanation,
+    explanation::{CommissionClamp, CommissionExplanation},
     ids,
     kinds::CommissionStatus,
     scalars::Money,
@@ -92,6 +92,12 @@ impl Commission {
     /// What attribution runs, tiers and adjusted sales added since; negative where they took.
     async fn adjustment(&self) -> Money {
         money::Money::new(self.row.adjusted_minor, self.row.currency).into()
+    }
+
+    /// What a cap cut it to when a tier or another sale amount raised it last, with what it had before; null where none did.
+    async fn adjustment_clamp(&self) -> Result<Option<CommissionClamp>> {
+        let clamp = self.row.clamp.as_deref().map(|text| CommissionClamp::read(text, self.row.currency)).transpose()?;
+        Ok(clamp)
     }
 
     /// What was taken back of both together, as a positive amount.

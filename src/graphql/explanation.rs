@@ -13,6 +13,7 @@ use crate::{
     domain::{
         commission::{
             Explanation,
+            caps::Clamp,
             tiers::{Part, Standing},
         },
         rule::format_percent as percent,
@@ -135,12 +136,7 @@ impl CommissionExplanation {
 
     /// What a cap cut it to; null where none did.
     async fn clamp(&self) -> Option<CommissionClamp> {
-        let (clamp, currency) = (self.0.clamp?, self.0.amount.currency);
-        Some(CommissionClamp {
-            cap_id: clamp.cap_id.into(),
-            earned: money::Money::new(clamp.earned_minor, currency).into(),
-            left: money::Money::new(clamp.left_minor, currency).into(),
-        })
+        Some(CommissionClamp::of(self.0.clamp?, self.0.amount.currency))
     }
 
     /// The exchange rate that applied; null where the sale was in the campaign's currency. Such as
@@ -247,4 +243,20 @@ pub(super) struct CommissionClamp {
     earned: Money,
     /// What was left.
     left: Money,
+}
+
+impl CommissionClamp {
+    pub(super) fn of(clamp: Clamp, currency: money::Currency) -> Self {
+        Self {
+            cap_id: clamp.cap_id.into(),
+            earned: money::Money::new(clamp.earned_minor, currency).into(),
+            left: money::Money::new(clamp.left_minor, currency).into(),
+        }
+    }
+
+    /// As it is stored.
+    pub(super) fn read(text: &str, currency: money::Currency) -> Result<Self> {
+        let clamp = serde_json::from_str(text).map_err(|_| ServiceError::Internal("a stored clamp cannot be read"));
+        Ok(Self::of(clamp.or_graphql()?, currency))
+    }
 }

@@ -421,6 +421,10 @@ pub(super) enum ConversionRunAction {
     Reject,
     /// Takes them back in full.
     Reverse,
+    /// Takes up again those that were refused: each is decided anew with its checks waived, and waits for a review.
+    Reopen,
+    /// Undoes, of each, the newest reversal that was not undone: gives again exactly what that took.
+    Undo,
 }
 
 /// Where a run over conversions stands.

@@ -11,15 +11,16 @@ use super::{
     context::{Needs, RequestData},
     error::IntoGraphql,
     ids,
-    revenue_deals::RevenueDeal,
-    scalars::{Date, Money},
+    revenue_deals::{DeductionBasis, RevenueDeal},
+    scalars::{Date, Decimal, Money},
 };
 use crate::{
     auth::Permission,
     domain::{
         page::Order,
         problem::Problem,
-        revenue_settlement::{Line, SettlementFilter},
+        revenue_settlement::{Line, SettlementFilter, Taken},
+        rule::format_percent,
     },
     services::{self, ServiceError},
 };
@@ -67,7 +68,15 @@ impl RevenueReckoning {
     async fn lines(&self) -> Result<Vec<RevenueLine>> {
         let lines: std::result::Result<Vec<Line>, _> = serde_json::from_str(&self.0.lines);
         let lines = lines.map_err(|_| ServiceError::Internal("stored lines cannot be read")).or_graphql()?;
-        let line = |line: Line| RevenueLine { name: line.name, amount: self.money(line.amount_minor) };
+        let line = |Line { name, amount_minor, taken }| RevenueLine {
+            name,
+            amount: self.money(amount_minor),
+            basis: taken.map(|taken: Taken| RevenueLineBasis {
+                percent: Decimal(format_percent(taken.rate_ppm)),
+                kind: taken.basis.into(),
+                amount: self.money(taken.basis_minor),
+            }),
+        };
         Ok(lines.into_iter().map(line).collect())
     }
 
@@ -113,6 +122,19 @@ pub(super) struct RevenueLine {
     /// What it is.
     name: String,
     /// Negative where it takes off.
+    amount: Money,
+    /// What it is a percentage of; null where it is none, and in settlements from before this was kept.
+    basis: Option<RevenueLineBasis>,
+}
+
+/// What a deduction was taken of.
+#[derive(SimpleObject)]
+pub(super) struct RevenueLineBasis {
+    /// How much of it, in percent.
+    percent: Decimal,
+    /// Of what.
+    kind: DeductionBasis,
+    /// What that came to in the period, for the customers who are not set apart.
     amount: Money,
 }
 

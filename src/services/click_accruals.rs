@@ -5,6 +5,8 @@
 //!   it. An accrual has no day of its own, so that clicks that come late are never lost to a day that is over.
 //! - One transaction for each accrual: its row is locked before anything of the affiliate's balances is, as a batch does. Of
 //!   two that post at once the second finds the remainder, which is nothing to post.
+//! - Caps on commission do not measure it: a commission is what one conversion earns. Caps on clicks limit it, where the click
+//!   is recorded.
 
 use std::collections::BTreeMap;
 

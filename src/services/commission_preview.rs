@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tributary_entity::{
-    Instant, affiliate_group, commission_rule,
-    ids::{AffiliateGroupId, AffiliateId, CampaignId, CommissionRuleId, GoalId, OverridePlanId},
-    kinds::RuleStatus,
+    Instant, affiliate_group, cap, commission_rule,
+    ids::{AffiliateGroupId, AffiliateId, CampaignId, CapId, CommissionRuleId, GoalId, OverridePlanId},
+    kinds::{CapMetric, CapPeriod, CapStatus, RuleStatus},
     money::{Currency, Money},
     override_plan,
 };
@@ -15,11 +15,12 @@ use super::{ServiceError, Services};
 use crate::{
     auth::Viewer,
     domain::{
+        cap::CapAmount,
         click::labels,
         commission::{
             Book,
             choose::Origin,
-            preview::{EVENTS_MAX, Event, Line, RULES_MAX, Setting, simulate},
+            preview::{Caps, EVENTS_MAX, Event, Line, RULES_MAX, Setting, simulate},
         },
         coupon,
         override_plan::{self as overrides, Level, NewPlan},
@@ -27,8 +28,13 @@ use crate::{
         rule::{NewRule, Rule},
         text,
     },
-    store::{affiliate_groups, affiliates, campaigns, enrollments, goals, override_plans, rules, scope::Tx, tenants},
+    store::{
+        affiliate_groups, affiliates, campaigns, caps, enrollments, goals, override_plans, rules, scope::Tx, tenants,
+    },
 };
+
+/// Caps that one preview is given.
+pub const PREVIEW_CAPS_MAX: usize = 100;
 
 /// By what is to be paid.
 #[derive(Clone, Debug)]
@@ -67,12 +73,24 @@ pub struct TrialEvent {
     pub origin: Origin,
 }
 
+/// A cap that is tried.
+#[derive(Clone, Debug)]
+pub struct TrialCap {
+    /// As events name it; none limits all together.
+    pub affiliate: Option<String>,
+    pub metric: CapMetric,
+    pub period: CapPeriod,
+    pub amount: CapAmount,
+}
+
 /// A plan, and what it is tried on.
 #[derive(Clone, Debug)]
 pub struct Trial {
     pub plan: Plan,
     /// What those above affiliates earn on top; none is what a campaign's plan says as it stands, and nothing with rules.
     pub levels: Option<Vec<Level>>,
+    /// None takes a campaign's caps as they stand, and none with rules.
+    pub caps: Option<Vec<TrialCap>>,
     pub events: Vec<TrialEvent>,
 }
 
@@ -88,10 +106,10 @@ pub struct Preview {
 /// Tries a plan. None where there is no such campaign.
 ///
 /// # Errors
-/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; the problems of
-/// rules and levels; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
+/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; `OUT_OF_RANGE`
+/// past [`PREVIEW_CAPS_MAX`]; the problems of rules, levels and caps; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
 pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Option<Preview>, ServiceError> {
-    let Trial { plan, levels, events } = trial;
+    let Trial { plan, levels, caps, events } = trial;
     if let Some(problem) = Problem::batch_size(&["events"], events.len(), EVENTS_MAX) {
         return Err(problem.into());
     }
@@ -108,6 +126,9 @@ pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Resu
     };
     if let Some(levels) = levels {
         setting.overrides = Some(of_levels(levels, currency, services.now())?);
+    }
+    if let Some(caps) = caps {
+        setting.caps = Caps::new(of_caps(caps, currency, services.now(), &mut names)?);
     }
     setting.book.zone = tenants::zone(&tx).await?;
     let mut happening = Vec::with_capacity(events.len());
@@ -194,7 +215,8 @@ async fn of_campaign(
     let plans = override_plans::in_force(tx, &[id]).await?;
     let overrides = overrides::in_force(&plans, id).cloned();
     let book = Book { groups: groups.into_iter().collect(), ..Book::default() };
-    Ok(Some((campaign.currency, Setting { campaign_id: id, rules, own_rules, book, overrides })))
+    let caps = Caps::new(caps::for_campaigns(tx, &[id]).await?);
+    Ok(Some((campaign.currency, Setting { campaign_id: id, rules, own_rules, book, overrides, caps })))
 }
 
 /// Rules that are nowhere stored.
@@ -214,6 +236,7 @@ fn of_rules(
         own_rules: HashMap::new(),
         book: Book::default(),
         overrides: None,
+        caps: Caps::default(),
     };
     for (number, TrialRule { rule, goal, affiliates }) in (1..).zip(trials) {
         let id = CommissionRuleId::from_uuid(Uuid::from_u128(number));
@@ -241,6 +264,35 @@ fn of_rules(
         setting.book.groups.insert(names.affiliate(&name), group);
     }
     Ok(setting)
+}
+
+/// Caps that are nowhere stored; their ids are their numbers.
+fn of_caps(
+    trials: Vec<TrialCap>,
+    currency: Currency,
+    now: Instant,
+    names: &mut Names,
+) -> Result<Vec<cap::Model>, Problem> {
+    if trials.len() > PREVIEW_CAPS_MAX {
+        let message = format!("at most {PREVIEW_CAPS_MAX}");
+        return Err(Problem::new(ProblemCode::OutOfRange, &["caps"], message));
+    }
+    let cap = |(number, TrialCap { affiliate, metric, period, amount }): (u128, TrialCap)| {
+        Ok(cap::Model {
+            tenant_id: tributary_entity::ids::TenantId::default(),
+            id: CapId::from_uuid(Uuid::from_u128(number)),
+            campaign_id: CampaignId::default(),
+            enrollment_id: None,
+            affiliate_id: affiliate.map(|name| names.affiliate(&name)),
+            metric,
+            period,
+            amount: amount.stored(metric, currency).map_err(|problem| problem.within("caps"))?,
+            status: CapStatus::Active,
+            created_at: now,
+            updated_at: now,
+        })
+    };
+    (1..).zip(trials).map(cap).collect()
 }
 
 /// Levels that are nowhere stored.

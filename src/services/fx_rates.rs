@@ -229,7 +229,7 @@ pub async fn count(services: &Services, viewer: &Viewer, filter: &FxRateFilter) 
 pub async fn feed(services: &Services, tenants: &[TenantScope]) -> Result<u64, ServiceError> {
     let Some(url) = &services.settings.fx_feed_url else { return Ok(0) };
     let rates = match fetch(url).await {
-        Ok(content) => file::read(Format::EcbXml, &content).map_err(|problem| problem.message),
+        Ok(document) => file::read(document.format, &document.content).map_err(|problem| problem.message),
         Err(error) => Err(error.to_string()),
     };
     let rates = match rates {
@@ -268,16 +268,18 @@ enum FeedError {
 }
 
 /// Reads the feed, bounded in size and time. Redirects are not followed: the settings say where it is.
-async fn fetch(url: &str) -> Result<String, FeedError> {
+async fn fetch(url: &str) -> Result<FileInput, FeedError> {
     let http = reqwest::Client::builder()
         .redirect(redirect::Policy::none())
         .timeout(PATIENCE)
         .user_agent(concat!("tributary/", env!("CARGO_PKG_VERSION")))
         .build()?;
-    let mut response = http.get(url).header(header::ACCEPT, "application/xml, text/xml").send().await?;
+    let mut response = http.get(url).header(header::ACCEPT, "application/xml, text/xml, text/csv").send().await?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(FeedError::Status(response.status()));
     }
+    let media_type =
+        response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > file::FILE_MAX_BYTES {
@@ -285,5 +287,6 @@ async fn fetch(url: &str) -> Result<String, FeedError> {
         }
         body.extend_from_slice(&chunk);
     }
-    String::from_utf8(body).map_err(|_| FeedError::NoText)
+    let content = String::from_utf8(body).map_err(|_| FeedError::NoText)?;
+    Ok(FileInput { format: Format::of(media_type.as_deref(), &content), content })
 }

@@ -94,6 +94,7 @@ fn overrides(snapshot: &Snapshot, plan: &Plan, chains: &Chains) -> Result<Vec<co
             reversed_minor: 0,
             explanation: serde_json::to_string(&earned)
                 .map_err(|error| StoreError::inconsistent("commission", error))?,
+            clamp: None,
             // Its state, its time and the rule below are those of the commission that it is on.
             ..base.clone()
         })

@@ -11,7 +11,9 @@
 //! - Upwards also in a period that is over (a conversion that comes late lifts its own); downwards only in the open one.
 //! - What others earn on top as a share of a commission is rated anew with it, in the same journal; a share of the sale and a
 //!   flat amount stay. What was taken back of either goes by the fraction that is taken of the commission at its new step.
-//! - What a cap cut stays as it was cut, and what is added later is not measured by caps: they limit what is taken in.
+//! - What a step adds takes what room caps on commission have left in the period of its conversion, and no more; what it
+//!   takes away gives that room back. The clamp is kept with the commission, and what it cut off is what a lower step takes
+//!   first. What a cap cut when a conversion was taken in stays as it was cut. What others earn on top takes no room.
 //! - Locks: conversions, commissions, caps, tiers, earnings, balances.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +29,9 @@ use tributary_entity::{
 use super::{
     ServiceError, Services,
     adjustments::{self, By, Move, Moves},
-    conversions as noun, overrides, publish, races,
+    conversions as noun,
+    ingest::caps::BatchCaps,
+    overrides, publish, races,
 };
 use crate::{
     ambient,
@@ -35,7 +39,9 @@ use crate::{
     domain::{
         cap,
         commission::{
-            Explanation, gross,
+            Explanation,
+            caps::{Clamp, Course, course},
+            gross,
             tiers::{Counted, TierKey, reached},
         },
         conversion::{Rated, sale_left},
@@ -152,6 +158,34 @@ pub(super) fn earned_of(row: &commission::Model) -> Result<Explanation, StoreErr
     serde_json::from_str(&row.explanation).map_err(|error| StoreError::inconsistent("commission", error))
 }
 
+/// What a cap cut off a commission when it rose last.
+fn clamp_of(row: &commission::Model) -> Result<Option<Clamp>, StoreError> {
+    let clamp = row.clamp.as_deref().map(serde_json::from_str).transpose();
+    clamp.map_err(|error| StoreError::inconsistent("commission", error))
+}
+
+/// As [`earned_of`], with what a cap has cut off it since: who credits it anew gives it no more than was left.
+///
+/// # Errors
+/// As [`earned_of`].
+pub(super) fn limited_of(row: &commission::Model) -> Result<Explanation, StoreError> {
+    let earned = earned_of(row)?;
+    Ok(Explanation { clamp: clamp_of(row)?.or(earned.clamp), ..earned })
+}
+
+/// Keeps what a cap cut off a commission, where that is something else than before.
+///
+/// # Errors
+/// As the database answers.
+pub(super) async fn keep_clamp(tx: &mut Tx, row: &commission::Model, clamp: Option<Clamp>) -> Result<(), StoreError> {
+    if clamp_of(row)? == clamp {
+        return Ok(());
+    }
+    let text = clamp.map(|clamp| serde_json::to_string(&clamp)).transpose();
+    let text = text.map_err(|error| StoreError::inconsistent("commission", error))?;
+    commissions::set_clamp(tx, row.id, text).await
+}
+
 /// The steps that commissions are rated at, of tiers that rate anew: what is cut at the steps is not rated at one.
 ///
 /// # Errors
@@ -189,6 +223,8 @@ async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result
     }
     let found = conversions::lock_many(&tx, &ids).await?;
     let rows = commissions::lock_of_conversions(&tx, &ids).await?;
+    let mut caps = BatchCaps::default();
+    caps.hold(&mut tx, &found).await?;
     // As it is under the lock: a batch or a review may have been faster.
     period.step = step_of(&period.rule, &tiers::lock(&mut tx, &keys).await?, key);
     let shares: Vec<tier_share::Model> = tiers::shares_of(&tx, &ids)
@@ -206,9 +242,10 @@ async fn chunk(services: &Services, scope: &TenantScope, key: TierKey) -> Result
         let (own, above) = with_above(&rows, id, key.affiliate_id);
         if let (Some(conversion), Some(row)) = (found.iter().find(|row| row.id == id), own) {
             let rating = Rating { rule, from: share.step, to: step, credit: credits.get(&id).copied().unwrap_or(0) };
-            changes.extend(rating.change(conversion, row, &above)?);
+            changes.extend(rating.change(&mut caps, conversion, row, &above)?);
         }
     }
+    caps.write(&mut tx).await?;
     for (step, ids) in steps {
         tiers::set_step(&mut tx, &key, &ids, step).await?;
     }
@@ -302,6 +339,9 @@ impl Period {
         commissions::reverse(tx, &part(|one| one.reversed_minor.min(0))).await?;
         commissions::adjust(tx, &part(|one| one.gross_minor)).await?;
         commissions::reverse(tx, &part(|one| one.reversed_minor.max(0))).await?;
+        for change in changes {
+            keep_clamp(tx, change.own, change.clamp).await?;
+        }
         let moves: Vec<Moves<'_>> = changes.iter().map(Change::moves).collect();
         let (actor, note) = (Actor::System.to_string(), format!("tier of {}", self.rule.head.name));
         let by = By { actor: &actor, note: Some(&note) };
@@ -344,7 +384,10 @@ struct Change<'a> {
     conversion: &'a conversion::Model,
     from: i64,
     to: i64,
-    /// The affiliate's own, and those on top of it.
+    /// The affiliate's own commission, and what a cap cut off it.
+    own: &'a commission::Model,
+    clamp: Option<Clamp>,
+    /// Of it, and of those on top of it.
     lines: Vec<Line<'a>>,
 }
 
@@ -363,7 +406,7 @@ impl Change<'_> {
             let amount = Money::new(gross_minor - reversed_minor, row.currency);
             Move { affiliate_id: row.affiliate_id, amount, status: row.status }
         });
-        // Where all of one was taken back, nothing moves.
+        // Where all of one was taken back, or cut, nothing moves.
         Moves { conversion: self.conversion, lines: lines.filter(|line| line.amount.amount_minor != 0).collect() }
     }
 }
@@ -380,6 +423,7 @@ impl Rating<'_> {
     /// None where the commission stays as it is, and those on top of it.
     fn change<'a>(
         &self,
+        caps: &mut BatchCaps,
         conversion: &'a conversion::Model,
         row: &'a commission::Model,
         above: &[&'a commission::Model],
@@ -391,8 +435,15 @@ impl Rating<'_> {
         }
         let sale_minor = Rated::of_row(conversion).map_or(0, |rated| rated.sale.amount_minor);
         let pays = |step| earned.at_step(self.rule, step, sale_minor, self.credit).ok_or_else(out_of_range);
+        let before = clamp_of(row)?;
         // Never below nothing, whatever else was taken from it.
-        let gross_minor = (pays(self.to)? - pays(self.from)?).max(-gross(row).amount_minor);
+        let (gross_minor, clamp) = match course(gross(row).amount_minor, before, pays(self.to)? - pays(self.from)?) {
+            Course::Rises(earned_minor) => caps.measure(conversion, row, earned_minor)?,
+            Course::Falls(difference, clamp) => {
+                caps.fall(conversion, row.affiliate_id, -difference)?;
+                (difference, clamp)
+            }
+        };
         let fixed = earned.offer(self.rule, Some(self.to), sale_minor).fixed().ok_or_else(out_of_range)?;
         let mut lines = vec![line(conversion, row, gross_minor, fixed)?];
         let below_minor = gross(row).amount_minor + gross_minor;
@@ -404,7 +455,8 @@ impl Rating<'_> {
         }
         lines.retain(|line| line.gross_minor != 0 || line.reversed_minor != 0);
         let Self { from, to, .. } = *self;
-        Ok((!lines.is_empty()).then_some(Change { conversion, from, to, lines }))
+        let is_changed = !lines.is_empty() || clamp != before;
+        Ok(is_changed.then_some(Change { conversion, from, to, own: row, clamp, lines }))
     }
 }
 

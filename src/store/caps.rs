@@ -128,6 +128,25 @@ pub async fn insert_shares(tx: &mut Tx, rows: Vec<cap_share::Model>) -> Result<(
     tx.insert_all::<cap_share::Entity>(rows).await
 }
 
+/// What conversions have taken, of caps that are archived too.
+///
+/// # Errors
+/// As the database answers.
+pub async fn shares_of(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<cap_share::Model>, StoreError> {
+    let select = tx.find::<cap_share::Entity>().filter(any_of(cap_share::Column::ConversionId, ids.iter().copied()));
+    Ok(select.all(tx.connection()).await?)
+}
+
+/// Keeps what conversions have taken now, instead of what they had; what periods have used is the caller's to change.
+///
+/// # Errors
+/// As the database answers.
+pub async fn replace_shares(tx: &mut Tx, ids: &[ConversionId], rows: Vec<cap_share::Model>) -> Result<(), StoreError> {
+    let of_them = any_of(cap_share::Column::ConversionId, ids.iter().copied());
+    tx.delete_many::<cap_share::Entity>().filter(of_them).exec(tx.connection()).await?;
+    insert_shares(tx, rows).await
+}
+
 /// Gives back what conversions took, each in the period that it was counted in.
 ///
 /// # Errors

@@ -107,6 +107,17 @@ pub async fn reverse(tx: &mut Tx, deltas: &[(CommissionId, i64)]) -> Result<(), 
     deltas::add_to_rows(tx, "commission", "reversed_minor = reversed_minor + delta.amount", None, &deltas).await
 }
 
+/// Keeps what a cap left of a locked commission when it rose.
+///
+/// # Errors
+/// As the database answers.
+pub async fn set_clamp(tx: &mut Tx, id: CommissionId, clamp: Option<String>) -> Result<(), StoreError> {
+    use commission::Column;
+    let update = tx.update_many::<commission::Entity>().col_expr(Column::Clamp, Expr::value(clamp));
+    update.filter(Column::Id.eq(id)).exec(tx.connection()).await?;
+    Ok(())
+}
+
 /// Moves locked commissions to a state.
 ///
 /// # Errors

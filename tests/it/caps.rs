@@ -6,9 +6,15 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tributary::{ambient::Clock, domain::tenancy::TenantScope};
 
-use crate::support::{
-    Client, Programme, Terms, on_both,
-    programme::{enroll, id, merge, new_affiliate, sale},
+use crate::{
+    overrides::{chain, of_commission, set_plan},
+    refunds::{adjust, moved, refund},
+    story_overrides::{found, left},
+    support::{
+        Client, Programme, Terms, on_both,
+        programme::{enroll, id, merge, new_affiliate, sale},
+    },
+    tiers::{self, of_conversions, rerate},
 };
 
 const ANSWER: &str = "conversion { id status reason }";
@@ -36,6 +42,18 @@ async fn used(client: &Client, programme: &Programme) -> Vec<Value> {
     caps.map(|cap| if cap["used"]["money"].is_null() { &cap["used"]["count"] } else { &cap["used"]["money"]["amount"] })
         .cloned()
         .collect()
+}
+
+/// What caps left of commissions when they rose: what was to be, and what is.
+async fn clamps(client: &Client) -> Vec<Value> {
+    let query = "{ commissions(first: 100) { edges { node { adjustmentClamp { capId earned { amount } left { amount } } } } } }";
+    let data = client.data(query, json!({})).await;
+    let edges = data["commissions"]["edges"].as_array().expect("edges").iter();
+    edges.map(|edge| edge["node"]["adjustmentClamp"].clone()).filter(|clamp| !clamp.is_null()).collect()
+}
+
+fn clamp(cap: &str, earned: &str, left: &str) -> Value {
+    json!({ "capId": cap, "earned": { "amount": earned }, "left": { "amount": left } })
 }
 
 /// Records sales and tells `status reason` of each.
@@ -91,6 +109,106 @@ on_both! {
         assert_eq!(told[1]["explanation"]["clamp"], clamp);
         let summary = "Standard v1: 10 % of 50.00 EUR = 5.00 EUR, cut to 4.00 EUR: 4.00 EUR was left of a cap";
         assert_eq!(told[1]["explanation"]["summary"], summary);
+    }
+
+    async fn step_of_a_tier_takes_what_room_is_left_and_gives_it_back(app) {
+        let owner = app.owner();
+        let programme = of_conversions(&owner, Terms::default()).await;
+        chain(&owner, &programme.affiliate, 1).await;
+        set_plan(&owner, Some(&programme.campaign), of_commission(&["10"])).await;
+        tiers::sell(&owner, &programme, &["0.00"; 2]).await;
+        // It measures no past: the third takes 275.00, and 35.00 of the 50.00 by which the others rise are left.
+        let cap = campaign_cap(&owner, &programme, "COMMISSION", euros("310.00")).await;
+        let third = tiers::sell(&owner, &programme, &["0.00"]).await.remove(0);
+        rerate(app).await;
+        assert_eq!(left(&owner).await, [27_500 + 27_500 + 26_000, 2_750 + 2_750 + 2_600]);
+        assert_eq!(used(&owner, &programme).await, ["310.00"]);
+        assert_eq!(clamps(&owner).await, [clamp(&cap, "275.00", "260.00")]);
+        // Back to the first step, each has what it had.
+        refund(&owner, &third, None, "REFUND").await;
+        rerate(app).await;
+        assert_eq!(left(&owner).await, [50_000, 5_000]);
+        assert_eq!((used(&owner, &programme).await, clamps(&owner).await), (vec![json!("0.00")], Vec::new()));
+        // Up again, with as much room; then with enough.
+        tiers::sell(&owner, &programme, &["0.00"]).await;
+        rerate(app).await;
+        assert_eq!((left(&owner).await, used(&owner, &programme).await), (vec![81_000, 8_100], vec![json!("310.00")]));
+        owner.done("updateCap", json!({ "id": cap, "amount": euros("5000.00") }), "").await;
+        tiers::sell(&owner, &programme, &["0.00"; 2]).await;
+        rerate(app).await;
+        assert_eq!(left(&owner).await, [150_000, 15_000]);
+        assert_eq!((used(&owner, &programme).await, clamps(&owner).await), (vec![json!("1000.00")], Vec::new()));
+        assert_eq!(found(app).await, [""; 0]);
+    }
+
+    async fn step_that_finds_no_room_is_told_and_moves_nothing(app) {
+        let owner = app.owner();
+        let programme = of_conversions(&owner, Terms::default()).await;
+        let ids = tiers::sell(&owner, &programme, &["0.00"; 2]).await;
+        let target = json!({ "enrollmentId": programme.enrollment });
+        let cap = cap(&owner, target, "COMMISSION", "LIFETIME", euros("275.00")).await;
+        tiers::sell(&owner, &programme, &["0.00"]).await;
+        rerate(app).await;
+        assert_eq!(left(&owner).await, [25_000 + 25_000 + 27_500]);
+        assert_eq!(clamps(&owner).await, [clamp(&cap, "275.00", "250.00"), clamp(&cap, "275.00", "250.00")]);
+        let query = "query($id: ID!) { conversion(by: { id: $id }) { version commissionTotal { amount } \
+            history { actor note toStatus } } }";
+        let seen = owner.data(query, json!({ "id": ids[0] })).await["conversion"].take();
+        assert_eq!((&seen["version"], &seen["commissionTotal"]["amount"]), (&json!(2), &json!("250.00")));
+        assert_eq!(seen["history"][1], json!({ "actor": "system", "note": "tier of Standard", "toStatus": "APPROVED" }));
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM tier_adjustment").await, 0);
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM journal").await, 3);
+        assert_eq!(found(app).await, [""; 0]);
+    }
+
+    async fn rises_and_new_conversions_share_a_cap_exactly_on_two_nodes_at_once(app) {
+        let owner = app.owner();
+        let programme = of_conversions(&owner, Terms::default()).await;
+        tiers::sell(&owner, &programme, &["0.00"; 4]).await;
+        rerate(app).await;
+        assert_eq!(left(&owner).await, [4 * 27_500]);
+        campaign_cap(&owner, &programme, "COMMISSION", euros("700.00")).await;
+        let node = app.another_node().await;
+        let click = programme.click(&owner).await;
+        let mut sent = tokio::task::JoinSet::new();
+        for number in 0..12 {
+            let (services, url) =
+                if number % 2 == 0 { (app.services.clone(), &app.url) } else { (node.services.clone(), &node.url) };
+            let client = Client::new(url, Some(app.token(app.home, tributary_entity::kinds::Role::Owner, None, 3_600)));
+            let input = sale(&click, &format!("at-once-{number}"), "0.00");
+            sent.spawn(async move {
+                client.done("recordConversion", input, ANSWER).await;
+                tributary::jobs::outbox::run_due(&services).await.expect("jobs run");
+            });
+        }
+        sent.join_all().await;
+        rerate(app).await;
+        // All that the cap has is used, by new ones and by those of before it, and nothing besides.
+        assert_eq!(used(&owner, &programme).await, ["700.00"]);
+        assert_eq!(left(&owner).await, [4 * 27_500 + 70_000]);
+        node.stop().await;
+    }
+
+    async fn sale_with_a_larger_amount_earns_what_room_is_left(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let cap = campaign_cap(&owner, &programme, "COMMISSION", euros("10.00")).await;
+        let first = tiers::sell(&owner, &programme, &["60.00"]).await.remove(0);
+        assert_eq!(moved(&adjust(&owner, &first, "120.00").await), [400]);
+        assert_eq!((used(&owner, &programme).await, left(&owner).await), (vec![json!("10.00")], vec![1_000]));
+        assert_eq!(clamps(&owner).await, [clamp(&cap, "12.00", "10.00")]);
+        // Down to what its terms give, and the room is others'.
+        assert_eq!(moved(&adjust(&owner, &first, "50.00").await), [-500]);
+        assert_eq!((used(&owner, &programme).await, clamps(&owner).await), (vec![json!("5.00")], Vec::new()));
+        tiers::sell(&owner, &programme, &["30.00"]).await;
+        assert_eq!(moved(&adjust(&owner, &first, "90.00").await), [200]);
+        assert_eq!(used(&owner, &programme).await, ["10.00"]);
+        // Nothing is left: the sale has its amount all the same.
+        assert_eq!(moved(&adjust(&owner, &first, "95.00").await), [0; 0]);
+        assert_eq!(clamps(&owner).await, [clamp(&cap, "9.50", "7.00")]);
+        refund(&owner, &first, None, "REFUND").await;
+        assert_eq!((used(&owner, &programme).await, left(&owner).await), (vec![json!("3.00")], vec![300]));
+        assert_eq!(found(app).await, [""; 0]);
     }
 
     async fn sales_of_one_batch_take_one_after_the_other(app) {

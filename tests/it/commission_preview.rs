@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Programme, Terms, on_both, programme::sale};
+use crate::{
+    books::{dump, everything},
+    support::{Client, Programme, Terms, on_both, programme::sale},
+};
 
 const PREVIEW: &str = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { \
     lines { affiliate amount { amount } adjustment { amount } total { amount } explanation { rule tier } } \
@@ -34,7 +37,9 @@ on_both! {
         events.push(event("bob", 30, "10.00", "EUR"));
         let modifiers = json!([{ "affiliate": "bob", "percent": "10" }]);
         let input = json!({ "rules": rules, "currency": "EUR", "modifiers": modifiers, "events": events });
+        let before = dump(app, &everything(app).await).await;
         let answer = preview(&owner, input).await;
+        assert_eq!(dump(app, &everything(app).await).await, before, "no table has another row");
         assert_eq!(answer["totals"], json!([
             { "affiliate": "ada", "total": { "amount": "40.00", "currency": "EUR" } },
             { "affiliate": "bob", "total": { "amount": "3.30", "currency": "EUR" } },
@@ -52,13 +57,67 @@ on_both! {
         let group = owner.done("createAffiliateGroup", group, "affiliateGroup { id }").await["affiliateGroup"]["id"].take();
         owner.done("setAffiliateGroup", json!({ "affiliateId": programme.affiliate, "groupId": group }), "").await;
         let events = json!([event(&programme.affiliate, 0, "10.005", "KWD")]);
+        let before = dump(app, &everything(app).await).await;
         let answer = preview(&owner, json!({ "campaignId": programme.campaign, "events": events })).await;
+        assert_eq!(dump(app, &everything(app).await).await, before, "no table has another row");
         let click = programme.click(&owner).await;
         let mut real = sale(&click, "1", "10.005");
         real["saleAmount"]["currency"] = json!("KWD");
         let payload = owner.done("recordConversion", real, "conversion { commissions { amount { amount } } }").await;
         assert_eq!(payload["conversion"]["commissions"][0]["amount"]["amount"], "1.313");
         assert_eq!(answer["lines"][0]["total"]["amount"], "1.313");
+    }
+
+    async fn caps_cut_and_refuse_in_a_preview_what_they_cut_and_refuse(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let euros = |amount: &str| json!({ "money": { "amount": amount, "currency": "EUR" } });
+        let cap = json!({ "campaignId": programme.campaign, "metric": "COMMISSION", "period": "DAY", "amount": euros("10.00") });
+        let cap = owner.done("createCap", cap, "cap { id }").await["cap"]["id"].take();
+        let sales = ["60.00", "50.00", "40.00"];
+        let events: Vec<Value> =
+            (0..).zip(sales).map(|(minute, amount)| event(&programme.affiliate, minute, amount, "EUR")).collect();
+        let query = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { lines { overCap \
+            total { amount } adjustment { amount } adjustmentClamp { capId earned { amount } left { amount } } \
+            explanation { clamp { capId earned { amount } left { amount } } } } } }";
+        let lines = async |input: Value| {
+            let before = dump(app, &everything(app).await).await;
+            let lines = owner.data(query, json!({ "input": input })).await["commissionPreview"]["lines"].take();
+            assert_eq!(dump(app, &everything(app).await).await, before, "nothing is taken of a cap");
+            lines.as_array().expect("lines").clone()
+        };
+        let clamp = |cap: &Value, earned: &str, left: &str| json!({
+            "capId": cap, "earned": { "amount": earned }, "left": { "amount": left },
+        });
+        let tried = lines(json!({ "campaignId": programme.campaign, "events": events })).await;
+        let told: Vec<_> = tried.iter().map(|line| (line["total"]["amount"].clone(), line["overCap"].clone())).collect();
+        assert_eq!(told, [(json!("6.00"), json!(false)), (json!("4.00"), json!(false)), (json!("0.00"), json!(true))]);
+        assert_eq!(tried[1]["explanation"]["clamp"], clamp(&cap, "5.00", "4.00"));
+        let click = programme.click_with(&owner, json!({ "occurredAt": "2026-11-03T10:00:00Z" })).await;
+        for (amount, line) in sales.iter().zip(&tried) {
+            let selection = "conversion { status commissions { amount { amount } } }";
+            let paid = owner.done("recordConversion", sale(&click, amount, amount), selection).await["conversion"].take();
+            let earned = paid["commissions"][0]["amount"]["amount"].as_str().unwrap_or("0.00");
+            assert_eq!((line["total"]["amount"].as_str(), paid["status"] == "REJECTED"), (Some(earned), line["overCap"] == true));
+        }
+        // Other caps in their place, or none; what is used of the campaign's own is not theirs.
+        let none = lines(json!({ "campaignId": programme.campaign, "events": events, "caps": [] })).await;
+        assert!(none.iter().all(|line| line["overCap"] == false), "{none:?}");
+        let two = json!([{ "affiliate": programme.affiliate, "metric": "CONVERSIONS", "period": "DAY", "amount": { "count": 2 } }]);
+        let two = lines(json!({ "campaignId": programme.campaign, "events": events, "caps": two })).await;
+        assert_eq!(two.iter().map(|line| line["overCap"] == true).collect::<Vec<_>>(), [false, false, true]);
+        // A step rates up as far as there is room.
+        let flat = |amount: &str| json!({ "flat": { "amount": amount, "currency": "EUR" } });
+        let steps = json!([{ "conversions": 3, "terms": flat("275.00") }]);
+        let tiers = json!({ "basis": "CONVERSIONS", "period": "MONTH", "mode": "WHOLE", "steps": steps });
+        let rules = json!([{ "name": "Standard", "terms": flat("250.00"), "tiers": tiers }]);
+        let caps = json!([{ "metric": "COMMISSION", "period": "LIFETIME", "amount": euros("810.00") }]);
+        let rated = lines(json!({ "rules": rules, "currency": "EUR", "events": events, "caps": caps })).await;
+        let told: Vec<_> = rated.iter().map(|line| line["adjustment"]["amount"].clone()).collect();
+        assert_eq!(told, ["25.00", "10.00", "0.00"]);
+        let first = json!("cap_00000000000000000000000001");
+        assert_eq!(rated[1]["adjustmentClamp"], clamp(&first, "275.00", "260.00"));
+        assert_eq!((&rated[0]["adjustmentClamp"], &rated[2]["overCap"]), (&Value::Null, &json!(false)));
     }
 
     async fn what_those_above_would_earn_is_told_level_by_level(app) {

@@ -1,11 +1,15 @@
 //! Runs over many conversions: each is done once, whoever does it, however often it is begun; the others are listed.
 
 use serde_json::{Value, json};
-use tributary::{domain::tenancy::TenantScope, services::conversions::advance};
-use tributary_entity::ids::ConversionRunId;
+use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::conversions::advance, store::directory};
+use tributary_entity::{
+    ids::ConversionRunId,
+    kinds::{ConversionRunAction, OutboxKind},
+};
 
 use crate::{
     refunds::{earnings, refund, reported, sold},
+    story_overrides::{left, spent, three_levels},
     support::{
         Client, Programme, Terms, TestApp, on_both,
         programme::{merge, sale},
@@ -35,6 +39,26 @@ async fn start(client: &Client, action: &str, selection: Value, more: Value) -> 
 async fn run(client: &Client, id: &Value) -> Value {
     let query = format!("query($id: ID!) {{ {} }}", RUN.replacen("conversionRun", "conversionRun(id: $id)", 1));
     client.data(&query, json!({ "id": id })).await["conversionRun"].take()
+}
+
+/// Starts a run and has it done, chunk by chunk of two; the run then.
+async fn done(app: &TestApp, client: &Client, action: &str, selection: Value, more: Value) -> Value {
+    let queued = start(client, action, selection, more).await;
+    step(app, &queued["id"], 2).await;
+    loop {
+        let run = run(client, &queued["id"]).await;
+        if !["QUEUED", "RUNNING"].contains(&run["status"].as_str().expect("a status")) {
+            return run;
+        }
+        step(app, &queued["id"], 2).await;
+    }
+}
+
+/// Looked at, done and refused of a run, and how it ended.
+fn counts(run: &Value) -> (Option<&str>, [Option<i64>; 3]) {
+    let number = |name: &str| run[name].as_i64();
+    let numbers = [number("conversionsSeen"), number("conversionsChanged"), number("conversionsRefused")];
+    (run["status"].as_str(), numbers)
 }
 
 async fn step(app: &TestApp, id: &Value, chunk: u64) {
@@ -102,6 +126,116 @@ on_both! {
         assert_eq!(run(&owner, &queued["id"]).await["conversionsChanged"], 2);
         assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 0, 0, 0]);
         assert_eq!(reported(app, &owner).await, [0, 0, 0]);
+    }
+
+    async fn run_gives_again_on_every_level_what_another_took(app) {
+        let owner = app.owner();
+        let (programme, above) = three_levels(&owner, "AUTO").await;
+        let mut sales = Vec::new();
+        for _ in 0..3 {
+            sales.push(sold(&owner, &programme, "100.00").await);
+        }
+        refund(&owner, &sales[1], Some("25.00"), "REFUND").await;
+        let all = [left(&owner).await, spent(&owner).await.to_vec()];
+        assert_eq!(all, [vec![5_500, 550, 275, 138], vec![5_500, 963, 0]]);
+        let of_campaign = json!({ "filter": { "campaignIds": [programme.campaign] } });
+        let lost = done(app, &owner, "REVERSE", of_campaign, json!({ "reason": "CHARGEBACK" })).await;
+        assert_eq!(counts(&lost), (Some("DONE"), [Some(3), Some(3), Some(0)]));
+        assert_eq!((left(&owner).await, spent(&owner).await), (vec![0; 4], [0; 3]));
+        // Each goes out of the list that the run goes through.
+        let taken = json!({ "filter": { "statuses": ["REVERSED"] } });
+        let won = done(app, &owner, "UNDO", taken, json!({ "note": "won", "reason": "FRAUD" })).await;
+        assert_eq!(counts(&won), (Some("DONE"), [Some(3), Some(3), Some(0)]));
+        assert_eq!((&won["action"], &won["reason"]), (&json!("UNDO"), &Value::Null));
+        assert_eq!([left(&owner).await, spent(&owner).await.to_vec()], all, "the refund before it stays");
+        assert_eq!(earnings(&owner, &above[2]).await, [0, 138, 0, 0]);
+        let query = "query($id: ID!) { conversion(by: { id: $id }) { status \
+            changes { kind reason undone note saleAmount { amount } } history { actor } } }";
+        let seen = owner.data(query, json!({ "id": sales[1] })).await["conversion"].take();
+        let change = |kind: &str, reason: &str, undone: bool, note: Value, sale: &str| json!({
+            "kind": kind, "reason": reason, "undone": undone, "note": note, "saleAmount": { "amount": sale },
+        });
+        assert_eq!(seen["status"], "APPROVED");
+        assert_eq!(seen["changes"], json!([
+            change("UNDO", "CHARGEBACK", false, json!("won"), "75.00"),
+            change("REVERSAL", "CHARGEBACK", true, Value::Null, "-75.00"),
+            change("REVERSAL", "REFUND", false, Value::Null, "-25.00"),
+        ]));
+        assert_eq!(seen["history"][3]["actor"], "operator");
+        // Again: only of one is there anything left that was taken back.
+        let again = done(app, &owner, "UNDO", json!({ "ids": sales }), json!({})).await;
+        assert_eq!(counts(&again), (Some("DONE"), [Some(3), Some(1), Some(2)]));
+        let mut others = [&sales[0], &sales[2]];
+        others.sort_unstable();
+        let refused: Vec<Value> =
+            others.iter().map(|id| json!({ "conversionId": id, "code": "INVALID_TRANSITION" })).collect();
+        assert_eq!(again["refusals"], json!(refused));
+        assert_eq!((left(&owner).await, spent(&owner).await), (vec![6_000, 600, 300, 150], [6_000, 1_050, 0]));
+    }
+
+    async fn run_takes_up_again_what_was_refused_on_every_level(app) {
+        let owner = app.owner();
+        let (programme, above) = three_levels(&owner, "MANUAL").await;
+        let ids = pending(&owner, &programme, 5).await;
+        owner.done("approveConversions", json!({ "ids": [ids[4]] }), "").await;
+        // The same order twice, refused both: only one of them can count.
+        let click = programme.click(&owner).await;
+        let mut twice = Vec::new();
+        for key in ["a", "b"] {
+            let mut input = sale(&click, "twice", "10.00");
+            merge(&mut input, json!({ "idempotencyKey": key }));
+            let payload = owner.done("recordConversion", input, "conversion { id }").await;
+            let id = payload["conversion"]["id"].as_str().expect("an id").to_owned();
+            let reject = json!({ "ids": [id], "reason": "FRAUD" });
+            owner.mutate("rejectConversions", reject, "").await;
+            twice.push(id);
+        }
+        let reason = json!({ "reason": "FRAUD" });
+        let rejected = done(app, &owner, "REJECT", json!({ "ids": ids[..4] }), reason).await;
+        assert_eq!(counts(&rejected), (Some("DONE"), [Some(4), Some(4), Some(0)]));
+        assert_eq!(earnings(&owner, &programme.affiliate).await, [0, 200, 0, 0]);
+        let absent = "cnv_00000000000000000000000001".to_owned();
+        let named = [&ids[..], &twice[..], std::slice::from_ref(&absent)].concat();
+        let opened = done(app, &owner, "REOPEN", json!({ "ids": named }), json!({ "note": "a mistake" })).await;
+        assert_eq!(counts(&opened), (Some("DONE"), [Some(8), Some(5), Some(3)]), "{opened}");
+        let code = |id: &String| {
+            let refusals = opened["refusals"].as_array().expect("a list");
+            refusals.iter().find(|one| one["conversionId"] == **id).map(|one| one["code"].clone())
+        };
+        assert_eq!(code(&ids[4]), Some(json!("INVALID_TRANSITION")), "approved");
+        assert_eq!(code(&absent), Some(json!("NOT_FOUND")));
+        assert_eq!([code(&twice[0]), code(&twice[1])], [None, Some(json!("INVALID_TRANSITION"))], "the order is taken");
+        for (above, share) in above.iter().zip([20, 10, 5]) {
+            assert_eq!(earnings(&owner, above).await, [5 * share, share, 0, 0]);
+        }
+        assert_eq!(earnings(&owner, &programme.affiliate).await, [1_000, 200, 0, 0]);
+        assert_eq!(spent(&owner).await, [200, 35, 0]);
+        let query = "query($id: ID!) { conversion(by: { id: $id }) { status reason history { toStatus actor note } } }";
+        let seen = owner.data(query, json!({ "id": ids[0] })).await["conversion"].take();
+        assert_eq!((&seen["status"], &seen["reason"]), (&json!("PENDING"), &json!("MANUAL")));
+        assert_eq!(seen["history"][2], json!({ "toStatus": "PENDING", "actor": "operator", "note": "a mistake" }));
+        // What a reviewer then approves reaches every level.
+        let waiting = json!({ "filter": { "statuses": ["PENDING"] } });
+        done(app, &owner, "APPROVE", waiting, json!({})).await;
+        assert_eq!(spent(&owner).await, [1_200, 210, 0]);
+    }
+
+    async fn node_that_knows_no_new_action_takes_up_no_run_of_one(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::manual()).await;
+        let ids = pending(&owner, &programme, 3).await;
+        for action in ConversionRunAction::ALL {
+            let is_known = ["APPROVE", "REJECT", "REVERSE"].contains(&action.as_str());
+            // Beside this one runs the node of the test, which may be first: what it does then is not there any more.
+            let queued = start(&owner, action.as_str(), json!({ "ids": ids }), json!({ "reason": "FRAUD" })).await;
+            let of_earlier = [OutboxKind::RunConversions];
+            let due = directory::due_work(&app.services.db, &of_earlier, app.clock.now(), 100).await.expect("read");
+            let is_due = due.iter().any(|(_, work)| queued["id"] == work.dedup_key);
+            assert!(is_known || !is_due, "{action}");
+            app.run_jobs().await;
+            app.until("SELECT COUNT(*) FROM conversion_run WHERE status IN ('QUEUED', 'RUNNING')", 0).await;
+            assert_eq!(run(&owner, &queued["id"]).await["status"], "DONE", "{action}");
+        }
     }
 
     async fn run_goes_on_where_it_stood_and_two_runners_do_each_once(app) {

@@ -33,6 +33,7 @@ mod earnings_feed;
 mod events;
 mod fail_points;
 mod faults;
+mod fx_feed;
 mod fx_rates;
 mod hostile;
 mod http;

@@ -2,11 +2,18 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tributary_entity::kinds::Role;
+use tributary::{
+    domain::problem::ProblemCode,
+    services::{
+        ServiceError,
+        payouts::files::{self, Export, Exported},
+    },
+};
+use tributary_entity::kinds::{PayoutFileFormat, Role};
 
 use crate::{
     payouts::{another, earn, payouts, quick, submit},
-    support::{Client, TestApp, on_both, surface::status_report},
+    support::{Client, Programme, Terms, TestApp, on_both, programme::sale, surface::status_report, tap::viewer},
 };
 
 const DOCUMENT: &str = "document { name mediaType content file { id part items digest batch { id } } }";
@@ -112,7 +119,128 @@ fn batch_booking(file: &Value, booking: &str, amount: &str, count: usize) -> Str
     )
 }
 
+/// Writes the next part of at most two payouts; its file and content, or the code of why there is none.
+async fn part(
+    app: &TestApp,
+    client: &Client,
+    batch: &Value,
+    format: PayoutFileFormat,
+    part: i32,
+) -> Result<Exported, ProblemCode> {
+    let batch_id = batch["id"].as_str().expect("an id").parse().expect("an id");
+    let viewer = viewer(app, client).await;
+    let export = files::export(&app.services, &viewer, None, Export { batch_id, format, part }, 2).await;
+    export.map(|outcome| outcome.value).map_err(|error| match error {
+        ServiceError::Refused(problems) => problems[0].code,
+        error => panic!("{error}"),
+    })
+}
+
+/// All parts of a batch, and how many payouts each has: no payout is in two, and each is the same bytes again, also by
+/// another size.
+async fn parts(app: &TestApp, client: &Client, batch: &Value, format: PayoutFileFormat) -> Vec<(String, i64)> {
+    assert_eq!(
+        part(app, client, batch, format, 2).await.map(|_| ()),
+        Err(ProblemCode::NotFound),
+        "none before the first"
+    );
+    let mut written = Vec::new();
+    for number in 1..=3 {
+        let Exported { file, content } = part(app, client, batch, format, number).await.expect("a part");
+        assert_eq!((file.part, file.digest.len()), (number, 64));
+        written.push((content, file.items));
+    }
+    assert_eq!(
+        part(app, client, batch, format, 4).await.map(|_| ()),
+        Err(ProblemCode::InvalidTransition),
+        "none is left"
+    );
+    for (number, (content, items)) in (1..).zip(&written) {
+        let input = json!({ "batchId": batch["id"], "format": format.as_str(), "part": number });
+        let again = client.done("exportPayoutFile", input, DOCUMENT).await["document"].take();
+        assert_eq!(
+            (again["content"].as_str(), &again["file"]["items"]),
+            (Some(&content[..]), &json!(items)),
+            "part {number}"
+        );
+    }
+    for id in payouts(batch) {
+        assert_eq!(payout(client, &id).await["status"], "IN_TRANSIT");
+        let reference = payout(client, &id).await["bankReference"].as_str().expect("a reference").to_owned();
+        assert_eq!(written.iter().filter(|(content, _)| content.contains(&reference)).count(), 1, "{reference}");
+    }
+    written
+}
+
+/// Five affiliates with an account each, who are owed 10.00, 11.00, 12.00, 13.00 and 14.00; a submitted batch that pays them.
+async fn five(app: &TestApp, owner: &Client, currency: &'static str, account: &Value) -> Value {
+    let terms = Terms { currency, hold_seconds: 0, ..Terms::default() };
+    let ada = Programme::build(owner, &terms).await;
+    for number in 0..5 {
+        let one = if number == 0 { ada.clone() } else { another(owner, &ada).await };
+        let destination =
+            json!({ "affiliateId": one.affiliate, "currency": currency, "holder": "Ada", "account": account });
+        owner.done("setPayoutDestination", destination, "").await;
+        let click = one.click(owner).await;
+        let mut input = sale(&click, &format!("part-{number}"), &format!("{}.00", 100 + 10 * number));
+        input["saleAmount"]["currency"] = json!(currency);
+        owner.done("recordConversion", input, "").await;
+    }
+    app.release_holds().await;
+    let selection = "payoutBatch { id payouts(first: 10) { edges { node { id } } } }";
+    let batch = owner.done("createPayoutBatch", json!({ "currency": currency }), selection).await["payoutBatch"].take();
+    submit(owner, &batch).await;
+    batch
+}
+
 on_both! {
+    async fn batch_that_is_too_large_for_one_sepa_file_has_parts(app) {
+        let owner = app.owner();
+        debtor(&owner).await;
+        let batch = five(app, &owner, "EUR", &json!({ "sepa": { "iban": "NL91ABNA0417164300" } })).await;
+        let parts = parts(app, &owner, &batch, PayoutFileFormat::SepaCreditTransfer).await;
+        let told = |name: &str| -> Vec<String> {
+            let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+            let one = |(content, _): &(String, i64)| {
+                let from = content.find(&open).expect("there") + open.len();
+                content[from..].split(&close).next().expect("closed").to_owned()
+            };
+            parts.iter().map(one).collect()
+        };
+        assert_eq!(parts.iter().map(|(_, items)| *items).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(told("NbOfTxs"), ["2", "2", "1"]);
+        let sums: Vec<i64> = told("CtrlSum").iter().map(|sum| sum.replace('.', "").parse().expect("digits")).collect();
+        assert_eq!(sums.iter().sum::<i64>(), 1_000 + 1_100 + 1_200 + 1_300 + 1_400, "{sums:?}");
+        let messages = told("MsgId");
+        assert!(messages[0] != messages[1] && messages[1] != messages[2] && messages[0] != messages[2], "{messages:?}");
+    }
+
+    async fn batch_that_is_too_large_for_one_ach_file_has_parts(app) {
+        let owner = app.owner();
+        let account = json!({ "ach": {
+            "companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First Bank",
+        } });
+        owner.done("setPayingAccount", json!({ "account": account }), "").await;
+        let account = json!({ "routingNumber": "091000019", "accountNumber": "12-3", "accountType": "CHECKING" });
+        let batch = five(app, &owner, "USD", &json!({ "ach": account })).await;
+        let parts = parts(app, &owner, &batch, PayoutFileFormat::Nacha).await;
+        let mut total = 0;
+        for (content, items) in &parts {
+            let lines: Vec<&str> = content.lines().collect();
+            assert!(lines.len().is_multiple_of(10) && lines.iter().all(|line| line.len() == 94), "{content}");
+            let entries: Vec<i64> =
+                lines.iter().filter(|line| line.starts_with('6')).map(|line| line[29..39].parse().expect("digits")).collect();
+            assert_eq!(i64::try_from(entries.len()), Ok(*items));
+            // The file's control record counts and sums its own entries alone.
+            let control = lines.iter().find(|line| line.starts_with('9') && !line.starts_with("99999")).expect("a record");
+            assert_eq!(control[13..21].parse::<i64>(), Ok(*items), "{control}");
+            assert_eq!(control[43..55].parse::<i64>(), Ok(entries.iter().sum()), "{control}");
+            total += entries.iter().sum::<i64>();
+        }
+        assert_eq!(parts.iter().map(|(_, items)| *items).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(total, 6_000);
+    }
+
     async fn sepa_file_is_the_same_bytes_each_time(app) {
         let owner = app.owner();
         let (batch, ids) = two(app, &owner).await;

@@ -80,6 +80,7 @@ on_both! {
         let programme = Programme::build(&owner, &Terms { hold_seconds: 86_400, ..Terms::default() }).await;
         let deductions = json!([
             { "name": "fees", "percent": "3" }, { "name": "duty", "percent": "15" }, { "name": "admin", "percent": "5" },
+            { "name": "levy", "percent": "0.0001", "basis": "GGR_LESS_BONUSES" },
         ]);
         deal(&owner, &programme, json!({ "share": "35", "deductions": deductions })).await;
         let play = json!({ "ggr": eur("6000.00"), "bonuses": eur("2000.00"), "stakes": eur("90000.00") });
@@ -94,20 +95,26 @@ on_both! {
         let amount = |amount: &str| json!({ "amount": amount });
         assert_eq!(data["enrollments"]["edges"][0]["node"]["revenueSoFar"], json!({
             "from": first, "until": first + Months::new(1) - Days::new(1), "ggr": amount("10000.00"),
-            "ngr": amount("5500.00"), "shared": amount("5500.00"), "share": amount("1925.00"),
+            "ngr": amount("5499.99"), "shared": amount("5499.99"), "share": amount("1925.00"),
         }));
         assert_eq!(settled(&owner).await, [0; 0]);
         month_over(app).await;
         assert_eq!(settled(&own).await, [192_500]);
         let query = "{ revenueSettlements(first: 5) { edges { node { records campaign { id } reckoning { \
-            lines { name amount { amount } } dealVersion carriedLoss { amount } } \
+            lines { name amount { amount } basis { percent kind amount { amount } } } dealVersion carriedLoss { amount } } \
             award { kind status reason explanation { name value } } } } } }";
         let node = own.data(query, json!({})).await["revenueSettlements"]["edges"][0]["node"].take();
-        let line = |name: &str, amount: &str| json!({ "name": name, "amount": { "amount": amount } });
+        let line = |name: &str, amount: &str| json!({ "name": name, "amount": { "amount": amount }, "basis": null });
+        let taken = |name: &str, amount: &str, percent: &str, (kind, of): (&str, &str)| json!({
+            "name": name, "amount": { "amount": amount },
+            "basis": { "percent": percent, "kind": kind, "amount": { "amount": of } },
+        });
+        let ggr = ("GGR", "10000.00");
         assert_eq!(node["reckoning"], json!({
             "lines": [
                 line("gross gaming revenue", "10000.00"), line("bonuses", "-2000.00"), line("chargebacks", "-200.00"),
-                line("fees", "-300.00"), line("duty", "-1500.00"), line("admin", "-500.00"),
+                taken("fees", "-300.00", "3", ggr), taken("duty", "-1500.00", "15", ggr), taken("admin", "-500.00", "5", ggr),
+                taken("levy", "-0.01", "0.0001", ("GGR_LESS_BONUSES", "8000.00")),
             ],
             "dealVersion": 1, "carriedLoss": { "amount": "0.00" },
         }));
@@ -116,7 +123,7 @@ on_both! {
             "kind": "REVENUE", "status": "PENDING",
             "reason": format!("net revenue from {first} until {}", first + Months::new(1) - Days::new(1)),
             "explanation": [
-                step("net revenue that is shared", "5500.00"), step("share in percent", "35"), step("share", "1925.00"),
+                step("net revenue that is shared", "5499.99"), step("share in percent", "35"), step("share", "1925.00"),
             ],
         }));
         assert_eq!((&node["records"], &node["campaign"]["id"]), (&json!(2), &json!(programme.campaign)));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tributary::{
-    domain::tenancy::TenantScope,
+    domain::{ledger_chain::SealKey, tenancy::TenantScope},
     services::audit::{self, Terms as Audit},
 };
 
@@ -15,7 +15,7 @@ use crate::{
     overrides::{applied, balance, chain, fifth, of_commission, of_sale, put_under, set_plan},
     payouts::{draft, payouts, submit},
     refunds::{adjust, earnings, refund, sold, undo},
-    support::{Client, Programme, Terms, TestApp, on_both},
+    support::{Client, Programme, Terms, TestApp, app::SECRET, on_both},
     tiers::{of_sales, rerate, sell},
 };
 
@@ -37,7 +37,7 @@ async fn lines(client: &Client) -> Vec<(i64, [i64; 3])> {
 }
 
 /// What is left on each level, the affiliate's own first, in cents.
-async fn left(client: &Client) -> Vec<i64> {
+pub async fn left(client: &Client) -> Vec<i64> {
     let mut left: BTreeMap<i64, i64> = BTreeMap::new();
     for (level, [_, _, total]) in lines(client).await {
         *left.entry(level).or_default() += total;
@@ -46,12 +46,12 @@ async fn left(client: &Client) -> Vec<i64> {
 }
 
 /// What the tenant spent on commissions, on overrides and on adjustments, in cents.
-async fn spent(client: &Client) -> [i64; 3] {
+pub async fn spent(client: &Client) -> [i64; 3] {
     [balance(client, 5000).await, balance(client, 5020).await, balance(client, 5030).await]
 }
 
 /// A programme that pays 20 %, and on top 10, 5 and 2.5 % of that.
-async fn three_levels(client: &Client, approval: &'static str) -> (Programme, Vec<String>) {
+pub async fn three_levels(client: &Client, approval: &'static str) -> (Programme, Vec<String>) {
     let programme = fifth(client, approval).await;
     let above = chain(client, &programme.affiliate, 3).await;
     set_plan(client, Some(&programme.campaign), of_commission(&["10", "5", "2.5"])).await;
@@ -74,7 +74,9 @@ async fn release(app: &TestApp) {
 /// The names of what `verify` finds.
 pub(crate) async fn found(app: &TestApp) -> Vec<&'static str> {
     let scope = TenantScope::tenant(app.home);
-    let report = audit::verify(&app.services.db, &scope, &Audit::default()).await.expect("is audited");
+    // Blocks may be sealed by now, with the key of all tests.
+    let terms = Audit { trusted: vec![SealKey::new(SECRET).public()], ..Audit::default() };
+    let report = audit::verify(&app.services.db, &scope, &terms).await.expect("is audited");
     report.differences.iter().map(|difference| difference.check).collect()
 }
 

@@ -1,17 +1,19 @@
 //! A plan tried out: what rules would pay for a list of events, by the code that pays for real ones.
 //!
 //! # Decisions
-//! - Each event is credited to one affiliate, whole: attribution is another preview's. Caps are not asked: they are a limit
-//!   of what is paid, not a part of the plan.
+//! - Each event is credited to one affiliate, whole: attribution is another preview's.
+//! - Caps begin with nothing used, as tiers do with nothing counted. An event that does not fit is refused and counts for
+//!   nothing; what a commission rises by later takes what room is left then.
 //! - Events are taken in the order of their time, of equal ones in the order given.
 //! - Overrides are told for every level of the plan, as if somebody who may earn were there, of what the event comes to once
 //!   tiers have rated it anew: who is above whom is not a part of the plan.
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono_tz::Tz;
 use tributary_entity::{
-    Instant,
-    ids::{AffiliateId, CampaignId, CommissionRuleId, GoalId},
+    Instant, cap,
+    ids::{AffiliateId, CampaignId, CapId, CommissionRuleId, GoalId},
     kinds::TierMode,
     money::Money,
 };
@@ -19,12 +21,14 @@ use tributary_entity::{
 use super::{
     Book, Explanation,
     book::Deal,
+    caps::{Clamp, Course, Room, admit, amounts, course, granted},
     choose::{Occasion, Origin},
     split,
     tiers::{TierKey, reached},
 };
 use crate::domain::{
     attribution::WHOLE_MILLIONTHS,
+    cap::{Demand, period_start},
     override_plan::{self, Ancestor},
     rule::Rule,
 };
@@ -57,6 +61,80 @@ pub struct Setting {
     pub book: Book,
     /// What those above earn on top.
     pub overrides: Option<override_plan::Plan>,
+    pub caps: Caps,
+}
+
+/// Caps, and what events have taken of them.
+#[derive(Clone, Debug, Default)]
+pub struct Caps {
+    caps: Vec<cap::Model>,
+    used: HashMap<(CapId, Instant), i64>,
+    /// By the event's place.
+    taken: HashMap<(usize, CapId), i64>,
+}
+
+impl Caps {
+    /// Of which nothing is used.
+    pub fn new(caps: Vec<cap::Model>) -> Self {
+        Self { caps, ..Self::default() }
+    }
+
+    fn rooms(&self, at: Instant, zone: Tz) -> Vec<Room<'_>> {
+        let used =
+            |cap: &cap::Model| self.used.get(&(cap.id, period_start(cap.period, at, zone))).copied().unwrap_or(0);
+        self.caps.iter().map(|cap| Room { cap, used: used(cap), taken: 0 }).collect()
+    }
+
+    /// Takes an amount of each cap, in their order; or gives back.
+    fn take(&mut self, place: usize, at: Instant, zone: Tz, amounts: &[i64]) {
+        for (cap, amount) in self.caps.iter().zip(amounts) {
+            let used = self.used.entry((cap.id, period_start(cap.period, at, zone))).or_default();
+            *used = used.saturating_add(*amount);
+            let taken = self.taken.entry((place, cap.id)).or_default();
+            *taken = taken.saturating_add(*amount);
+        }
+    }
+
+    /// Cuts what an event earns to what is left, and takes it. False where that refuses the event.
+    fn admit(&mut self, place: usize, event: &Event, zone: Tz, lines: &mut [(AffiliateId, Explanation)]) -> bool {
+        let (at, affiliate_id, sale_minor) = (event.occurred_at, event.affiliate_id, event.sale.amount_minor);
+        if !admit(lines, &mut self.rooms(at, zone), affiliate_id, sale_minor) {
+            return false;
+        }
+        let granted = amounts(lines);
+        let demand = Demand { affiliate_id, sale_minor, commissions: &granted };
+        let amounts: Vec<i64> = self.caps.iter().map(|cap| demand.of(cap)).collect();
+        self.take(place, at, zone, &amounts);
+        true
+    }
+
+    /// By how much a commission changes that has `has_minor`, when its terms give so much more or less; and what cuts it.
+    fn course(
+        &mut self,
+        (place, event): (usize, &Event),
+        zone: Tz,
+        (has_minor, clamp): (i64, Option<Clamp>),
+        difference_minor: i64,
+    ) -> (i64, Option<Clamp>) {
+        let at = event.occurred_at;
+        let limits = |room: &Room<'_>| room.limits(event.affiliate_id);
+        let rooms = self.rooms(at, zone);
+        let limiting: Vec<Room<'_>> = rooms.iter().filter(|room| limits(room)).cloned().collect();
+        let (change, clamp) = match course(has_minor, clamp, difference_minor) {
+            Course::Rises(earned_minor) => {
+                let (granted, cut_by) = granted(&limiting, earned_minor - has_minor);
+                let left_minor = has_minor + granted;
+                (granted, cut_by.map(|cap_id| Clamp { cap_id, earned_minor, left_minor }))
+            }
+            Course::Falls(change, clamp) => (change, clamp),
+        };
+        // As much as it has taken can be given back.
+        let has = |cap: &cap::Model| self.taken.get(&(place, cap.id)).copied().unwrap_or(0);
+        let amount = |room: &Room<'_>| if limits(room) { change.max(-has(room.cap)) } else { 0 };
+        let amounts: Vec<i64> = rooms.iter().map(amount).collect();
+        self.take(place, at, zone, &amounts);
+        (change, clamp)
+    }
 }
 
 /// What became of an event.
@@ -66,6 +144,10 @@ pub struct Line {
     pub earned: Option<Explanation>,
     /// What later events of its period added, where tiers rate anew; negative where they took.
     pub rerated_minor: i64,
+    /// What a cap left of it when it rose last; none where none cut it then.
+    pub clamp: Option<Clamp>,
+    /// It does not fit into a cap, and is refused.
+    pub is_over_cap: bool,
     /// What each level above would earn on that, the parent's first.
     pub overrides: Vec<(i32, Money)>,
     /// The step that it is rated at now.
@@ -88,7 +170,11 @@ pub fn simulate(mut setting: Setting, events: &[Event]) -> Option<Vec<Line>> {
     for place in order {
         let event = &events[place];
         let deal = setting.deal(event);
-        let earned = setting.earned(&deal, event)?;
+        let mut earned = setting.earned(&deal, event)?;
+        if !setting.caps.admit(place, event, setting.book.zone, &mut earned) {
+            lines[place].is_over_cap = true;
+            continue;
+        }
         setting.book.enter(&deal, &earned);
         let Some((affiliate_id, earned)) = earned.into_iter().next() else { continue };
         let key = earned.tier_key(affiliate_id);
@@ -97,7 +183,7 @@ pub fn simulate(mut setting: Setting, events: &[Event]) -> Option<Vec<Line>> {
         if let Some(key) = key {
             let places = of_period.entry(key).or_default();
             places.push(place);
-            setting.rate_again(key, places, &mut lines)?;
+            setting.rate_again(key, places, events, &mut lines)?;
         }
     }
     for (event, line) in events.iter().zip(&mut lines) {
@@ -143,20 +229,25 @@ impl Setting {
     }
 
     /// Rates what a period earned at the step that it has reached.
-    fn rate_again(&self, key: TierKey, places: &[usize], lines: &mut [Line]) -> Option<()> {
-        let Some(rule) = self.rules.iter().find(|rule| rule.head.id == key.rule_id) else { return Some(()) };
+    fn rate_again(&mut self, key: TierKey, places: &[usize], events: &[Event], lines: &mut [Line]) -> Option<()> {
+        let Self { rules, book, caps, .. } = self;
+        let Some(rule) = rules.iter().find(|rule| rule.head.id == key.rule_id) else { return Some(()) };
         let Some(tiers) = rule.plan.tiers.as_ref().filter(|tiers| tiers.mode == TierMode::Whole) else {
             return Some(());
         };
-        let counted = self.book.tiers.get(&key).copied().unwrap_or_default();
+        let counted = book.tiers.get(&key).copied().unwrap_or_default();
         let step = reached(tiers, rule.base(), counted.of(tiers.basis)).from;
         for place in places {
             let line = &mut lines[*place];
-            if let Some(earned) = line.earned.as_ref().filter(|_| line.step != step) {
-                let pays = |step| earned.at_step(rule, step, earned.sale.amount_minor, WHOLE_MILLIONTHS);
-                line.rerated_minor = line.rerated_minor.checked_add(pays(step)?.checked_sub(pays(line.step)?)?)?;
-                line.step = step;
-            }
+            // What a cap cut when it came stays as it was cut.
+            let earned = line.earned.as_ref().filter(|earned| line.step != step && earned.clamp.is_none());
+            let Some(earned) = earned else { continue };
+            let pays = |step| earned.at_step(rule, step, earned.sale.amount_minor, WHOLE_MILLIONTHS);
+            let difference = pays(step)?.checked_sub(pays(line.step)?)?;
+            let has = (line.total_minor(), line.clamp);
+            let (change, clamp) = caps.course((*place, &events[*place]), book.zone, has, difference);
+            line.rerated_minor = line.rerated_minor.checked_add(change)?;
+            (line.step, line.clamp) = (step, clamp);
         }
         Some(())
     }

@@ -13,10 +13,10 @@ use tributary_entity::{
 use uuid::Uuid;
 
 use super::{
-    caps::{Room, clamp},
+    caps::{Clamp, Course, Room, clamp, course},
     choose::{Occasion, Origin, choose},
     plan::{Criteria, Step, Tiers},
-    preview::{Event, Setting, simulate},
+    preview::{Caps, Event, Setting, simulate},
     *,
 };
 use crate::domain::{
@@ -251,7 +251,7 @@ fn at(text: &str) -> Instant {
 
 fn setting(rules: Vec<Rule>) -> Setting {
     let (campaign_id, book) = (CampaignId::default(), Book::default());
-    Setting { campaign_id, rules, own_rules: HashMap::new(), book, overrides: None }
+    Setting { campaign_id, rules, own_rules: HashMap::new(), book, overrides: None, caps: Caps::default() }
 }
 
 fn totals(rule: Rule, sales: &[i64]) -> Vec<i64> {
@@ -460,6 +460,26 @@ fn caps_cut_commissions_to_what_is_left() {
         (vec![0, 300], vec![Some((own.id, 0)), None], true),
         "an amount that was lowered leaves nothing"
     );
+}
+
+#[test]
+fn commission_that_a_cap_cut_as_it_rose_loses_first_what_it_never_had() {
+    let cap_id = commission_cap(1, None, 0).id;
+    let clamp = |earned_minor, left_minor| Clamp { cap_id, earned_minor, left_minor };
+    // Of 25 more, 10 were left.
+    let cut = Some(clamp(275, 260));
+    for (has, before, difference, expected) in [
+        (250, None, 25, Course::Rises(275)),
+        (260, cut, 25, Course::Rises(300)),
+        (260, cut, 0, Course::Falls(0, cut)),
+        (260, cut, -5, Course::Falls(0, Some(clamp(270, 260)))),
+        (260, cut, -15, Course::Falls(0, None)),
+        (260, cut, -25, Course::Falls(-10, None)),
+        (260, None, -25, Course::Falls(-25, None)),
+        (20, None, -25, Course::Falls(-20, None)),
+    ] {
+        assert_eq!(course(has, before, difference), expected, "{has} {before:?} {difference}");
+    }
 }
 
 #[test]

@@ -23,6 +23,28 @@ pub enum Format {
     Csv,
 }
 
+impl Format {
+    /// What a document is that came with a media type (a `Content-Type`): XML or CSV where the type says one of them, else by
+    /// its first character.
+    pub fn of(media_type: Option<&str>, content: &str) -> Self {
+        let essence =
+            media_type.and_then(|text| text.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
+        let starts_as_xml = unmarked(content).trim_start().starts_with('<');
+        match essence.split_once('/') {
+            Some((_, "xml")) => Self::EcbXml,
+            Some((_, kind)) if kind.ends_with("+xml") => Self::EcbXml,
+            Some((_, "csv")) => Self::Csv,
+            _ if starts_as_xml => Self::EcbXml,
+            _ => Self::Csv,
+        }
+    }
+}
+
+/// A text without the byte order mark that spreadsheets put first.
+fn unmarked(content: &str) -> &str {
+    content.strip_prefix('\u{feff}').unwrap_or(content)
+}
+
 /// Bytes of one file.
 pub const FILE_MAX_BYTES: usize = 4 << 20;
 
@@ -35,6 +57,7 @@ pub fn read(format: Format, content: &str) -> Result<Vec<NewRate>, Problem> {
     if content.len() > FILE_MAX_BYTES {
         return Err(Problem::new(ProblemCode::BatchSize, FIELD, format!("at most {FILE_MAX_BYTES} bytes")));
     }
+    let content = unmarked(content);
     let rates = match format {
         Format::EcbXml => ecb_xml(content)?,
         Format::Csv => table(content)?,
@@ -217,6 +240,27 @@ mod tests {
         }
         let large = "x".repeat(FILE_MAX_BYTES + 1);
         assert!(read(Format::Csv, &large).is_err());
+    }
+
+    #[test]
+    fn document_is_what_its_media_type_says_or_what_it_begins_with() {
+        for (media_type, content, expected) in [
+            (Some("text/xml"), "date", Format::EcbXml),
+            (Some("Application/XML; charset=utf-8"), "date", Format::EcbXml),
+            (Some("application/rates+xml"), "date", Format::EcbXml),
+            (Some("text/csv; header=present"), "<", Format::Csv),
+            (Some("application/octet-stream"), "\u{feff}\n <?xml", Format::EcbXml),
+            (Some("text/plain"), "Date, USD", Format::Csv),
+            (Some("xml"), "Date, USD", Format::Csv),
+            (None, "<Cube", Format::EcbXml),
+            (None, "date,base", Format::Csv),
+            (None, "", Format::Csv),
+        ] {
+            assert_eq!(Format::of(media_type, content), expected, "{media_type:?} {content}");
+        }
+        let marked = format!("\u{feff}{DAILY}");
+        assert_eq!(lines(Format::EcbXml, &marked), lines(Format::EcbXml, DAILY));
+        assert!(lines(Format::Csv, "\u{feff}Date, USD\n2026-11-20, 1.0842\n").is_ok());
     }
 
     #[test]

@@ -231,6 +231,7 @@ fn row(claim: &Claim, line: &Explanation) -> commission::Model {
         rule_id: line.rule_id,
         rule_version: line.rule_version,
         explanation: serde_json::to_string(line).expect("serializes"),
+        clamp: None,
         payable_at: None,
         released_at: None,
         created_at: Instant::default(),

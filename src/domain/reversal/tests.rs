@@ -72,6 +72,7 @@ fn commission(number: u128, amount_minor: i64, code: &str) -> commission::Model 
         rule_id: CommissionRuleId::default(),
         rule_version: 1,
         explanation: String::new(),
+        clamp: None,
         payable_at: None,
         released_at: None,
         created_at: Instant::default(),

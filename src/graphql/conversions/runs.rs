@@ -1,4 +1,4 @@
-//! Runs that approve, reject or take back many conversions in the background, and their progress.
+//! Runs that approve, reject, take back, re-open or give again many conversions in the background, and their progress.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ use crate::{
 /// How long the steps of a run gather before its newest state is sent.
 const RUN_PACE: Duration = Duration::from_millis(100);
 
-/// A run that approves, rejects or takes back many conversions.
+/// A run that approves, rejects, takes back, re-opens or gives again many conversions.
 #[derive(Description)]
 pub(in crate::graphql) struct ConversionRun(conversion_run::Model);
 
@@ -62,7 +62,7 @@ impl ConversionRun {
         self.0.action.into()
     }
 
-    /// Why it rejects or takes back; null where it approves.
+    /// Why it rejects or takes back; null for the other actions.
     async fn reason(&self) -> Option<ConversionReason> {
         self.0.reason.map(Into::into)
     }
@@ -87,7 +87,7 @@ impl ConversionRun {
         self.0.conversions_seen
     }
 
-    /// Of those, how many it approved, rejected or took back.
+    /// Of those, how many it did.
     async fn conversions_changed(&self) -> i64 {
         self.0.conversions_changed
     }
@@ -196,7 +196,7 @@ pub(in crate::graphql) struct StartConversionRunInput {
     action: ConversionRunAction,
     /// With which conversions.
     selection: ConversionSelectionInput,
-    /// Why; needed to reject and to take back.
+    /// Why; needed to reject and to take back, not used otherwise.
     reason: Option<ConversionRunReason>,
     /// For the history of each conversion. At most 2,000 characters.
     note: Option<String>,

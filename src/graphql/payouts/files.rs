@@ -487,7 +487,7 @@ impl PayoutFileMutation {
         let result = async {
             let batch_id = ids::parse(&["batchId"], &input.batch_id)?;
             let export = Export { batch_id, format: input.format.into(), part: input.part.unwrap_or(1) };
-            files::export(services, viewer, input.idempotency_key.as_deref(), export).await
+            files::export(services, viewer, input.idempotency_key.as_deref(), export, files::FILE_MAX).await
         };
         ExportPayoutFilePayload::answer(result.await)
     }

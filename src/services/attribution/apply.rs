@@ -338,6 +338,7 @@ fn new_commission(change: &Change, line: &Line, now: Instant) -> Result<Option<c
         rule_id: earned.rule_id,
         rule_version: earned.rule_version,
         explanation: serde_json::to_string(earned).map_err(|error| StoreError::inconsistent("commission", error))?,
+        clamp: None,
         payable_at: change.conversion.payable_at,
         released_at: (status == CommissionStatus::Available).then_some(now),
         created_at: now,

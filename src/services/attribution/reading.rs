@@ -24,7 +24,10 @@ use crate::{
         reattribution::{self, Known, Trial, Verdict},
         rule::Rule,
     },
-    services::{overrides, tiers::steps_of},
+    services::{
+        overrides,
+        tiers::{limited_of, steps_of},
+    },
     store::{
         affiliate_groups, affiliates, attributions, campaigns,
         clicks::{self, Journey},
@@ -155,7 +158,7 @@ impl Reader {
             // What chose it then is in its explanation, which stays.
             Some(row) => {
                 let rule = self.versions.get(&(row.rule_id, row.rule_version))?;
-                let earned: Explanation = serde_json::from_str(&row.explanation).ok()?;
+                let earned = limited_of(row).ok()?;
                 Some(earned.offer(rule, past.steps.get(&(conversion.id, id)).copied(), sale?.amount_minor))
             }
             None => {

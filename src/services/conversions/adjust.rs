@@ -4,6 +4,9 @@
 //! - Commissions are reckoned anew by the rule that each names, in its version and at the step of its tiers at which it is
 //!   rated, and split by the newest attribution: terms that changed since are not brought in. Tiers count the difference.
 //! - What others earn on top is reckoned anew with the commission that it is on, by the terms that it was earned by.
+//! - A commission rises by what caps on commission have left for it in the period of its conversion, and one that falls
+//!   gives its room back; one that a cap cut when it was earned gets no more. Caps on conversions and sales limit what is taken in: they
+//!   measure no sale that has another amount later, which cannot be refused as a new one can.
 //! - A commission that others are reckoned from no more (the last attribution gives it no share) stays as it is, and what is
 //!   on top of it with it.
 
@@ -25,13 +28,17 @@ use super::{
 use crate::{
     auth::Viewer,
     domain::{
-        commission::{self as commission_rules, Explanation, Offer},
+        commission::{self as commission_rules, Explanation, Offer, gross},
         conversion::{Rated, sale_now},
         override_plan::{self, Override},
         reversal::{self, Effect, Line},
         text,
     },
-    services::{Outcome, ServiceError, Services, idempotency, tiers::earned_of},
+    services::{
+        Outcome, ServiceError, Services, idempotency,
+        ingest::caps::BatchCaps,
+        tiers::{earned_of, keep_clamp},
+    },
     store::{
         error::{Constraint, StoreError},
         scope::Tx,
@@ -66,7 +73,7 @@ pub async fn adjust(
     let locked = Locked::load(&tx, &[input.id]).await?;
     let row = locked.rows.first().ok_or_else(|| ServiceError::not_found(&["id"]))?;
     let sale_minor = reversal::adjust(row, input.sale)?;
-    let lines = lines(&tx, &locked, row, sale_minor).await?;
+    let lines = lines(&mut tx, &locked, row, sale_minor).await?;
     let cause = Cause {
         kind: ConversionChangeKind::Adjustment,
         reason: ConversionReason::Manual,
@@ -83,12 +90,17 @@ pub async fn adjust(
 }
 
 /// What the difference does to each commission.
-async fn lines(tx: &Tx, locked: &Locked, row: &conversion::Model, sale_minor: i64) -> Result<Vec<Line>, ServiceError> {
+async fn lines(
+    tx: &mut Tx,
+    locked: &Locked,
+    row: &conversion::Model,
+    sale_minor: i64,
+) -> Result<Vec<Line>, ServiceError> {
     let commissions = locked.commissions(row.id);
     if commissions.is_empty() {
         return Ok(Vec::new());
     }
-    let touches = newest_attributions(tx, &[row.id]).await?.pop().map(|(_, touches)| touches).unwrap_or_default();
+    let touches = newest_attributions(&*tx, &[row.id]).await?.pop().map(|(_, touches)| touches).unwrap_or_default();
     let sale = Rated::at(row, sale_now(row) + sale_minor).map(|rated| rated.sale);
     let sale = sale.ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut offers: HashMap<AffiliateId, Offer<'_>> = HashMap::new();
@@ -100,12 +112,18 @@ async fn lines(tx: &Tx, locked: &Locked, row: &conversion::Model, sale_minor: i6
         .ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut earned: HashMap<AffiliateId, Explanation> = earned.into_iter().collect();
     let mut lines: Vec<Line> = Vec::with_capacity(commissions.len());
-    for row in own {
-        let Some(earned) = earned.get_mut(&row.affiliate_id) else { continue };
-        lines.extend(reversal::adjusted(row, earned.amount.amount_minor));
+    let mut caps = BatchCaps::default();
+    caps.hold(tx, std::slice::from_ref(row)).await?;
+    for own in own {
+        let Some(earned) = earned.get_mut(&own.affiliate_id) else { continue };
         // What was taken back of it is never more than it is.
-        earned.amount.amount_minor = earned.amount.amount_minor.max(row.reversed_minor);
+        let proposed = earned.amount.amount_minor.max(own.reversed_minor);
+        let (difference, clamp) = caps.measure(row, own, proposed)?;
+        earned.amount.amount_minor = gross(own).amount_minor + difference;
+        lines.extend(reversal::adjusted(own, earned.amount.amount_minor));
+        keep_clamp(tx, own, clamp).await?;
     }
+    caps.write(tx).await?;
     let overrides = overrides(on_top)?;
     let proposed = override_plan::anew(&overrides, |id| earned.get(&id).cloned())
         .ok_or(StoreError::Constraint(Constraint::CounterRange))?;

@@ -12,7 +12,7 @@ use tributary_entity::{
     kinds::{ConversionReason, ConversionRunAction, ConversionRunStatus},
 };
 
-use super::{refund::reverse_all, review::review_all, runs};
+use super::{refund::reverse_all, reopen, review::review_all, runs, undo::undo_all};
 use crate::{
     domain::{
         conversion::{Review, Snapshot},
@@ -121,6 +121,12 @@ async fn act(tx: &mut Tx, run: &conversion_run::Model, ids: &[ConversionId], now
         ConversionRunAction::Approve => review_all(tx, actor, ids, Review::Approve, note, now).await?,
         ConversionRunAction::Reject => review_all(tx, actor, ids, Review::Reject(reason), note, now).await?,
         ConversionRunAction::Reverse => reverse_all(tx, actor, ids, reason, note, now).await?,
+        ConversionRunAction::Reopen => match reopen::reopen_all(tx, actor, ids, note, now).await {
+            // The whole chunk is done again, and sees who was first.
+            Err(error) if reopen::was_second(&error) => return Err(StoreError::raced("a natural key")),
+            answers => answers?,
+        },
+        ConversionRunAction::Undo => undo_all(tx, actor, ids, note, now).await?,
     };
     let refused = ids.iter().filter_map(|id| {
         let problem = match answers.get(id) {

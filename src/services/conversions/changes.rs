@@ -466,7 +466,7 @@ pub(in crate::services) async fn carry_over(
 }
 
 /// The reversals of conversions that were not undone, in their order.
-async fn live_reversals(
+pub(super) async fn live_reversals(
     tx: &Tx,
     ids: &[ConversionId],
 ) -> Result<HashMap<ConversionId, Vec<conversion_change::Model>>, StoreError> {

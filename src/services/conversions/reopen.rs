@@ -9,7 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
-use tributary_entity::{conversion, ids::ConversionId, kinds::ConversionStatus};
+use tributary_entity::{Instant, conversion, ids::ConversionId, kinds::ConversionStatus};
 use uuid::Uuid;
 
 use super::snapshots_by_id;
@@ -31,6 +31,7 @@ use crate::{
     store::{
         conversions,
         error::{Constraint, StoreError},
+        scope::Tx,
     },
 };
 
@@ -61,10 +62,7 @@ pub async fn reopen(
     input.note = text::optional(&["note"], input.note.as_deref(), text::NOTE_MAX)?;
     for _ in 1..ATTEMPTS {
         match attempt(services, viewer, key, &input).await {
-            // Another conversion was first with a natural key: the next try sees it.
-            Err(ServiceError::Store(StoreError::Constraint(
-                Constraint::ConversionOrder | Constraint::ConversionClick,
-            ))) => {}
+            Err(ServiceError::Store(error)) if was_second(&error) => {}
             result => return result,
         }
     }
@@ -93,26 +91,43 @@ async fn attempt(
         });
         return Ok(Outcome::replayed(answers.collect()));
     }
-    let now = services.now();
-    let distinct: BTreeSet<ConversionId> = input.ids.iter().copied().collect();
-    let locked = conversions::lock_many(&tx, &distinct.into_iter().collect::<Vec<_>>()).await?;
+    let note = input.note.as_deref();
+    let answers = reopen_all(&mut tx, &viewer.actor.to_string(), &input.ids, note, services.now()).await?;
+    services.commit(tx).await?;
+    let answer = |id| answers.get(id).cloned().unwrap_or_else(|| Err(Problem::not_found(&["ids"])));
+    Ok(Outcome::done(input.ids.iter().map(answer).collect()))
+}
+
+/// Re-opens conversions, each that may be. Answers what each is then, or why it stays; nothing of what is not there.
+///
+/// # Errors
+/// As the database answers, also for another conversion that was first with a natural key: the next try sees it.
+pub(super) async fn reopen_all(
+    tx: &mut Tx,
+    actor: &str,
+    ids: &[ConversionId],
+    note: Option<&str>,
+    now: Instant,
+) -> Result<HashMap<ConversionId, Result<Snapshot, Problem>>, StoreError> {
+    let distinct: BTreeSet<ConversionId> = ids.iter().copied().collect();
+    let locked = conversions::lock_many(tx, &distinct.into_iter().collect::<Vec<_>>()).await?;
     let (rejected, others): (Vec<conversion::Model>, Vec<conversion::Model>) =
         locked.into_iter().partition(|row| may_reopen(row).is_ok());
     let mut answers: HashMap<ConversionId, Result<Snapshot, Problem>> =
         others.into_iter().filter_map(|row| Some((row.id, Err(may_reopen(&row).err()?)))).collect();
-    let ids: Vec<ConversionId> = rejected.iter().map(|row| row.id).collect();
-    let known = load_clicks(&tx, rejected.iter().filter_map(|row| row.sent_click_id).collect()).await?;
-    let cases = rejected
-        .into_iter()
-        .map(|row| Case::again(row, &viewer.actor, input.note.as_deref(), Scrutiny::Waived))
-        .collect();
+    let reopened: Vec<ConversionId> = rejected.iter().map(|row| row.id).collect();
+    let known = load_clicks(tx, rejected.iter().filter_map(|row| row.sent_click_id).collect()).await?;
+    let cases = rejected.into_iter().map(|row| Case::again(row, actor.into(), note, Scrutiny::Waived)).collect();
     let mut totals = BatchTotals::default();
-    let settled = settle(&mut tx, cases, &known, &mut Programme::default(), &mut totals, now).await?;
-    totals.write(&mut tx).await?;
-    services.commit(tx).await?;
-    answers.extend(ids.into_iter().zip(settled));
-    let answer = |id| answers.get(id).cloned().unwrap_or_else(|| Err(Problem::not_found(&["ids"])));
-    Ok(Outcome::done(input.ids.iter().map(answer).collect()))
+    let settled = settle(tx, cases, &known, &mut Programme::default(), &mut totals, now).await?;
+    totals.write(tx).await?;
+    answers.extend(reopened.into_iter().zip(settled));
+    Ok(answers)
+}
+
+/// Whether another conversion was first with a natural key: the next try sees it.
+pub(super) const fn was_second(error: &StoreError) -> bool {
+    matches!(error, StoreError::Constraint(Constraint::ConversionOrder | Constraint::ConversionClick))
 }
 
 fn may_reopen(row: &conversion::Model) -> Result<ConversionStatus, Problem> {

@@ -1,9 +1,13 @@
 //! Runs over many conversions: asked for, cancelled, listed, watched. What they do is in [`super::advance`].
+//!
+//! # Decisions
+//! - Runs that take up again or give again are work of a kind of its own: a node of an earlier version, running beside,
+//!   takes up work of the kinds it knows, and so leaves these to nodes that know what they do.
 
 use tributary_entity::{
     conversion_run, conversion_run_refusal,
     ids::{ConversionRunId, OutboxId},
-    kinds::{ConversionRunStatus, EventKind, OutboxKind},
+    kinds::{ConversionRunAction, ConversionRunStatus, EventKind, OutboxKind},
 };
 use uuid::Uuid;
 
@@ -113,7 +117,13 @@ async fn existing(tx: &Tx, id: ConversionRunId) -> Result<conversion_run::Model,
 /// Asks for the next step of a run, to be taken at once.
 pub(super) async fn ask(tx: &mut Tx, run: &conversion_run::Model) -> Result<(), StoreError> {
     let id = OutboxId::from_uuid(ambient::new_uuid());
-    outbox::ask(tx, id, OutboxKind::RunConversions, run.id.to_string(), run.created_at, run.updated_at).await
+    let kind = match run.action {
+        ConversionRunAction::Approve | ConversionRunAction::Reject | ConversionRunAction::Reverse => {
+            OutboxKind::RunConversions
+        }
+        ConversionRunAction::Reopen | ConversionRunAction::Undo => OutboxKind::RestoreConversions,
+    };
+    outbox::ask(tx, id, kind, run.id.to_string(), run.created_at, run.updated_at).await
 }
 
 pub(super) fn changed(run: &conversion_run::Model) -> NewEvent {

@@ -192,7 +192,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
                     id: ConversionId::from_uuid(ids[index]),
                     input: Cow::Borrowed(input),
                     before: None,
-                    actor: &item.actor,
+                    actor: item.actor.to_string().into(),
                     note: None,
                     scrutiny: Scrutiny::Full,
                     has_key: item.claim.is_some(),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono_tz::Tz;
 use tributary_entity::{
-    Instant, cap, cap_share,
+    Instant, cap, cap_share, commission, conversion,
     ids::{AffiliateId, CampaignId, CapId, ConversionId},
     kinds::{CapMetric, ConversionReason, ConversionStatus},
 };
@@ -17,8 +17,8 @@ use crate::{
     domain::{
         cap::{self as rules, Demand},
         commission::{
-            Explanation,
-            caps::{Room, clamp},
+            caps::{Clamp, Room, admit, amounts, granted},
+            gross,
         },
         conversion::{Decision, Facts},
         touches::Scrutiny,
@@ -41,6 +41,9 @@ pub(in crate::services) struct BatchCaps {
     used: HashMap<UsageKey, i64>,
     taken: BTreeMap<UsageKey, i64>,
     shares: Vec<cap_share::Model>,
+    /// What recorded conversions have of caps, and which of them have something else by now.
+    held: BTreeMap<(ConversionId, CapId), cap_share::Model>,
+    changed: BTreeSet<ConversionId>,
 }
 
 impl BatchCaps {
@@ -127,9 +130,8 @@ impl BatchCaps {
         let periods = self.periods(campaign.id, facts.occurred_at, |cap| demand.of(cap) > 0)?;
         let is_waived = facts.scrutiny == Scrutiny::Waived;
         if !is_waived {
-            let mut rooms: Vec<Room<'_>> =
-                periods.iter().map(|period| Room { cap: &period.cap, used: period.used, taken: 0 }).collect();
-            if !clamp(&mut decision.commissions, &mut rooms) {
+            let mut rooms: Vec<Room<'_>> = periods.iter().map(Period::room).collect();
+            if !admit(&mut decision.commissions, &mut rooms, affiliate_id, sale_minor) {
                 return Ok(Decision::refused(ConversionReason::OverCap));
             }
         }
@@ -137,8 +139,6 @@ impl BatchCaps {
         let demand = Demand { affiliate_id, sale_minor, commissions: &granted };
         if periods.iter().all(|period| rules::fits(&period.cap, period.used, demand.of(&period.cap))) {
             self.take_all(id, periods, &demand)?;
-        } else if !is_waived {
-            return Ok(Decision::refused(ConversionReason::OverCap));
         }
         Ok(decision)
     }
@@ -183,7 +183,99 @@ impl BatchCaps {
         Ok(())
     }
 
-    /// Writes what was taken.
+    /// Holds what recorded conversions, locked with their commissions, have of caps. Needed before [`BatchCaps::measure`] and
+    /// [`BatchCaps::fall`].
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn hold(&mut self, tx: &mut Tx, rows: &[conversion::Model]) -> Result<(), StoreError> {
+        let campaign_ids: BTreeSet<CampaignId> = rows.iter().filter_map(|row| row.campaign_id).collect();
+        let instants = rows.iter().map(|row| row.occurred_at).collect();
+        self.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
+        if self.of_campaign.values().all(Vec::is_empty) {
+            return Ok(());
+        }
+        let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
+        let shares = caps::shares_of(tx, &ids).await?;
+        // Of periods that began otherwise when the tenant had another time zone.
+        let keys: BTreeSet<UsageKey> = shares
+            .iter()
+            .map(|share| (share.cap_id, share.period_start))
+            .filter(|key| !self.used.contains_key(key))
+            .collect();
+        if !keys.is_empty() {
+            self.used.extend(caps::lock_used(tx, &keys).await?);
+        }
+        self.held.extend(shares.into_iter().map(|share| ((share.conversion_id, share.cap_id), share)));
+        Ok(())
+    }
+
+    /// By how much an affiliate's own commission changes whose terms give `earned_minor` now: down to that, or up as far as
+    /// there is room for it; and what cut it. It takes that of the caps that limit it, or gives it back.
+    ///
+    /// # Errors
+    /// `Inconsistent` when its conversion is not held.
+    pub fn measure(
+        &mut self,
+        row: &conversion::Model,
+        commission: &commission::Model,
+        earned_minor: i64,
+    ) -> Result<(i64, Option<Clamp>), StoreError> {
+        let has_minor = gross(commission).amount_minor;
+        let wanted = earned_minor.saturating_sub(has_minor);
+        if wanted <= 0 {
+            self.fall(row, commission.affiliate_id, -wanted)?;
+            return Ok((wanted, None));
+        }
+        let periods = self.limiting(row, commission.affiliate_id)?;
+        let rooms: Vec<Room<'_>> = periods.iter().map(Period::room).collect();
+        let (granted, cut_by) = granted(&rooms, wanted);
+        let clamp = cut_by.map(|cap_id| Clamp { cap_id, earned_minor, left_minor: has_minor + granted });
+        for period in &periods {
+            self.change(row, period, granted)?;
+        }
+        Ok((granted, clamp))
+    }
+
+    /// Gives back what an affiliate's own commission loses, as far as its conversion has taken it.
+    ///
+    /// # Errors
+    /// As [`BatchCaps::measure`].
+    pub fn fall(&mut self, row: &conversion::Model, affiliate_id: AffiliateId, minor: i64) -> Result<(), StoreError> {
+        for period in self.limiting(row, affiliate_id)? {
+            let has = self.held.get(&(row.id, period.cap.id)).map_or(0, |share| share.amount);
+            self.change(row, &period, -minor.min(has))?;
+        }
+        Ok(())
+    }
+
+    /// The caps on commission that concern an affiliate, in the periods that a conversion is counted in.
+    fn limiting(&self, row: &conversion::Model, affiliate_id: AffiliateId) -> Result<Vec<Period>, StoreError> {
+        let Some(campaign_id) = row.campaign_id else { return Ok(Vec::new()) };
+        let is_meant = |cap: &cap::Model| cap.metric == CapMetric::Commission && rules::concerns(cap, affiliate_id);
+        let mut periods = self.periods(campaign_id, row.occurred_at, is_meant)?;
+        for period in &mut periods {
+            if let Some(share) = self.held.get(&(row.id, period.cap.id)) {
+                period.key.1 = share.period_start;
+                period.used = *self.used.get(&period.key).ok_or_else(unprepared)?;
+            }
+        }
+        Ok(periods)
+    }
+
+    fn change(&mut self, row: &conversion::Model, period: &Period, amount: i64) -> Result<(), StoreError> {
+        if amount == 0 {
+            return Ok(());
+        }
+        let (cap_id, period_start) = period.key;
+        let none =
+            || cap_share::Model { tenant_id: row.tenant_id, conversion_id: row.id, cap_id, period_start, amount: 0 };
+        self.held.entry((row.id, cap_id)).or_insert_with(none).amount += amount;
+        self.changed.insert(row.id);
+        self.take(period.key, amount)
+    }
+
+    /// Writes what was taken, and given back.
     ///
     /// # Errors
     /// As the database answers.
@@ -192,12 +284,14 @@ impl BatchCaps {
         if !self.taken.is_empty() {
             caps::add(tx, &self.taken).await?;
         }
+        if !self.changed.is_empty() {
+            let has_something =
+                |share: &cap_share::Model| share.amount != 0 && self.changed.contains(&share.conversion_id);
+            let rows = self.held.values().filter(|share| has_something(share)).cloned().collect();
+            caps::replace_shares(tx, &self.changed.iter().copied().collect::<Vec<_>>(), rows).await?;
+        }
         caps::insert_shares(tx, self.shares).await
     }
-}
-
-fn amounts(lines: &[(AffiliateId, Explanation)]) -> Vec<(AffiliateId, i64)> {
-    lines.iter().map(|(id, line)| (*id, line.amount.amount_minor)).collect()
 }
 
 /// A cap in the period of an instant.
@@ -205,6 +299,12 @@ struct Period {
     key: (CapId, Instant),
     used: i64,
     cap: cap::Model,
+}
+
+impl Period {
+    const fn room(&self) -> Room<'_> {
+        Room { cap: &self.cap, used: self.used, taken: 0 }
+    }
 }
 
 fn unprepared() -> StoreError {

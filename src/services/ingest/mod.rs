@@ -12,7 +12,7 @@
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
-mod caps;
+pub(super) mod caps;
 mod clicks;
 pub(super) mod conversions;
 pub(super) mod programme;

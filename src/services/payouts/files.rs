@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// Payouts of one file.
-const FILE_MAX: u64 = 2_000;
+pub const FILE_MAX: u64 = 2_000;
 /// Rows of one statement.
 const CHUNK: usize = 1_000;
 
@@ -114,7 +114,7 @@ pub async fn accounts(services: &Services, viewer: &Viewer) -> Result<Vec<paying
     Ok(store::accounts(&tx).await?)
 }
 
-/// Writes a part of a submitted batch, or hands it out again: the same bytes.
+/// Writes a part of a submitted batch, of at most so many payouts, or hands it out again: the same bytes.
 ///
 /// # Errors
 /// `NOT_FOUND` for the batch, or a part that is not there; `INVALID_TRANSITION` for a batch that is not submitted, has no
@@ -125,6 +125,7 @@ pub async fn export(
     viewer: &Viewer,
     key: Option<&str>,
     input: Export,
+    at_most: u64,
 ) -> Result<Outcome<Exported>, ServiceError> {
     let mut tx = services.begin(viewer).await?;
     let result = input.batch_id.uuid();
@@ -140,7 +141,7 @@ pub async fn export(
     let exported = if let Some(file) = parts.iter().find(|file| file.part == input.part) {
         again(&tx, &batch, file.clone()).await?
     } else if parts.len() + 1 == usize::try_from(input.part).unwrap_or_default() {
-        anew(&mut tx, viewer, &batch, input, now).await?
+        anew(&mut tx, viewer, &batch, (input, at_most), now).await?
     } else {
         return Err(ServiceError::not_found(&["part"]));
     };
@@ -182,7 +183,7 @@ async fn anew(
     tx: &mut Tx,
     viewer: &Viewer,
     batch: &payout_batch::Model,
-    input: Export,
+    (input, at_most): (Export, u64),
     now: Instant,
 ) -> Result<Exported, ServiceError> {
     let method = method(input.format)?;
@@ -193,7 +194,7 @@ async fn anew(
             })?),
             None => None,
         };
-    let mut rows = store::lock_unfiled(tx, batch.id, method, FILE_MAX).await?;
+    let mut rows = store::lock_unfiled(tx, batch.id, method, at_most).await?;
     if rows.is_empty() {
         let message = "none of the batch's payouts of this kind waits to be handed over";
         return Err(transition::refused(&["batchId"], message).into());

@@ -1,17 +1,28 @@
 """Files for banks, held against what others make of them: the schemas of ISO 20022 and of the German banks by PyPI
-`xmlschema`, ACH files by PyPI `achkit`, account numbers by PyPI `schwifty`."""
+`xmlschema`, ACH files by PyPI `achkit`, account numbers by PyPI `schwifty`; and documents for affiliates, read by PyPI
+`pypdf`."""
 
+import base64
+import csv
+import io
 import os
+import random
+import re
 import subprocess
 import time
 import uuid
+from datetime import datetime, timedelta, timezone
 
 import achkit
+import pypdf
 import schwifty
 import xmlschema
 from gql import Client, GraphQLRequest
 from gql.transport.requests import RequestsHTTPTransport
 
+# A run is repeated by setting it to what an earlier one printed.
+SEED = os.environ.get("TRIBUTARY_TEST_SEED") or str(uuid.uuid4())
+CHANCE = random.Random(SEED)
 ENDPOINT = os.environ["TRIBUTARY_TEST_URL"] + "/graphql"
 PATIENCE = 60
 SCHEMAS = ["../data/iso20022/pain.001.001.09.xsd", "../data/iso20022/pain.001.001.09_GBIC_5.xsd"]
@@ -24,6 +35,10 @@ IBANS = [
     "MT84MALT011000012345MTLCAST001S",
     "NO9386011117947",
 ]
+SEPA = (
+    "AD AL AT BE BG CH CY CZ DE DK EE ES FI FR GB GI GR HR HU IE IS IT LI LT LU LV MC MD ME MK MT NL NO PL PT RO RS SE SI SK "
+    "SM VA"
+).split()
 
 
 def owner_token() -> str:
@@ -99,28 +114,93 @@ def check_sepa() -> None:
     accounts = [{"sepa": {"iban": iban}} for iban in IBANS]
     accounts[0]["sepa"]["bic"] = "COBADEFFXXX"
     earned("EUR", list(zip(HOLDERS, accounts)))
-    content = exported(submitted("EUR", len(accounts)), "SEPA_CREDIT_TRANSFER")
+    batch = submitted("EUR", len(accounts))
+    content = exported(batch, "SEPA_CREDIT_TRANSFER")
     for path in SCHEMAS:
         xmlschema.XMLSchema(path).validate(content)
     for iban in IBANS:
         assert f"<IBAN>{schwifty.IBAN(iban).compact}</IBAN>" in content, iban
+    check_documents(batch, [f"{10 + number / 10:.2f}" for number in range(len(accounts))])
+
+
+def read(document: dict) -> str:
+    """The text of a document, as a reader of PDF finds it."""
+    pages = pypdf.PdfReader(io.BytesIO(base64.b64decode(document["base64"])), strict=True).pages
+    assert len(pages) == 1
+    return pages[0].extract_text()
+
+
+def check_sheet(pdf: dict, table: dict) -> list[str]:
+    """Holds a document against the same one as a table; the amounts that both have."""
+    text = read(pdf)
+    header, payer, *rows = csv.reader(io.StringIO(base64.b64decode(table["base64"]).decode()))
+    assert (header, payer[0]) == (["field", "value"], "payer") and payer[1] in text, text
+    for name, value in rows:
+        # Other scripts are spelled in the letters of the font.
+        assert name in text.lower() and (value in text or not value.isascii()), (name, value, text)
+    amounts = [value for _, value in rows if value.endswith(" EUR")]
+    assert sorted(amounts) == sorted(re.findall(r"-?\d+\.\d\d EUR", text)), (amounts, text)
+    return amounts
+
+
+def check_documents(batch: str, expected: list[str]) -> None:
+    print("- a reader of PDF finds in statements and advice the amounts that the tables have")
+    query = """query ($id: ID!) { payoutBatch(id: $id) { payouts(first: 50) { edges { node {
+        gross { amount } affiliate { id }
+        pdf: remittanceAdvice(form: PDF) { base64 } csv: remittanceAdvice(form: CSV) { base64 } } } } } }"""
+    edges = SESSION.execute(GraphQLRequest(query, variable_values={"id": batch}))["payoutBatch"]["payouts"]["edges"]
+    payouts = [edge["node"] for edge in edges]
+    assert sorted(payout["gross"]["amount"] for payout in payouts) == sorted(expected), payouts
+    now = datetime.now(timezone.utc)
+    period = {"from": (now - timedelta(days=1)).isoformat(), "until": (now + timedelta(days=1)).isoformat()}
+    statement = """query ($id: ID!, $from: DateTime!, $until: DateTime!) {
+        statement(affiliateId: $id, currency: "EUR", from: $from, until: $until) { earned { amount } paid { amount }
+        pdf: download(form: PDF) { base64 } csv: download(form: CSV) { base64 } } }"""
+    for payout in payouts:
+        assert f"{payout['gross']['amount']} EUR" in check_sheet(payout["pdf"], payout["csv"]), payout
+        values = {"id": payout["affiliate"]["id"], **period}
+        stated = SESSION.execute(GraphQLRequest(statement, variable_values=values))["statement"]
+        amounts = check_sheet(stated["pdf"], stated["csv"])
+        assert f"{stated['earned']['amount']} EUR" in amounts and len(amounts) == 6, (stated, amounts)
+        assert stated["earned"]["amount"] == payout["gross"]["amount"], stated
+
+
+def mistyped(iban: str) -> list[str]:
+    """A number as people get it wrong, and with check digits of the same remainder."""
+    place = CHANCE.randrange(len(iban) - 1)
+    other = CHANCE.choice([sign for sign in "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ" if sign != iban[place]])
+    changed = [
+        iban[:place] + other + iban[place + 1:],
+        iban[:place] + iban[place + 1] + iban[place] + iban[place + 2:],
+        iban[:place] + iban[place + 1:],
+        iban[:place] + iban[place] + iban[place:],
+    ]
+    check = int(iban[2:4])
+    changed += [f"{iban[:2]}{same:02}{iban[4:]}" for same in (check - 97, check + 97) if 0 <= same <= 99]
+    return changed
 
 
 def check_ibans() -> None:
-    print("- account numbers: we and schwifty take, and refuse, the same")
+    print(f"- account numbers: we and schwifty take, and refuse, the same (TRIBUTARY_TEST_SEED={SEED})")
+    # Numbers of every country in SEPA, and of some that are not.
+    drawn = [str(schwifty.IBAN.random(country, random=CHANCE)) for country in SEPA for _ in range(3)]
+    # Of 97 numbers about five have check digits with another writing: there is always one to try.
+    drawn += ["DE02230510302000698775", "DE98370400440532013000"]
+    foreign = [str(schwifty.IBAN.random(country, random=CHANCE)) for country in ("BR", "TR", "AE")]
     affiliate = made("createAffiliate", "affiliate", name="Ada", email=f"{uuid.uuid4().hex}@partner.example")
     document = (
         "mutation ($input: SetPayoutDestinationInput!) "
         "{ setPayoutDestination(input: $input) { userErrors { code } } }"
     )
-    for iban in IBANS:
-        for place in range(4, len(iban)):
-            digit = iban[place]
-            changed = iban[:place] + ("7" if digit != "7" else "8") + iban[place + 1:]
-            values = {"affiliateId": affiliate, "currency": "EUR", "holder": "Ada", "account": {"sepa": {"iban": changed}}}
-            answer = SESSION.execute(GraphQLRequest(document, variable_values={"input": values}))
-            taken = not answer["setPayoutDestination"]["userErrors"]
-            assert taken == schwifty.IBAN(changed, allow_invalid=True).is_valid, changed
+    counts = {True: 0, False: 0}
+    for number in IBANS + drawn + foreign + [changed for iban in IBANS + drawn for changed in mistyped(iban)]:
+        values = {"affiliateId": affiliate, "currency": "EUR", "holder": "Ada", "account": {"sepa": {"iban": number}}}
+        answer = SESSION.execute(GraphQLRequest(document, variable_values={"input": values}))
+        taken = not answer["setPayoutDestination"]["userErrors"]
+        expected = schwifty.IBAN(number, allow_invalid=True).is_valid and number[:2] in SEPA
+        assert taken == expected, (number, taken, expected, SEED)
+        counts[taken] += 1
+    assert counts[True] >= len(IBANS + drawn) - 1 and counts[False] >= 400, counts
 
 
 def check_ach() -> None:

@@ -17,6 +17,7 @@ use alone::Books;
 use futures_util::FutureExt as _;
 use rand::RngExt as _;
 use stage::Stage;
+pub use stage::{dump, everything};
 use steps::Step;
 
 use crate::support::{Backend, app, say, seeded};

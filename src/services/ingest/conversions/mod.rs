@@ -23,7 +23,6 @@ use tributary_entity::{
 
 use super::programme::{BatchTotals, Programme};
 use crate::{
-    auth::Actor,
     domain::{
         commission::{Book, book::Deal},
         conversion::{self as rules, Decision, Facts, NewConversion, Promoter, Rated, Snapshot},
@@ -50,7 +49,8 @@ pub(in crate::services) struct Case<'a> {
     pub input: Cow<'a, NewConversion>,
     /// As it stands, if it is recorded; locked.
     pub before: Option<conversion::Model>,
-    pub actor: &'a Actor,
+    /// Who did it, as the history has it.
+    pub actor: Cow<'a, str>,
     /// For the history.
     pub note: Option<&'a str>,
     pub scrutiny: Scrutiny,
@@ -60,7 +60,7 @@ pub(in crate::services) struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// Of a conversion that is recorded and to be decided anew.
-    pub fn again(row: conversion::Model, actor: &'a Actor, note: Option<&'a str>, scrutiny: Scrutiny) -> Self {
+    pub fn again(row: conversion::Model, actor: Cow<'a, str>, note: Option<&'a str>, scrutiny: Scrutiny) -> Self {
         let input = Cow::Owned(NewConversion::of_row(&row));
         Self { id: row.id, input, before: Some(row), actor, note, scrutiny, has_key: true }
     }

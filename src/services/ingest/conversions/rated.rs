@@ -111,7 +111,7 @@ async fn decide(tx: &mut Tx, rows: Vec<conversion::Model>, now: Instant) -> Resu
         load_clicks(tx, rows.iter().filter_map(|row| row.sent_click_id).collect()).await?;
     let cases = rows.into_iter().map(|row| {
         let scrutiny = if reopened.contains(&row.id) { Scrutiny::Waived } else { Scrutiny::Full };
-        Case::again(row, &Actor::System, None, scrutiny)
+        Case::again(row, Actor::System.to_string().into(), None, scrutiny)
     });
     let mut totals = BatchTotals::default();
     settle(tx, cases.collect(), &known, &mut Programme::default(), &mut totals, now).await?;

@@ -128,6 +128,7 @@ fn commissions(
             rule_version: explanation.rule_version,
             explanation: serde_json::to_string(explanation)
                 .map_err(|error| StoreError::inconsistent("commission", error))?,
+            clamp: None,
             payable_at: row.payable_at,
             released_at: None,
             created_at: now,

@@ -64,7 +64,7 @@ pub(in crate::services::ingest) async fn awaiting(
 }
 
 fn case(row: conversion::Model) -> Case<'static> {
-    Case::again(row, &Actor::System, None, Scrutiny::Full)
+    Case::again(row, Actor::System.to_string().into(), None, Scrutiny::Full)
 }
 
 /// Decides every conversion of a tenant whose click has come, or whose time is over. Answers how many. Safe to run at any

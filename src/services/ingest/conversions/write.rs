@@ -93,7 +93,7 @@ async fn write_rows(tx: &mut Tx, decided: &[(&Case<'_>, &Snapshot)], now: Instan
         from_status: case.before.as_ref().map(|row| row.status),
         to_status: snapshot.conversion.status,
         reason: snapshot.conversion.reason,
-        actor: case.actor.to_string(),
+        actor: case.actor.clone().into_owned(),
         note: case.note.map(str::to_owned),
         recorded_at: now,
     });
