@@ -71,9 +71,18 @@ fn values(tx: &Tx, sql: &str, clicks_from: Instant) -> Vec<Value> {
     values
 }
 
-/// The rows of a check: what it is about, what must be, what is.
+/// The rows of a check.
 async fn found(tx: &Tx, check: &'static str, sql: &str, clicks_from: Instant) -> Result<Vec<Difference>, StoreError> {
-    let values = values(tx, sql, clicks_from);
+    found_with(tx, check, sql, values(tx, sql, clicks_from)).await
+}
+
+/// The rows of a check: what it is about, what must be, what is.
+async fn found_with(
+    tx: &Tx,
+    check: &'static str,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<Difference>, StoreError> {
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;
     rows.iter()
         .map(|row| {
