@@ -1,8 +1,9 @@
 //! The node dies at a step of ingest, named and counted, and whoever was not answered tries again: the end is as if nothing
 //! had happened.
 
-use chrono::{DurationRound, SubsecRound, TimeDelta, Utc};
+use chrono::{DurationRound, TimeDelta};
 use serde_json::{Value, json};
+use tributary::ambient::{Clock, SystemClock};
 
 use crate::support::{
     Backend, Client, Programme, Terms,
@@ -81,11 +82,11 @@ async fn run(backend: Backend, dies_at: Option<(&str, u32)>) -> Vec<String> {
     let owner = world.owner(&node);
     let mut client = Stubborn { world, node, owner, deaths: 0 };
 
-    let yesterday = (Utc::now() - TimeDelta::days(1)).duration_trunc(TimeDelta::hours(1)).expect("an hour");
+    let yesterday = (SystemClock.now() - TimeDelta::days(1)).duration_trunc(TimeDelta::hours(1)).expect("an hour");
     let mut click = String::new();
     for number in 0..5 {
         let mut input = json!({ "linkId": programme.link, "idempotencyKey": format!("click-{number}") });
-        merge(&mut input, json!({ "occurredAt": yesterday.trunc_subsecs(0) }));
+        merge(&mut input, json!({ "occurredAt": yesterday }));
         let payload = client.tell("recordClick", input, "click { id }").await;
         click = crate::support::programme::id(&payload, "click");
     }
