@@ -69,8 +69,8 @@ async fn step(services: &Services, scope: &TenantScope, id: AttributionRunId, ch
     let after = reading::resumed(run.seen_occurred_at, run.seen_id);
     let rows = reading::page(&tx, &trial, after, chunk).await?;
     let (seen, last) = (rows.len() as u64, rows.last().map(reading::place));
+    let changed = credit(services, &mut tx, &run, trial, &rows).await?;
     let now = services.now();
-    let changed = credit(&mut tx, &run, trial, &rows, now).await?;
     let is_done = seen < chunk;
     let run = attribution_run::Model {
         status: if is_done { AttributionRunStatus::Done } else { AttributionRunStatus::Running },
@@ -113,11 +113,11 @@ async fn save(services: &Services, mut tx: Tx, run: attribution_run::Model) -> R
 
 /// Credits conversions anew. Answers how many of them differ from what they were.
 async fn credit(
+    services: &Services,
     tx: &mut Tx,
     run: &attribution_run::Model,
     trial: Trial,
     rows: &[conversion::Model],
-    now: Instant,
 ) -> Result<i64, StoreError> {
     let ids: BTreeSet<ConversionId> = rows.iter().map(|row| row.id).collect();
     let ids: Vec<ConversionId> = ids.into_iter().collect();
@@ -126,6 +126,8 @@ async fn credit(
     let counts = |row: &conversion::Model| matches!(row.status, ConversionStatus::Approved | ConversionStatus::Pending);
     let rows: Vec<conversion::Model> = locked.into_iter().filter(counts).collect();
     let commissions = commissions::lock_of_conversions(tx, &ids).await?;
+    // After whatever made these commissions: which adjustments are of which commission is told by their times.
+    let now = services.now();
     let judged = Reader::new(trial).judge(tx, rows, commissions).await?;
     let mut changes: Vec<Change> = Vec::new();
     for Judged { conversion, decision, commissions, past_commissions, verdict } in judged {

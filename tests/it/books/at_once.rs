@@ -243,7 +243,7 @@ impl<'a> Crowd<'a> {
         let _ = tributary::services::holds::release_due(&self.stage.app.services, &self.stage.scope()).await;
     }
 
-    async fn credit(&self, model: &str) {
+    pub async fn credit(&self, model: &str) {
         let now = self.stage.app.clock.now();
         let run = json!({ "from": now - TimeDelta::hours(2), "until": now + TimeDelta::hours(1), "model": model,
             "reason": "the contract says so" });
@@ -354,11 +354,17 @@ async fn promises_hold(app: &TestApp, double: &Double) {
     say(&format!("{done} steps at once: {}", counts.join(", ")));
 }
 
+/// Those of the double, and patience: how fast a machine is that does all of this at once is another question.
+pub fn settings(settings: &mut tributary::config::Settings, double: &Double) {
+    double.settings(settings);
+    settings.request_timeout_secs = 300;
+}
+
 async fn ledger_holds_what_it_promises(backend: Backend) {
     let double = Double::start().await;
-    let tune = |settings: &mut tributary::config::Settings| {
-        double.settings(settings);
-        settings.ledger_seal_secs = 1;
+    let tune = |given: &mut tributary::config::Settings| {
+        settings(given, &double);
+        given.ledger_seal_secs = 1;
     };
     // What must hold at every prefix and at the end is checked when the body returns, by `verify`.
     app::run_with(backend, tune, async |app| {

@@ -10,7 +10,7 @@ use tributary::{domain::tenancy::TenantScope, services::audit};
 use tributary_entity::Instant;
 
 use super::{
-    at_once::Crowd,
+    at_once::{self, Crowd},
     markets::Market,
     stage::{Rows, dump, everything},
     steps,
@@ -65,6 +65,10 @@ async fn made_again(app: &TestApp, double: &Double) {
     for steps in steps::generated(steps::all(), seed, STEPS).chunks(20) {
         crowd.act(steps.to_vec()).await;
     }
+    // A run makes a commission, whatever the seed: the customers of each came by everybody's links before.
+    crowd.stage.sell(Market::euro(), 0, 10_000).await;
+    crowd.credit("FIRST_CLICK").await;
+    crowd.rest().await;
     crowd.go_on(TimeDelta::days(1)).await;
     crowd.rest().await;
     let mut tables = everything(app).await;
@@ -122,7 +126,7 @@ async fn projections_are_made_again(backend: Backend) {
     let double = Double::start().await;
     app::run_with(
         backend,
-        |settings| double.settings(settings),
+        |settings| at_once::settings(settings, &double),
         async |app| {
             double.follow(&app.clock);
             made_again(app, &double).await;
