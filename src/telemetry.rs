@@ -35,7 +35,21 @@ const LAG_SECONDS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2
 /// Of redirects.
 const REDIRECT_SECONDS: &[f64] = &[0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 1.0];
 
+/// Of batches and their commits.
+const BATCH_SECONDS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const BATCH_ITEMS: &[f64] = &[1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0];
+/// From a second to a month.
+const LATENESS_SECONDS: &[f64] = &[1.0, 10.0, 60.0, 300.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0, 2_592_000.0];
+
 const COUNTERS: &[(&str, &str)] = &[
+    (
+        "tributary_ingest_items_total",
+        "Clicks and conversions by what became of them: recorded, invalid (clicks), held, rejected, duplicate, replayed (a \
+         key used before), refused (wrong input), unavailable (the database is away), failed.",
+    ),
+    ("tributary_ingest_missing_fields_total", "Recorded conversions without a click, an order or a customer."),
+    ("tributary_errors_total", "Errors of answers by their code."),
+    ("tributary_user_errors_total", "Refusals in the payloads of mutations by their code."),
     ("tributary_spool_clicks_total", "Clicks kept on this node's disk because the database did not take them in time."),
     ("tributary_spool_refused_total", "Clicks that neither the database nor the spool took."),
     ("tributary_spool_replayed_total", "Clicks of the spool that are in the database now."),
@@ -59,26 +73,64 @@ const COUNTERS: &[(&str, &str)] = &[
 ];
 
 const GAUGES: &[(&str, &str)] = &[
+    ("tributary_ingest_waiting_items", "Items in the lanes of all tenants that are not answered yet."),
+    (
+        "tributary_database_connections",
+        "Connections to the database, by pool (write and read, or shared) and state (open, idle).",
+    ),
     ("tributary_spool_bytes", "Bytes of clicks that wait on this node's disk."),
     ("tributary_live_groups", "Documents that are executed for at least one subscriber."),
     ("tributary_live_subscribers", "Open subscriptions."),
 ];
 
-const HISTOGRAMS: &[(&str, &str)] = &[
-    ("tributary_live_lag_seconds", "From an event's recording to its answer for a group's subscribers."),
-    ("tributary_redirect_seconds", "From a request for a tracking link to its answer, with the click's recording."),
+/// Name, explanation, unit and bounds of buckets.
+type Distribution = (&'static str, &'static str, metrics::Unit, &'static [f64]);
+
+const HISTOGRAMS: &[Distribution] = &[
+    (
+        "tributary_live_lag_seconds",
+        "From an event's recording to its answer for a group's subscribers.",
+        metrics::Unit::Seconds,
+        LAG_SECONDS,
+    ),
+    (
+        "tributary_redirect_seconds",
+        "From a request for a tracking link to its answer, with the click's recording.",
+        metrics::Unit::Seconds,
+        REDIRECT_SECONDS,
+    ),
+    (
+        "tributary_ingest_batch_items",
+        "Clicks and conversions that a lane recorded together.",
+        metrics::Unit::Count,
+        BATCH_ITEMS,
+    ),
+    (
+        "tributary_ingest_batch_seconds",
+        "From the beginning of a batch to its answers, with all tries.",
+        metrics::Unit::Seconds,
+        BATCH_SECONDS,
+    ),
+    (
+        "tributary_ingest_commit_seconds",
+        "What COMMIT took of a batch's transaction.",
+        metrics::Unit::Seconds,
+        BATCH_SECONDS,
+    ),
+    (
+        "tributary_ingest_lateness_seconds",
+        "From when a conversion happened to its recording.",
+        metrics::Unit::Seconds,
+        LATENESS_SECONDS,
+    ),
 ];
 
 /// The process's metrics: there is one recorder for all nodes of a process (tests).
 static METRICS: LazyLock<PrometheusHandle> = LazyLock::new(|| {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full("tributary_live_lag_seconds".to_owned()), LAG_SECONDS)
-        .and_then(|builder| {
-            let name = Matcher::Full("tributary_redirect_seconds".to_owned());
-            builder.set_buckets_for_metric(name, REDIRECT_SECONDS)
-        })
-        .expect("there are buckets")
-        .build_recorder();
+    let with_buckets = HISTOGRAMS.iter().try_fold(PrometheusBuilder::new(), |builder, (name, .., buckets)| {
+        builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), buckets)
+    });
+    let recorder = with_buckets.expect("there are buckets").build_recorder();
     let handle = recorder.handle();
     // Fails where somebody else records already: then ours stays empty.
     if metrics::set_global_recorder(recorder).is_ok() {
@@ -101,8 +153,8 @@ fn explain() {
     for (name, help) in GAUGES {
         metrics::describe_gauge!(*name, *help);
     }
-    for (name, help) in HISTOGRAMS {
-        metrics::describe_histogram!(*name, metrics::Unit::Seconds, *help);
+    for (name, help, unit, _) in HISTOGRAMS {
+        metrics::describe_histogram!(*name, *unit, *help);
     }
 }
 

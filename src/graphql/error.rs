@@ -1,6 +1,8 @@
 //! Errors of the API: expected outcomes become `userErrors`, the rest top-level errors with a stable `code`.
 
-use async_graphql::{Enum, Error, ErrorExtensionValues, ErrorExtensions, Pos, ServerError, SimpleObject};
+use async_graphql::{
+    Enum, Error, ErrorExtensionValues, ErrorExtensions, Pos, ServerError, SimpleObject, resolver_utils::EnumType,
+};
 
 use crate::{
     domain::problem::{Problem, ProblemCode},
@@ -79,7 +81,11 @@ pub(super) struct UserError {
 
 impl From<Problem> for UserError {
     fn from(problem: Problem) -> Self {
-        Self { code: problem.code.into(), field: problem.field, message: problem.message }
+        let code = UserErrorCode::from(problem.code);
+        let name =
+            <UserErrorCode as EnumType>::items().iter().find(|item| item.value == code).map_or("", |item| item.name);
+        metrics::counter!("tributary_user_errors_total", "code" => name).increment(1);
+        Self { code, field: problem.field, message: problem.message }
     }
 }
 
@@ -221,8 +227,6 @@ impl<T, E: Into<ServiceError>> IntoGraphql<T> for Result<T, E> {
 
 #[cfg(test)]
 mod tests {
-    use async_graphql::resolver_utils::EnumType;
-
     use super::*;
 
     #[test]

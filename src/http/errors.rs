@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use async_graphql::{Response as GraphqlResponse, ServerError};
+use async_graphql::{Response as GraphqlResponse, ServerError, Value};
 use axum::{
     Extension, Json,
     extract::Request,
@@ -60,6 +60,7 @@ impl Rejection {
     }
 
     pub fn into_response(self, id: &RequestId) -> Response {
+        count(self.code);
         let extensions = json!({ "code": self.code, "requestId": id.0 });
         let body = json!({ "errors": [{ "message": self.message, "extensions": extensions }] });
         let mut response = (self.status, Json(body)).into_response();
@@ -92,11 +93,21 @@ pub(super) async fn catch_panics(Extension(id): Extension<RequestId>, request: R
 /// Puts the request's id into an error, so that a caller can name it.
 pub(super) fn name_request(error: &mut ServerError, id: &RequestId) {
     let extensions = error.extensions.get_or_insert_default();
+    let is_known = extensions.get("requestId").is_some();
     extensions.set("requestId", id.0.clone());
     if extensions.get("code").is_none() {
         // What has no code of ours comes from parsing and validation.
         extensions.set("code", "GRAPHQL_VALIDATION_FAILED");
     }
+    // Whoever names it first has made it.
+    if let (false, Some(Value::String(code))) = (is_known, extensions.get("code")) {
+        count(code.clone());
+    }
+}
+
+/// Counts an error of an answer.
+fn count(code: impl Into<metrics::SharedString>) {
+    metrics::counter!("tributary_errors_total", "code" => code.into()).increment(1);
 }
 
 /// The error behind a credential that was not accepted.

@@ -25,11 +25,11 @@ pub(super) async fn metrics(
 ) -> Response {
     let settings = &edge.api.services.settings;
     let Some(token) = &settings.metrics_token else {
-        return if settings.is_production() { errors::not_found(Extension(id)).await } else { rendered() };
+        return if settings.is_production() { errors::not_found(Extension(id)).await } else { rendered(&edge) };
     };
     let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if sent.is_some_and(|sent| bool::from(sent.ct_eq(token.as_bytes()))) {
-        rendered()
+        rendered(&edge)
     } else {
         Rejection::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", "the metrics have a token of their own")
             .with(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
@@ -37,6 +37,12 @@ pub(super) async fn metrics(
     }
 }
 
-fn rendered() -> Response {
+fn rendered(edge: &Edge) -> Response {
+    // Told by the pools when they are asked.
+    for (pool, [open, idle]) in edge.api.services.db.connections() {
+        for (state, count) in [("open", open), ("idle", idle)] {
+            metrics::gauge!("tributary_database_connections", "pool" => pool, "state" => state).set(f64::from(count));
+        }
+    }
     ([(header::CONTENT_TYPE, TEXT)], telemetry::render_metrics()).into_response()
 }

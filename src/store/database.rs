@@ -146,6 +146,27 @@ impl Db {
         Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
     }
 
+    /// Of each pool, how many connections are open and how many of them idle.
+    pub fn connections(&self) -> Vec<(&'static str, [u32; 2])> {
+        let counts = |pool: &DatabaseConnection| {
+            let (open, idle) = match self.backend {
+                DbBackend::Postgres => {
+                    let pool = pool.get_postgres_connection_pool();
+                    (pool.size(), pool.num_idle())
+                }
+                _ => {
+                    let pool = pool.get_sqlite_connection_pool();
+                    (pool.size(), pool.num_idle())
+                }
+            };
+            [open, u32::try_from(idle).unwrap_or(u32::MAX)]
+        };
+        match self.backend {
+            DbBackend::Postgres => vec![("shared", counts(&self.write))],
+            _ => vec![("write", counts(&self.write)), ("read", counts(&self.read))],
+        }
+    }
+
     /// Whether only one transaction at a time can write, however many begin.
     pub fn has_one_writer(&self) -> bool {
         self.backend == DbBackend::Sqlite

@@ -236,6 +236,8 @@ fn classify(error: &DbErr) -> Class {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Tls(_) => Class::Unavailable,
+        // A server that ends while it is greeted breaks the protocol; nothing was asked of it yet. Later, it is we who do.
+        sqlx::Error::Protocol(_) if matches!(error, DbErr::Conn(_)) => Class::Unavailable,
         _ => Class::Other,
     }
 }
@@ -347,5 +349,8 @@ mod tests {
             assert!(matches!(classify_sqlite(code, ""), Class::Conflict), "{code}");
         }
         assert!(matches!(classify_postgres("22021", None, ""), Class::Other));
+        let protocol = || RuntimeErr::SqlxError(sqlx::Error::Protocol("unexpected response".to_owned()).into());
+        assert!(matches!(classify(&DbErr::Conn(protocol())), Class::Unavailable));
+        assert!(matches!(classify(&DbErr::Query(protocol())), Class::Other));
     }
 }

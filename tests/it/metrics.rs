@@ -48,6 +48,13 @@ async fn every_metric_is_explained() {
         let click = programme.click(&owner).await;
         let mut tap = Tap::conversions(app, &owner).await;
         tap.prime(&owner, &click).await;
+        owner.send("{ nothing }", serde_json::json!({})).await;
+        owner
+            .send(
+                "mutation { recordClick(input: { linkId: \"none\" }) { userErrors { code } } }",
+                serde_json::json!({}),
+            )
+            .await;
         Visitor::new(&app.url).get(&visitor::path(&owner, &programme.link).await).await.click();
         let (_, text) = scrape(app, None).await;
         let explained: BTreeSet<&str> =
@@ -63,6 +70,16 @@ async fn every_metric_is_explained() {
             "live_lag_seconds",
             "redirects_total",
             "redirect_seconds",
+            "ingest_items_total",
+            "ingest_waiting_items",
+            "ingest_batch_items",
+            "ingest_batch_seconds",
+            "ingest_commit_seconds",
+            "ingest_lateness_seconds",
+            "ingest_missing_fields_total",
+            "errors_total",
+            "user_errors_total",
+            "database_connections",
         ] {
             assert!(typed.contains(format!("tributary_{name}").as_str()), "{name} in {text}");
         }

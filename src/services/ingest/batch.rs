@@ -213,7 +213,9 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
         }
     }
     fault::point("ingest.before_commit");
+    let began = std::time::Instant::now();
     publish(&*env.bus, tx).await?;
+    env.meters.committed(began.elapsed());
     fault::point("ingest.after_commit");
 
     Ok(plans

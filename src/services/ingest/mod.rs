@@ -15,6 +15,7 @@ mod batch;
 pub(super) mod caps;
 mod clicks;
 pub(super) mod conversions;
+mod meters;
 pub(super) mod programme;
 
 use std::{
@@ -32,6 +33,8 @@ use tributary_entity::{
     ids::{ClickId, TenantId},
 };
 use uuid::Uuid;
+
+use meters::{Meters, Waiting};
 
 use super::ServiceError;
 use crate::{
@@ -111,13 +114,19 @@ pub(super) struct Env {
     pub db: Db,
     pub clock: Arc<dyn Clock>,
     pub bus: Arc<dyn EventBus>,
+    meters: Meters,
 }
 
 struct Call {
     items: Vec<Item>,
     answer: oneshot::Sender<Vec<Answer>>,
-    /// Room in the queue, given back when the call is answered.
-    _room: OwnedSemaphorePermit,
+    room: Room,
+}
+
+/// Room in the queue, given back when the call is answered.
+struct Room {
+    _permit: OwnedSemaphorePermit,
+    _waiting: Waiting,
 }
 
 /// A way into a lane.
@@ -170,12 +179,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Batch {
     items: Vec<Item>,
     /// Of each call: how many items, whom to answer, and its room.
-    answers: Vec<(usize, oneshot::Sender<Vec<Answer>>, OwnedSemaphorePermit)>,
+    answers: Vec<(usize, oneshot::Sender<Vec<Answer>>, Room)>,
 }
 
 impl Batch {
     fn take(&mut self, call: Call) {
-        self.answers.push((call.items.len(), call.answer, call._room));
+        self.answers.push((call.items.len(), call.answer, call.room));
         self.items.extend(call.items);
     }
 
@@ -184,7 +193,13 @@ impl Batch {
     }
 
     async fn settle(self, env: &Env, scope: &TenantScope) {
-        let mut results = batch::settle(env, scope, &self.items).await.into_iter();
+        let began = Instant::now();
+        let results = batch::settle(env, scope, &self.items).await;
+        env.meters.settled(self.items.len(), began.elapsed());
+        for (item, answer) in self.items.iter().zip(&results) {
+            env.meters.answered(answer, matches!(item.work, Work::Click(_)));
+        }
+        let mut results = results.into_iter();
         fault::point("ingest.before_answer");
         for (count, answer, _room) in self.answers {
             // A caller that went away needs no answer; its key will tell it.
@@ -215,7 +230,7 @@ impl Lanes {
     pub fn new(db: Db, clock: Arc<dyn Clock>, bus: Arc<dyn EventBus>, settings: &Settings) -> Self {
         Self {
             flights: if db.has_one_writer() { 1 } else { FLIGHTS },
-            env: Arc::new(Env { db, clock, bus }),
+            env: Arc::new(Env { db, clock, bus, meters: Meters::default() }),
             lanes: Arc::default(),
             queue_items: settings.ingest_queue_items,
             batch_items: settings.ingest_batch_items,
@@ -244,7 +259,8 @@ impl Lanes {
         while let Some((items, answer)) = waiting.take() {
             let Ok(permit) = Arc::clone(&lane.room).try_acquire_many_owned(count) else { return Err(overloaded) };
             // A lane that ends between look-up and send hands the call back.
-            if let Err(mpsc::error::SendError(call)) = lane.queue.send(Call { items, answer, _room: permit }) {
+            let room = Room { _permit: permit, _waiting: self.env.meters.wait(items.len()) };
+            if let Err(mpsc::error::SendError(call)) = lane.queue.send(Call { items, answer, room }) {
                 waiting = Some((call.items, call.answer));
                 lane = self.lane(scope);
             }
