@@ -1,8 +1,9 @@
 //! Payout batches: how long the drafting of one takes for very many affiliates, and how much memory; and whether two that
 //! are asked for at once pay each affiliate once.
 //!
-//! PostgreSQL only, as a superuser: on the server that `DATABASE_URL` names, or one of its own. One commission is earned through the API, and
-//! multiplied in the database, with its conversion, journal and entries, for affiliates that are made there.
+//! PostgreSQL only, as a superuser: on the server that `DATABASE_URL` names, or one of its own. One commission is earned
+//! through the API, and multiplied in the database, with its conversion, journal and entries, for affiliates that are made
+//! there.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ pub struct Options {
     commissions: usize,
 }
 
+/// What a node's memory may grow by, however many there are.
+const ROOM: u64 = 64 * 1024 * 1024;
+
 impl From<sea_orm::DbErr> for BenchError {
     fn from(error: sea_orm::DbErr) -> Self {
         Self::Failed(error.to_string())
@@ -48,7 +52,7 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     let conversion = api.sell(&api.click().await?, "one").await?;
     let database = Database::connect(url).await?;
     let seeding = Instant::now();
-    seed(&database, &conversion, options).await?;
+    let amount = seed(&database, &conversion, options).await?;
     let commissions = options.affiliates * options.commissions;
     println!(
         "{} affiliates with {commissions} payable commissions seeded in {:.0} s",
@@ -73,9 +77,13 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         mib(before),
         mib(peak)
     );
-    let expected = i64::try_from(options.affiliates).unwrap_or(i64::MAX);
-    if payouts != expected {
-        return Err(BenchError::Failed(format!("{expected} affiliates are to be paid once each")));
+    let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let (expected, sum) = (whole(options.affiliates), whole(commissions).saturating_mul(amount));
+    if (payouts, gross) != (expected, sum) {
+        return Err(BenchError::Failed(format!("{expected} affiliates are to be paid once each, {sum} together")));
+    }
+    if peak.saturating_sub(before) > ROOM {
+        return Err(BenchError::Failed(format!("memory grew by more than {} MiB", mib(ROOM))));
     }
     Ok(())
 }
@@ -99,8 +107,8 @@ async fn one(database: &DatabaseConnection, sql: &str) -> Result<sea_orm::QueryR
     row.ok_or_else(|| BenchError::Failed(format!("nothing is answered to: {sql}")))
 }
 
-/// Multiplies the commission of a conversion.
-async fn seed(database: &DatabaseConnection, conversion: &str, options: &Options) -> Result<(), BenchError> {
+/// Multiplies the commission of a conversion. Answers its amount in minor units.
+async fn seed(database: &DatabaseConnection, conversion: &str, options: &Options) -> Result<i64, BenchError> {
     let conversion: tributary_entity::ids::ConversionId =
         conversion.parse().map_err(|_| BenchError::Failed(format!("{conversion} is no conversion")))?;
     let conversion = conversion.uuid();
@@ -191,7 +199,7 @@ async fn seed(database: &DatabaseConnection, conversion: &str, options: &Options
     ] {
         database.execute_unprepared(&sql).await?;
     }
-    Ok(())
+    Ok(amount)
 }
 
 /// The id of an affiliate's available account, as the ledger names it.

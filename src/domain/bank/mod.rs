@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 use tributary_entity::{
     Instant,
     ids::{PayoutFileId, PayoutId},
-    kinds::PayoutMethod,
+    kinds::{PayoutFileFormat, PayoutMethod},
+    money::Currency,
 };
 
 use super::{
@@ -188,6 +189,42 @@ pub enum Unwritable {
     /// The whole of it.
     #[error("{0}")]
     File(String),
+}
+
+/// A way of paying by files, which a bank or a person is handed: what `processors` are that are called over HTTP.
+///
+/// # Adding one
+/// A file here with its implementation, and a line in [`payment_file`].
+pub trait PaymentFile: Sync {
+    /// Which payouts it is for; none for any.
+    fn method(&self) -> Option<PayoutMethod>;
+
+    /// By which name the bank tells of a payment; none where no bank does.
+    fn reference(&self, id: PayoutId) -> Option<String>;
+
+    /// Writes a file of payouts in a currency, from the account of its method.
+    ///
+    /// # Errors
+    /// [`Unwritable`], with the payout where it is about one.
+    fn write(
+        &self,
+        currency: Currency,
+        head: &FileHead,
+        account: Option<&PayingAccount>,
+        transfers: &[Transfer],
+    ) -> Result<String, Unwritable>;
+}
+
+/// The files of a format; none where they come from banks.
+pub fn payment_file(format: PayoutFileFormat) -> Option<&'static dyn PaymentFile> {
+    match format {
+        PayoutFileFormat::SepaCreditTransfer => Some(&sepa::CreditTransfers),
+        PayoutFileFormat::Nacha => Some(&nacha::Credits),
+        PayoutFileFormat::Csv => Some(&table::Transfers),
+        PayoutFileFormat::PaymentStatusReport
+        | PayoutFileFormat::DebitCreditNotification
+        | PayoutFileFormat::NachaReturn => None,
+    }
 }
 
 /// By which name the bank tells of a payment: the id, with the one character changed that SEPA does not take.

@@ -7,9 +7,10 @@
 //! - The entries settle on the next weekday after the file was first written: the bank knows its holidays and moves them.
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
+use tributary_entity::{ids::PayoutId, kinds::PayoutMethod, money::Currency};
 
 use super::{
-    FileHead, Originator, PayingAccount, Transfer, Unwritable, ach_reference, ascii,
+    FileHead, Originator, PayingAccount, PaymentFile, Transfer, Unwritable, ach_reference, ascii,
     notice::{Notice, NoticeStatus, Unreadable},
 };
 use crate::domain::payout_destination::Account;
@@ -22,12 +23,31 @@ const TOTAL_MAX: i64 = 999_999_999_999;
 /// The hash keeps its last ten digits.
 const HASH_MODULO: i64 = 10_000_000_000;
 
-/// Writes a file.
-///
-/// # Errors
-/// [`Unwritable`], with the payout where it is about one.
-pub fn write(head: &FileHead, account: &PayingAccount, transfers: &[Transfer]) -> Result<String, Unwritable> {
-    let PayingAccount::Ach(originator) = account else {
+/// Credits of one batch.
+pub struct Credits;
+
+impl PaymentFile for Credits {
+    fn method(&self) -> Option<PayoutMethod> {
+        Some(PayoutMethod::Ach)
+    }
+
+    fn reference(&self, id: PayoutId) -> Option<String> {
+        Some(ach_reference(id))
+    }
+
+    fn write(
+        &self,
+        _: Currency,
+        head: &FileHead,
+        account: Option<&PayingAccount>,
+        transfers: &[Transfer],
+    ) -> Result<String, Unwritable> {
+        write(head, account, transfers)
+    }
+}
+
+fn write(head: &FileHead, account: Option<&PayingAccount>, transfers: &[Transfer]) -> Result<String, Unwritable> {
+    let Some(PayingAccount::Ach(originator)) = account else {
         return Err(Unwritable::File("the account is no originator of ACH entries".to_owned()));
     };
     let odfi = &originator.bank_routing_number[..8];
@@ -249,7 +269,7 @@ mod tests {
     fn file_has_whole_blocks_and_right_sums() {
         let transfers = [transfer(1, "011401533", 12_345), transfer(2, "091000019", 1)];
         // A Friday.
-        let file = write(&head("2026-11-27T10:20:00Z"), &account(), &transfers).expect("written");
+        let file = write(&head("2026-11-27T10:20:00Z"), Some(&account()), &transfers).expect("written");
         let lines: Vec<&str> = file.lines().collect();
         assert_eq!(lines.len(), 10);
         assert!(lines.iter().all(|line| line.len() == 94), "{file}");
@@ -267,13 +287,13 @@ mod tests {
         );
         assert!(lines[5].starts_with("9000001000001000000020010240154000000000000000000012346"), "{file}");
         assert_eq!(lines[9], "9".repeat(94));
-        assert_eq!(write(&head("2026-11-27T10:20:00Z"), &account(), &transfers), Ok(file));
+        assert_eq!(write(&head("2026-11-27T10:20:00Z"), Some(&account()), &transfers), Ok(file));
     }
 
     #[test]
     fn returns_and_corrections_are_read_back() {
         let transfers = [transfer(1, "011401533", 12_345), transfer(2, "091000019", 500)];
-        let file = write(&head("2026-11-27T10:20:00Z"), &account(), &transfers).expect("written");
+        let file = write(&head("2026-11-27T10:20:00Z"), Some(&account()), &transfers).expect("written");
         let notices = read(&returned(&file, "99", "R03")).expect("read");
         let [notice] = &notices[..] else { panic!("{notices:?}") };
         assert_eq!(notice.reference.as_deref(), Some("000000000000002"));
@@ -286,7 +306,8 @@ mod tests {
 
     #[test]
     fn file_of_another_kind_is_refused() {
-        let file = write(&head("2026-11-27T10:20:00Z"), &account(), &[transfer(1, "011401533", 1)]).expect("written");
+        let file =
+            write(&head("2026-11-27T10:20:00Z"), Some(&account()), &[transfer(1, "011401533", 1)]).expect("written");
         let torn: String = file.lines().take(4).map(|line| format!("{line}\n")).collect();
         for text in ["", "abc", "<xml/>", &file[..200], &torn, &file.replace('Z', "É")] {
             assert!(read(text).is_err(), "{text}");

@@ -5,17 +5,36 @@ use sepa::{
     CharsetPolicy, CreditTransferEntry, CreditTransferGroup, CreditTransferSchema, IsoDate, IsoDateTime,
     Pain001Builder, PostalAddress, validate_bic, validate_iban,
 };
-use tributary_entity::Instant;
+use tributary_entity::{Instant, ids::PayoutId, kinds::PayoutMethod, money::Currency};
 
-use super::{Address, FileHead, PayingAccount, Transfer, Unwritable, ascii, sepa_reference};
+use super::{Address, FileHead, PayingAccount, PaymentFile, Transfer, Unwritable, ascii, sepa_reference};
 use crate::domain::payout_destination::Account;
 
-/// Writes a file.
-///
-/// # Errors
-/// [`Unwritable`], with the payout where it is about one.
-pub fn write(head: &FileHead, debtor: &PayingAccount, transfers: &[Transfer]) -> Result<String, Unwritable> {
-    let PayingAccount::Sepa { name, iban, bic, address } = debtor else {
+/// pain.001.001.09.
+pub struct CreditTransfers;
+
+impl PaymentFile for CreditTransfers {
+    fn method(&self) -> Option<PayoutMethod> {
+        Some(PayoutMethod::Sepa)
+    }
+
+    fn reference(&self, id: PayoutId) -> Option<String> {
+        Some(sepa_reference(id))
+    }
+
+    fn write(
+        &self,
+        _: Currency,
+        head: &FileHead,
+        account: Option<&PayingAccount>,
+        transfers: &[Transfer],
+    ) -> Result<String, Unwritable> {
+        write(head, account, transfers)
+    }
+}
+
+fn write(head: &FileHead, debtor: Option<&PayingAccount>, transfers: &[Transfer]) -> Result<String, Unwritable> {
+    let Some(PayingAccount::Sepa { name, iban, bic, address }) = debtor else {
         return Err(Unwritable::File("the account is not in SEPA".to_owned()));
     };
     let name = spelled(name);
@@ -143,7 +162,7 @@ mod tests {
     #[test]
     fn file_holds_its_sums_and_names_in_the_banks_characters() {
         let transfers = [transfer(1, "Владимир <script>", 12_345), transfer(2, "李 小龙", 1)];
-        let xml = write(&head(), &debtor(), &transfers).expect("written");
+        let xml = write(&head(), Some(&debtor()), &transfers).expect("written");
         for part in [
             "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09",
             "<NbOfTxs>2</NbOfTxs>",
@@ -157,15 +176,15 @@ mod tests {
         ] {
             assert!(xml.contains(part), "{part} in {xml}");
         }
-        assert_eq!(write(&head(), &debtor(), &transfers), Ok(xml));
+        assert_eq!(write(&head(), Some(&debtor()), &transfers), Ok(xml));
     }
 
     #[test]
     fn transfer_that_no_file_can_hold_is_named() {
         let nameless = transfer(3, "…", 1);
-        assert!(matches!(write(&head(), &debtor(), &[nameless]), Err(Unwritable::Payout(..))));
+        assert!(matches!(write(&head(), Some(&debtor()), &[nameless]), Err(Unwritable::Payout(..))));
         let account = Account::Manual { instructions: "cash".to_owned() };
         let foreign = Transfer { account, ..transfer(4, "Ada", 1) };
-        assert!(matches!(write(&head(), &debtor(), &[foreign]), Err(Unwritable::Payout(..))));
+        assert!(matches!(write(&head(), Some(&debtor()), &[foreign]), Err(Unwritable::Payout(..))));
     }
 }

@@ -3,9 +3,14 @@
 //! # Decisions
 //! - A cell that a spreadsheet would take for a formula begins with an apostrophe: names are the affiliates' to choose.
 
-use super::Transfer;
+use tributary_entity::{
+    ids::PayoutId,
+    kinds::PayoutMethod,
+    money::{Currency, Money},
+};
+
+use super::{FileHead, PayingAccount, PaymentFile, Transfer, Unwritable};
 use crate::domain::payout_destination::Account;
-use tributary_entity::money::{Currency, Money};
 
 /// Writes rows as CSV (RFC 4180), the first being the names of the columns.
 pub fn csv<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
@@ -31,8 +36,31 @@ fn is_amount(cell: &str) -> bool {
         && (unit.is_empty() || unit.len() == 3 && unit.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
+/// For who pays by hand.
+pub struct Transfers;
+
+impl PaymentFile for Transfers {
+    fn method(&self) -> Option<PayoutMethod> {
+        None
+    }
+
+    fn reference(&self, _: PayoutId) -> Option<String> {
+        None
+    }
+
+    fn write(
+        &self,
+        currency: Currency,
+        _: &FileHead,
+        _: Option<&PayingAccount>,
+        transfers: &[Transfer],
+    ) -> Result<String, Unwritable> {
+        Ok(self::transfers(currency, transfers))
+    }
+}
+
 /// Payouts in a currency, with all that it takes to pay them.
-pub fn transfers(currency: Currency, transfers: &[Transfer]) -> String {
+fn transfers(currency: Currency, transfers: &[Transfer]) -> String {
     let names = ["payout", "currency", "amount", "holder", "method", "account", "bank", "instructions"];
     let rows = transfers.iter().map(|transfer| {
         let amount = Money::new(transfer.amount_minor, currency).decimal();

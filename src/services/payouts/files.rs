@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tributary_entity::{
     Instant,
     ids::{PayingAccountId, PayoutBatchId, PayoutFileId, PayoutId},
-    kinds::{EventKind, PayoutBatchStatus, PayoutFileFormat, PayoutMethod, PayoutStatus},
+    kinds::{EventKind, PayoutBatchStatus, PayoutFileFormat, PayoutStatus},
     paying_account, payout, payout_batch, payout_file, payout_file_content,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     ambient,
     auth::Viewer,
     domain::{
-        bank::{FileHead, PayingAccount, Transfer, Unwritable, ach_reference, nacha, sepa, sepa_reference, table},
+        bank::{FileHead, PayingAccount, PaymentFile, Transfer, Unwritable, payment_file},
         event::NewEvent,
         page::{Page, PageRequest},
         payout::Step,
@@ -186,7 +186,8 @@ async fn anew(
     (input, at_most): (Export, u64),
     now: Instant,
 ) -> Result<Exported, ServiceError> {
-    let method = method(input.format)?;
+    let kind = file_of(input.format)?;
+    let method = kind.method();
     let account =
         match method {
             Some(method) => Some(store::lock_account(tx, method).await?.ok_or_else(|| {
@@ -220,7 +221,7 @@ async fn anew(
     store::insert_content(tx, kept).await?;
     for row in &mut rows {
         row.file_id = Some(id);
-        row.bank_reference = reference(input.format, row.id);
+        row.bank_reference = kind.reference(row.id);
     }
     let references: Vec<(PayoutId, Option<String>)> =
         rows.iter().map(|row| (row.id, row.bank_reference.clone())).collect();
@@ -231,26 +232,10 @@ async fn anew(
     Ok(Exported { file, content })
 }
 
-/// Which payouts a format is for; none for any.
-fn method(format: PayoutFileFormat) -> Result<Option<PayoutMethod>, Problem> {
-    match format {
-        PayoutFileFormat::SepaCreditTransfer => Ok(Some(PayoutMethod::Sepa)),
-        PayoutFileFormat::Nacha => Ok(Some(PayoutMethod::Ach)),
-        PayoutFileFormat::Csv => Ok(None),
-        PayoutFileFormat::PaymentStatusReport
-        | PayoutFileFormat::DebitCreditNotification
-        | PayoutFileFormat::NachaReturn => {
-            Err(Problem::new(ProblemCode::OutOfRange, &["format"], "files of this format come from banks"))
-        }
-    }
-}
-
-fn reference(format: PayoutFileFormat, id: PayoutId) -> Option<String> {
-    match format {
-        PayoutFileFormat::SepaCreditTransfer => Some(sepa_reference(id)),
-        PayoutFileFormat::Nacha => Some(ach_reference(id)),
-        _ => None,
-    }
+/// How files of a format are written.
+fn file_of(format: PayoutFileFormat) -> Result<&'static dyn PaymentFile, Problem> {
+    payment_file(format)
+        .ok_or_else(|| Problem::new(ProblemCode::OutOfRange, &["format"], "files of this format come from banks"))
 }
 
 fn written(
@@ -260,19 +245,14 @@ fn written(
     account: Option<&paying_account::Model>,
     transfers: &[Transfer],
 ) -> Result<String, ServiceError> {
-    method(format)?;
+    let file = file_of(format)?;
     let account: Option<PayingAccount> = match account {
         Some(row) => Some(
             serde_json::from_str(&row.account).map_err(|error| StoreError::inconsistent("paying_account", error))?,
         ),
         None => None,
     };
-    let result = match (format, &account) {
-        (PayoutFileFormat::SepaCreditTransfer, Some(account)) => sepa::write(head, account, transfers),
-        (PayoutFileFormat::Nacha, Some(account)) => nacha::write(head, account, transfers),
-        _ => Ok(table::transfers(batch.currency, transfers)),
-    };
-    result.map_err(|error| {
+    file.write(batch.currency, head, account.as_ref(), transfers).map_err(|error| {
         let code = match error {
             Unwritable::Payout(..) => ProblemCode::InvalidAccount,
             Unwritable::File(_) => ProblemCode::OutOfRange,
