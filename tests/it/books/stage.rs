@@ -136,9 +136,13 @@ impl<'a> Stage<'a> {
             let (_, mut body) = self.owner.send(&mutation(name, selection), json!({ "input": input })).await;
             let code = &body["errors"][0]["extensions"]["code"];
             assert!(code.is_null() || code == "CONFLICT" || code == "UNAVAILABLE", "{name}: {body}");
-            if !code.is_null() && self.is_patient {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                continue;
+            if !code.is_null() {
+                if self.is_patient {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                // It may be done, and what it came to could not be read.
+                return None;
             }
             let payload = body["data"]["result"].take();
             return (payload["userErrors"] == json!([])).then_some(payload);
