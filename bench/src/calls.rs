@@ -68,7 +68,12 @@ impl Calls {
             all.extend(own);
         }
         let elapsed = began.elapsed().as_secs_f64();
-        Ok(Seen { calls: all.len(), per_second: all.len() as f64 / elapsed, latency: histogram(&all)?, until })
+        Ok(Seen {
+            calls: all.len(),
+            per_second: all.len() as f64 / elapsed,
+            latency: histogram(all.iter().copied())?,
+            until,
+        })
     }
 
     /// One connection's calls: each took so many microseconds.
@@ -120,12 +125,14 @@ async fn answer<'a>(stream: &mut TcpStream, buffer: &'a mut Vec<u8>) -> Result<&
     Ok(std::str::from_utf8(&buffer[start..]).unwrap_or_default())
 }
 
+/// How microseconds are distributed.
+///
 /// # Errors
 /// None that is known: the histogram's bounds are right.
-pub fn histogram(micros: &[u32]) -> Result<Histogram<u64>, BenchError> {
+pub fn histogram(micros: impl Iterator<Item = u32>) -> Result<Histogram<u64>, BenchError> {
     // Wide enough for every value: one past the bounds would be recorded as something else.
     let latency = Histogram::new_with_bounds(1, u64::from(u32::MAX), 3);
     let mut latency = latency.map_err(|error| BenchError::Failed(error.to_string()))?;
-    micros.iter().for_each(|micros| latency.saturating_record(u64::from(*micros)));
+    micros.for_each(|micros| latency.saturating_record(u64::from(micros)));
     Ok(latency)
 }

@@ -206,7 +206,7 @@ fn several(clicks: &Arc<Vec<String>>, count: usize) -> Body {
     })
 }
 
-/// How many conversions the tenant's totals count.
+/// How many conversions are stored.
 async fn stored(api: &Api) -> Result<usize, BenchError> {
     let found = api.send("{ result: conversions(first: 1) { totalCount } }", json!({})).await?;
     let count = found["totalCount"].as_u64().and_then(|count| usize::try_from(count).ok());

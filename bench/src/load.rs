@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::BenchError;
+use crate::{BenchError, calls::histogram};
 
 /// What is asked of whom.
 #[derive(Clone)]
@@ -68,14 +68,10 @@ impl Seen {
     /// Microseconds of those that were answered in a time.
     ///
     /// # Errors
-    /// None that is known: the histogram's bounds are right.
+    /// As [`histogram`].
     pub fn latency(&self, from: Instant, until: Instant) -> Result<Histogram<u64>, BenchError> {
-        // Wide enough for every value: one past the bounds would be recorded as something else.
-        let latency = Histogram::new_with_bounds(1, u64::from(u32::MAX), 3);
-        let mut latency = latency.map_err(|error| BenchError::Failed(error.to_string()))?;
         let during = self.answered.iter().filter(|answered| answered.at >= from && answered.at < until);
-        during.for_each(|answered| latency.saturating_record(u64::from(answered.micros)));
-        Ok(latency)
+        histogram(during.map(|answered| answered.micros))
     }
 }
 

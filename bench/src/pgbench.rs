@@ -253,7 +253,8 @@ async fn run(url: &str, script: &str, clients: usize, time: Duration) -> Result<
             took.extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u32>().ok()));
         }
     }
-    Ok(Seen { calls: took.len(), per_second, latency: calls::histogram(&took)?, until: 0 })
+    let calls = took.len();
+    Ok(Seen { calls, per_second, latency: calls::histogram(took.into_iter())?, until: 0 })
 }
 
 /// On the path, or where Debian keeps it.

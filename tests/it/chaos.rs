@@ -7,19 +7,18 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use rand::{RngExt, rngs::StdRng};
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::{sync::watch, time::sleep};
 
 use crate::support::{
-    Client, Programme, Terms, Watcher,
+    Client, Programme, Terms, Watcher, Watching,
     client::mutation,
     gate::Gate,
-    log,
     node::Node,
     postgres::Postgres,
     programme::sale,
     seeded,
     world::{Redis, World},
-    writer::{self, Nodes, Writer, Writing},
+    writer::{self, Writer, Writing},
 };
 
 const SHORT: Duration = Duration::from_secs(20);
@@ -182,15 +181,6 @@ impl Stage {
     }
 }
 
-/// Watches until told where the log ends, at whichever node is there.
-fn watch_all(
-    watchers: [Watcher; 2],
-    nodes: &Nodes,
-    last: &watch::Receiver<Option<String>>,
-) -> Vec<JoinHandle<Watcher>> {
-    watchers.map(|watcher| tokio::spawn(watcher.read_through(nodes.clone(), last.clone()))).into()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_nothing_is_lost_or_done_twice() {
     let mut rng = seeded();
@@ -200,8 +190,7 @@ async fn whatever_fails_nothing_is_lost_or_done_twice() {
     let nodes = stage.owners.subscribe();
     let owner = nodes.borrow()[0].clone();
     let watchers = [Watcher::begin(&owner, &stage.click).await, Watcher::begin(&owner, &stage.click).await];
-    let (set_last, last) = watch::channel(None);
-    let watching = watch_all(watchers, &nodes, &last);
+    let watching = watchers.map(|watcher| Watching::begin(watcher, &nodes));
     let (began, mut books, mut sizes) = (Instant::now(), Vec::<Writer>::new(), stage.memory());
     for round in 1.. {
         let writing = Writing::begin(3, &Writer::new(&stage.click).excusing(EXCUSES), &nodes, &mut rng);
@@ -231,11 +220,8 @@ async fn whatever_fails_nothing_is_lost_or_done_twice() {
         }
     }
     writer::assert_settled(&stage.world.auditor, &books).await;
-    let (_, end) = log::all(&stage.world.auditor).await.pop().expect("a log");
-    set_last.send(Some(end)).expect("somebody watches");
     for watching in watching {
-        let watcher = watching.await.expect("the watcher watches");
-        log::assert_saw_everything(&stage.world.auditor, &watcher.seen).await;
+        watching.assert_saw_everything(&stage.world.auditor).await;
     }
     for node in stage.nodes {
         node.stop().await;

@@ -3,14 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
 use rand::RngExt;
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
 
 use crate::support::{
-    Backend, Client, Programme, Terms, Watcher,
+    Backend, Client, Programme, Terms, Watcher, Watching,
     client::mutation,
     log,
     node::Node,
@@ -48,16 +47,6 @@ async fn until_recorded(client: &Client, click: &str, excuses: &[&str]) -> Durat
     began.elapsed()
 }
 
-/// Lets writers retry all they sent, and demands that they, the log and who watched it agree.
-async fn assert_agree(world: &World, owner: &Client, mut writers: Vec<Writer>) {
-    let calls: usize = writers.iter().map(|writer| writer.calls.len()).sum();
-    let unanswered: usize = writers.iter().map(Writer::unanswered).sum();
-    println!("{calls} calls, {unanswered} unanswered");
-    writer::assert_oracle(&world.auditor, &writers).await;
-    join_all(writers.iter_mut().map(|writer| writer.settle(owner))).await;
-    writer::assert_settled(&world.auditor, &writers).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_killed_under_load_and_started_again() {
     const KILLS: usize = 3;
@@ -70,8 +59,7 @@ async fn postgres_is_killed_under_load_and_started_again() {
     let click = programme.click(&owner).await;
     let watcher = Watcher::begin(&owner, &click).await;
     let (_, nodes) = watch::channel(vec![owner.clone()]);
-    let (set_last, last) = watch::channel(None);
-    let watching = tokio::spawn(watcher.read_through(nodes.clone(), last));
+    let watching = Watching::begin(watcher, &nodes);
     let writing = Writing::begin(4, &Writer::new(&click), &nodes, &mut rng);
     for _ in 0..KILLS {
         sleep(Duration::from_millis(rng.random_range(200..1_000))).await;
@@ -82,11 +70,8 @@ async fn postgres_is_killed_under_load_and_started_again() {
         println!("healed after {healed:?}");
         assert!(healed < SOON, "{healed:?}");
     }
-    assert_agree(&world, &owner, writing.end().await).await;
-    let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
-    set_last.send(Some(end)).expect("somebody watches");
-    let watcher = watching.await.expect("the watcher watches");
-    log::assert_saw_everything(&world.auditor, &watcher.seen).await;
+    writer::assert_agree(&world.auditor, &owner, writing.end().await).await;
+    watching.assert_saw_everything(&world.auditor).await;
     node.stop().await;
     world.finish().await;
 }
@@ -139,7 +124,7 @@ async fn postgres_is_frozen_under_load_and_goes_on() {
     node.stop().await;
     let node = Node::start(&world.data).await;
     let owner = world.owner(&node);
-    assert_agree(&world, &owner, writers).await;
+    writer::assert_agree(&world.auditor, &owner, writers).await;
     assert!(watcher.connect(&owner).await);
     let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
     watcher.read_until(&end).await;
@@ -201,7 +186,7 @@ async fn disk_of_sqlite_is_full_and_has_room_again() {
     }
     let writers = writing.end().await;
     assert!(writers.iter().map(Writer::unanswered).sum::<usize>() > 0);
-    assert_agree(&world, &owner, writers).await;
+    writer::assert_agree(&world.auditor, &owner, writers).await;
     let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
     watcher.read_until(&end).await;
     log::assert_saw_everything(&world.auditor, &watcher.seen).await;

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Backend, Client, Programme, Terms, Watcher,
+    Backend, Client, Programme, Terms, Watcher, Watching,
     client::mutation,
     log,
     node::Node,
@@ -36,8 +36,7 @@ async fn kill_during_ingest(backend: Backend) {
     let watcher = Watcher::begin(&owner, &click).await;
 
     let (set_nodes, nodes) = watch::channel(vec![owner]);
-    let (set_last, last) = watch::channel(None);
-    let watching = tokio::spawn(watcher.read_through(nodes.clone(), last));
+    let watching = Watching::begin(watcher, &nodes);
     let writing = Writing::begin(WRITERS, &Writer::new(&click), &nodes, &mut rng);
     for _ in 0..KILLS {
         // A moment at random, not one to wait for anything.
@@ -47,22 +46,9 @@ async fn kill_during_ingest(backend: Backend) {
         set_nodes.send(vec![world.owner(&node)]).expect("somebody writes");
     }
     sleep(Duration::from_millis(200)).await;
-    let mut writers = writing.end().await;
-    let unanswered: usize = writers.iter().map(Writer::unanswered).sum();
-    let calls: usize = writers.iter().map(|writer| writer.calls.len()).sum();
-    println!("{calls} calls, {unanswered} unanswered");
+    let calls = writer::assert_agree(&world.auditor, &world.owner(&node), writing.end().await).await;
     assert!(calls > KILLS * WRITERS);
-
-    writer::assert_oracle(&world.auditor, &writers).await;
-    for writer in &mut writers {
-        writer.settle(&world.owner(&node)).await;
-        assert_eq!(writer.unanswered(), 0);
-    }
-    writer::assert_settled(&world.auditor, &writers).await;
-    let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
-    set_last.send(Some(end)).expect("somebody watches");
-    let watcher = watching.await.expect("the watcher watches");
-    log::assert_saw_everything(&world.auditor, &watcher.seen).await;
+    watching.assert_saw_everything(&world.auditor).await;
     node.stop().await;
     world.finish().await;
 }
@@ -101,13 +87,7 @@ async fn terminated_connections_heal() {
     for _ in 0..60 {
         assert!(watcher.read().await);
     }
-    let mut writers = writing.end().await;
-    println!("{} unanswered", writers.iter().map(Writer::unanswered).sum::<usize>());
-    writer::assert_oracle(&world.auditor, &writers).await;
-    for writer in &mut writers {
-        writer.settle(&owner).await;
-    }
-    writer::assert_settled(&world.auditor, &writers).await;
+    writer::assert_agree(&world.auditor, &owner, writing.end().await).await;
     let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
     watcher.read_until(&end).await;
     log::assert_saw_everything(&world.auditor, &watcher.seen).await;

@@ -95,9 +95,14 @@ async fn balances(client: &Client, affiliate: &str) -> [String; 2] {
 /// Posts what a reversal will: between an affiliate's account and the expense, debit positive.
 pub async fn post(app: &TestApp, affiliate: &str, code: Code, amount_minor: i64) {
     let affiliate: AffiliateId = affiliate.parse().expect("an id");
+    post_to(app, |currency| AccountKey::of_affiliate(code, affiliate, currency), amount_minor).await;
+}
+
+/// Posts between an account and the expense, debit positive.
+pub async fn post_to(app: &TestApp, account: impl Fn(Currency) -> AccountKey, amount_minor: i64) {
     let currency: Currency = "EUR".parse().expect("known");
     let lines = vec![
-        Line { account: AccountKey::of_affiliate(code, affiliate, currency), amount_minor },
+        Line { account: account(currency), amount_minor },
         Line { account: AccountKey::of_tenant(Code::CommissionExpense, currency), amount_minor: -amount_minor },
     ];
     let key = uuid::Uuid::new_v4().to_string();

@@ -5,18 +5,15 @@ use serde_json::{Value, json};
 use tributary::{
     ambient::Clock,
     domain::{
-        ledger::{AccountKey, Code, Journal, Line},
+        ledger::{AccountKey, Code},
         tenancy::TenantScope,
     },
-    services::{ledger, processors::reconcile},
+    services::processors::reconcile,
 };
-use tributary_entity::{
-    kinds::{JournalKind, PayoutMethod, Role},
-    money::Currency,
-};
+use tributary_entity::kinds::{PayoutMethod, Role};
 
 use crate::{
-    payouts::{draft, earn, payouts, quick},
+    payouts::{draft, earn, payouts, post_to, quick},
     support::{
         Client, TestApp,
         double::{
@@ -55,16 +52,7 @@ async fn last_call(client: &Client) -> Value {
 
 /// Posts between an account of who pays and the expense, debit positive, what no payout asked for.
 async fn post_by_hand(app: &TestApp, code: Code, method: PayoutMethod, amount_minor: i64) {
-    let currency: Currency = "EUR".parse().expect("known");
-    let lines = vec![
-        Line { account: AccountKey::of_processor(code, method, currency), amount_minor },
-        Line { account: AccountKey::of_tenant(Code::CommissionExpense, currency), amount_minor: -amount_minor },
-    ];
-    let key = uuid::Uuid::new_v4().to_string();
-    let journal = Journal::new(JournalKind::HoldReleased, key, None, lines).expect("balances").expect("lines");
-    let mut tx = app.services.db.begin(&TenantScope::tenant(app.home)).await.expect("begins");
-    ledger::post(&mut tx, &[journal], app.clock.now()).await.expect("posted");
-    tx.commit().await.expect("commits");
+    post_to(app, |currency| AccountKey::of_processor(code, method, currency), amount_minor).await;
 }
 
 /// The differences by kind, with both sides' amounts.

@@ -14,9 +14,8 @@ use tributary::store::database::{Db, Location};
 use tributary_migration::{Migrator, MigratorTrait, protect::create_app_role};
 
 use crate::support::{
-    Backend, Programme, Terms, Watcher, app, database,
+    Backend, Programme, Terms, Watcher, Watching, app, database,
     database::Auditor,
-    log,
     node::Node,
     seeded,
     world::World,
@@ -51,8 +50,7 @@ async fn old_and_new(backend: Backend) {
     let click = programme.click(&owner).await;
     let watcher = Watcher::begin(&owner, &click).await;
     let (set_nodes, nodes) = watch::channel(vec![owner]);
-    let (set_last, last) = watch::channel(None);
-    let watching = tokio::spawn(watcher.read_through(nodes.clone(), last));
+    let watching = Watching::begin(watcher, &nodes);
     let writing = Writing::begin(4, &Writer::new(&click), &nodes, &mut rng);
     sleep(Duration::from_millis(rng.random_range(200..600))).await;
     migrate(&world.auditor).await;
@@ -61,16 +59,8 @@ async fn old_and_new(backend: Backend) {
     node = Node::start(&world.data).await;
     set_nodes.send(vec![world.owner(&node)]).expect("somebody writes");
     sleep(Duration::from_millis(500)).await;
-    let mut writers = writing.end().await;
-    writer::assert_oracle(&world.auditor, &writers).await;
-    for writer in &mut writers {
-        writer.settle(&world.owner(&node)).await;
-    }
-    writer::assert_settled(&world.auditor, &writers).await;
-    let (_, end) = log::all(&world.auditor).await.pop().expect("a log");
-    set_last.send(Some(end)).expect("somebody watches");
-    let watcher = watching.await.expect("the watcher watches");
-    log::assert_saw_everything(&world.auditor, &watcher.seen).await;
+    writer::assert_agree(&world.auditor, &world.owner(&node), writing.end().await).await;
+    watching.assert_saw_everything(&world.auditor).await;
     node.stop().await;
     world.finish().await;
 }

@@ -42,36 +42,32 @@ impl PaymentFile for Credits {
         account: Option<&PayingAccount>,
         transfers: &[Transfer],
     ) -> Result<String, Unwritable> {
-        write(head, account, transfers)
+        let Some(PayingAccount::Ach(originator)) = account else {
+            return Err(Unwritable::File("the account is no originator of ACH entries".to_owned()));
+        };
+        let odfi = &originator.bank_routing_number[..8];
+        let mut records = vec![file_header(head, originator), batch_header(head, originator)];
+        let (mut hash, mut total) = (0_i64, 0_i64);
+        for (number, transfer) in (1_usize..).zip(transfers) {
+            let (record, routing) = entry(transfer, &format!("{odfi}{number:07}"))?;
+            hash += routing;
+            total += transfer.amount_minor;
+            records.push(record);
+        }
+        if total > TOTAL_MAX {
+            return Err(Unwritable::File("the sum of the entries has more than twelve digits".to_owned()));
+        }
+        let (count, hash) = (transfers.len(), hash % HASH_MODULO);
+        records.push(format!(
+            "8220{count:06}{hash:010}{:012}{total:012}{}{:19}{:6}{odfi}{:07}",
+            0, originator.company_id, "", "", 1
+        ));
+        let blocks = (records.len() + 1).div_ceil(BLOCK);
+        records.push(format!("9{:06}{blocks:06}{count:08}{hash:010}{:012}{total:012}{:39}", 1, 0, ""));
+        records.resize(blocks * BLOCK, "9".repeat(RECORD));
+        debug_assert!(records.iter().all(|record| record.len() == RECORD), "{records:#?}");
+        Ok(records.join("\n") + "\n")
     }
-}
-
-fn write(head: &FileHead, account: Option<&PayingAccount>, transfers: &[Transfer]) -> Result<String, Unwritable> {
-    let Some(PayingAccount::Ach(originator)) = account else {
-        return Err(Unwritable::File("the account is no originator of ACH entries".to_owned()));
-    };
-    let odfi = &originator.bank_routing_number[..8];
-    let mut records = vec![file_header(head, originator), batch_header(head, originator)];
-    let (mut hash, mut total) = (0_i64, 0_i64);
-    for (number, transfer) in (1_usize..).zip(transfers) {
-        let (record, routing) = entry(transfer, &format!("{odfi}{number:07}"))?;
-        hash += routing;
-        total += transfer.amount_minor;
-        records.push(record);
-    }
-    if total > TOTAL_MAX {
-        return Err(Unwritable::File("the sum of the entries has more than twelve digits".to_owned()));
-    }
-    let (count, hash) = (transfers.len(), hash % HASH_MODULO);
-    records.push(format!(
-        "8220{count:06}{hash:010}{:012}{total:012}{}{:19}{:6}{odfi}{:07}",
-        0, originator.company_id, "", "", 1
-    ));
-    let blocks = (records.len() + 1).div_ceil(BLOCK);
-    records.push(format!("9{:06}{blocks:06}{count:08}{hash:010}{:012}{total:012}{:39}", 1, 0, ""));
-    records.resize(blocks * BLOCK, "9".repeat(RECORD));
-    debug_assert!(records.iter().all(|record| record.len() == RECORD), "{records:#?}");
-    Ok(records.join("\n") + "\n")
 }
 
 fn file_header(head: &FileHead, originator: &Originator) -> String {
@@ -226,6 +222,10 @@ mod tests {
 
     use super::*;
 
+    fn written(head: &FileHead, transfers: &[Transfer]) -> Result<String, Unwritable> {
+        Credits.write("USD".parse().expect("known"), head, Some(&account()), transfers)
+    }
+
     fn account() -> PayingAccount {
         PayingAccount::Ach(Originator {
             company_name: "Shop Inc".to_owned(),
@@ -269,7 +269,7 @@ mod tests {
     fn file_has_whole_blocks_and_right_sums() {
         let transfers = [transfer(1, "011401533", 12_345), transfer(2, "091000019", 1)];
         // A Friday.
-        let file = write(&head("2026-11-27T10:20:00Z"), Some(&account()), &transfers).expect("written");
+        let file = written(&head("2026-11-27T10:20:00Z"), &transfers).expect("written");
         let lines: Vec<&str> = file.lines().collect();
         assert_eq!(lines.len(), 10);
         assert!(lines.iter().all(|line| line.len() == 94), "{file}");
@@ -287,13 +287,13 @@ mod tests {
         );
         assert!(lines[5].starts_with("9000001000001000000020010240154000000000000000000012346"), "{file}");
         assert_eq!(lines[9], "9".repeat(94));
-        assert_eq!(write(&head("2026-11-27T10:20:00Z"), Some(&account()), &transfers), Ok(file));
+        assert_eq!(written(&head("2026-11-27T10:20:00Z"), &transfers), Ok(file));
     }
 
     #[test]
     fn returns_and_corrections_are_read_back() {
         let transfers = [transfer(1, "011401533", 12_345), transfer(2, "091000019", 500)];
-        let file = write(&head("2026-11-27T10:20:00Z"), Some(&account()), &transfers).expect("written");
+        let file = written(&head("2026-11-27T10:20:00Z"), &transfers).expect("written");
         let notices = read(&returned(&file, "99", "R03")).expect("read");
         let [notice] = &notices[..] else { panic!("{notices:?}") };
         assert_eq!(notice.reference.as_deref(), Some("000000000000002"));
@@ -306,8 +306,7 @@ mod tests {
 
     #[test]
     fn file_of_another_kind_is_refused() {
-        let file =
-            write(&head("2026-11-27T10:20:00Z"), Some(&account()), &[transfer(1, "011401533", 1)]).expect("written");
+        let file = written(&head("2026-11-27T10:20:00Z"), &[transfer(1, "011401533", 1)]).expect("written");
         let torn: String = file.lines().take(4).map(|line| format!("{line}\n")).collect();
         for text in ["", "abc", "<xml/>", &file[..200], &torn, &file.replace('Z', "É")] {
             assert!(read(text).is_err(), "{text}");

@@ -29,35 +29,31 @@ impl PaymentFile for CreditTransfers {
         account: Option<&PayingAccount>,
         transfers: &[Transfer],
     ) -> Result<String, Unwritable> {
-        write(head, account, transfers)
+        let Some(PayingAccount::Sepa { name, iban, bic, address }) = account else {
+            return Err(Unwritable::File("the account is not in SEPA".to_owned()));
+        };
+        let name = spelled(name);
+        let iban = validate_iban(iban).map_err(|error| Unwritable::File(error.to_string()))?;
+        let (date, time) = moment(head.created_at)?;
+        let message = message_id(head);
+        let mut group = CreditTransferGroup::new(&name, &iban, date)
+            .payment_info_id(&message)
+            .batch_booking(true)
+            .debtor_address(postal(address)?);
+        if let Some(bic) = bic {
+            group = group.debtor_bic(validate_bic(bic).map_err(|error| Unwritable::File(error.to_string()))?);
+        }
+        for transfer in transfers {
+            group = group.add_entry(entry(transfer)?);
+        }
+        Pain001Builder::new(&name, &message)
+            .schema(CreditTransferSchema::IsoV9)
+            .charset(CharsetPolicy::Strict)
+            .created_at(time)
+            .add_group(group)
+            .build()
+            .map_err(|error| Unwritable::File(error.to_string()))
     }
-}
-
-fn write(head: &FileHead, debtor: Option<&PayingAccount>, transfers: &[Transfer]) -> Result<String, Unwritable> {
-    let Some(PayingAccount::Sepa { name, iban, bic, address }) = debtor else {
-        return Err(Unwritable::File("the account is not in SEPA".to_owned()));
-    };
-    let name = spelled(name);
-    let iban = validate_iban(iban).map_err(|error| Unwritable::File(error.to_string()))?;
-    let (date, time) = moment(head.created_at)?;
-    let message = message_id(head);
-    let mut group = CreditTransferGroup::new(&name, &iban, date)
-        .payment_info_id(&message)
-        .batch_booking(true)
-        .debtor_address(postal(address)?);
-    if let Some(bic) = bic {
-        group = group.debtor_bic(validate_bic(bic).map_err(|error| Unwritable::File(error.to_string()))?);
-    }
-    for transfer in transfers {
-        group = group.add_entry(entry(transfer)?);
-    }
-    Pain001Builder::new(&name, &message)
-        .schema(CreditTransferSchema::IsoV9)
-        .charset(CharsetPolicy::Strict)
-        .created_at(time)
-        .add_group(group)
-        .build()
-        .map_err(|error| Unwritable::File(error.to_string()))
 }
 
 /// The file's name at the bank, up to 35 characters.
@@ -130,6 +126,10 @@ mod tests {
 
     use super::*;
 
+    fn written(head: &FileHead, transfers: &[Transfer]) -> Result<String, Unwritable> {
+        CreditTransfers.write("EUR".parse().expect("known"), head, Some(&debtor()), transfers)
+    }
+
     fn debtor() -> PayingAccount {
         PayingAccount::Sepa {
             name: "Müller & Söhne GmbH".to_owned(),
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn file_holds_its_sums_and_names_in_the_banks_characters() {
         let transfers = [transfer(1, "Владимир <script>", 12_345), transfer(2, "李 小龙", 1)];
-        let xml = write(&head(), Some(&debtor()), &transfers).expect("written");
+        let xml = written(&head(), &transfers).expect("written");
         for part in [
             "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09",
             "<NbOfTxs>2</NbOfTxs>",
@@ -176,15 +176,15 @@ mod tests {
         ] {
             assert!(xml.contains(part), "{part} in {xml}");
         }
-        assert_eq!(write(&head(), Some(&debtor()), &transfers), Ok(xml));
+        assert_eq!(written(&head(), &transfers), Ok(xml));
     }
 
     #[test]
     fn transfer_that_no_file_can_hold_is_named() {
         let nameless = transfer(3, "…", 1);
-        assert!(matches!(write(&head(), Some(&debtor()), &[nameless]), Err(Unwritable::Payout(..))));
+        assert!(matches!(written(&head(), &[nameless]), Err(Unwritable::Payout(..))));
         let account = Account::Manual { instructions: "cash".to_owned() };
         let foreign = Transfer { account, ..transfer(4, "Ada", 1) };
-        assert!(matches!(write(&head(), Some(&debtor()), &[foreign]), Err(Unwritable::Payout(..))));
+        assert!(matches!(written(&head(), &[foreign]), Err(Unwritable::Payout(..))));
     }
 }

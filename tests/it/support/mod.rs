@@ -28,7 +28,7 @@ pub use client::Client;
 pub use programme::{Programme, Terms};
 pub use tap::Tap;
 pub use visitor::Visitor;
-pub use watcher::Watcher;
+pub use watcher::{Watcher, Watching};
 
 /// A generator for tests that act at random. Its seed is said on standard error, and taken from `TRIBUTARY_TEST_SEED` where that is set.
 pub fn seeded() -> rand::rngs::StdRng {

@@ -3,9 +3,16 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
-use super::{Client, log::Seen, programme::sale, socket::Socket, writer::Nodes};
+use super::{
+    Client,
+    database::Auditor,
+    log::{self, Seen},
+    programme::sale,
+    socket::Socket,
+    writer::Nodes,
+};
 
 const QUERY: &str = "subscription($after: Cursor, $filter: ConversionFilterInput) { \
     conversions(after: $after, filter: $filter) { cursor type conversion { id } } }";
@@ -88,7 +95,7 @@ impl Watcher {
     }
 
     /// Reads, connecting anew to wherever a node is, until the log ends at `last`.
-    pub async fn read_through(mut self, nodes: Nodes, mut last: watch::Receiver<Option<String>>) -> Self {
+    async fn read_through(mut self, nodes: Nodes, mut last: watch::Receiver<Option<String>>) -> Self {
         loop {
             let last = last.borrow_and_update().clone();
             if last.is_some_and(|last| self.seen.last().is_some_and(|(_, id)| *id == last)) {
@@ -101,5 +108,26 @@ impl Watcher {
                 }
             }
         }
+    }
+}
+
+/// A watcher at work: it reads wherever a node is, until it is told where the log ends.
+pub struct Watching {
+    set_last: watch::Sender<Option<String>>,
+    task: JoinHandle<Watcher>,
+}
+
+impl Watching {
+    pub fn begin(watcher: Watcher, nodes: &Nodes) -> Self {
+        let (set_last, last) = watch::channel(None);
+        Self { set_last, task: tokio::spawn(watcher.read_through(nodes.clone(), last)) }
+    }
+
+    /// Has it read to the end of the log as it is, and compares.
+    pub async fn assert_saw_everything(self, auditor: &Auditor) {
+        let (_, end) = log::all(auditor).await.pop().expect("a log");
+        self.set_last.send(Some(end)).expect("somebody watches");
+        let watcher = self.task.await.expect("the watcher watches");
+        log::assert_saw_everything(auditor, &watcher.seen).await;
     }
 }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -189,6 +190,17 @@ pub async fn assert_oracle(auditor: &Auditor, writers: &[Writer]) {
     let strange: Vec<_> =
         durable.iter().filter(|order| !order.starts_with("begin-") && !sent.contains(order)).collect();
     assert!(strange.is_empty(), "nobody sent {strange:?}");
+}
+
+/// Holds the books of writers who have stopped against the database, has each retry at a node all that it sent, and holds
+/// them again. Answers how many calls there were.
+pub async fn assert_agree(auditor: &Auditor, client: &Client, mut writers: Vec<Writer>) -> usize {
+    let calls = writers.iter().map(|writer| writer.calls.len()).sum();
+    println!("{calls} calls, {} unanswered", writers.iter().map(Writer::unanswered).sum::<usize>());
+    assert_oracle(auditor, &writers).await;
+    join_all(writers.iter_mut().map(|writer| writer.settle(client))).await;
+    assert_settled(auditor, &writers).await;
+    calls
 }
 
 /// Demands that exactly what was sent is there, each order as the conversion that its writer was told.
