@@ -20,7 +20,7 @@ use crate::{
         commission::{
             Book,
             choose::Origin,
-            preview::{Caps, EVENTS_MAX, Event, Line, RULES_MAX, Setting, simulate},
+            preview::{CAPS_MAX, Caps, EVENTS_MAX, Event, Line, RULES_MAX, Setting, simulate},
         },
         coupon,
         override_plan::{self as overrides, Level, NewPlan},
@@ -32,9 +32,6 @@ use crate::{
         affiliate_groups, affiliates, campaigns, caps, enrollments, goals, override_plans, rules, scope::Tx, tenants,
     },
 };
-
-/// Caps that one preview is given.
-pub const PREVIEW_CAPS_MAX: usize = 100;
 
 /// By what is to be paid.
 #[derive(Clone, Debug)]
@@ -106,8 +103,9 @@ pub struct Preview {
 /// Tries a plan. None where there is no such campaign.
 ///
 /// # Errors
-/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] or [`RULES_MAX`]; `OUT_OF_RANGE`
-/// past [`PREVIEW_CAPS_MAX`]; the problems of rules, levels and caps; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE` when a sum is past what can be held.
+/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`], [`RULES_MAX`] or
+/// [`CAPS_MAX`]; the problems of rules, levels and caps; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE`
+/// when a sum is past what can be held.
 pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Option<Preview>, ServiceError> {
     let Trial { plan, levels, caps, events } = trial;
     if let Some(problem) = Problem::batch_size(&["events"], events.len(), EVENTS_MAX) {
@@ -273,9 +271,9 @@ fn of_caps(
     now: Instant,
     names: &mut Names,
 ) -> Result<Vec<cap::Model>, Problem> {
-    if trials.len() > PREVIEW_CAPS_MAX {
-        let message = format!("at most {PREVIEW_CAPS_MAX}");
-        return Err(Problem::new(ProblemCode::OutOfRange, &["caps"], message));
+    // None is a plan without caps.
+    if let Some(problem) = Problem::batch_size(&["caps"], trials.len(), CAPS_MAX).filter(|_| !trials.is_empty()) {
+        return Err(problem);
     }
     let cap = |(number, TrialCap { affiliate, metric, period, amount }): (u128, TrialCap)| {
         Ok(cap::Model {

@@ -166,6 +166,11 @@ impl StoreError {
     pub const fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict(_))
     }
+
+    /// Whether another conversion was first with a natural key: the next try sees it, and decides anew.
+    pub const fn was_second(&self) -> bool {
+        matches!(self, Self::Constraint(Constraint::ConversionOrder | Constraint::ConversionClick))
+    }
 }
 
 impl From<DbErr> for StoreError {

@@ -37,6 +37,8 @@ use crate::domain::{
 pub const EVENTS_MAX: usize = 1_000;
 /// Rules of one preview.
 pub const RULES_MAX: usize = 100;
+/// Caps of a plan that is nowhere stored.
+pub const CAPS_MAX: usize = 100;
 
 /// What might happen.
 #[derive(Clone, Debug)]

@@ -5,8 +5,8 @@
 //!   rated, and split by the newest attribution: terms that changed since are not brought in. Tiers count the difference.
 //! - What others earn on top is reckoned anew with the commission that it is on, by the terms that it was earned by.
 //! - A commission rises by what caps on commission have left for it in the period of its conversion, and one that falls
-//!   gives its room back; one that a cap cut when it was earned gets no more. Caps on conversions and sales limit what is taken in: they
-//!   measure no sale that has another amount later, which cannot be refused as a new one can.
+//!   gives its room back; one that a cap cut when it was earned gets no more. Caps on conversions and sales limit what is
+//!   taken in: they measure no sale that has another amount later, which cannot be refused as a new one can.
 //! - A commission that others are reckoned from no more (the last attribution gives it no share) stays as it is, and what is
 //!   on top of it with it.
 

@@ -123,7 +123,7 @@ async fn act(tx: &mut Tx, run: &conversion_run::Model, ids: &[ConversionId], now
         ConversionRunAction::Reverse => reverse_all(tx, actor, ids, reason, note, now).await?,
         ConversionRunAction::Reopen => match reopen::reopen_all(tx, actor, ids, note, now).await {
             // The whole chunk is done again, and sees who was first.
-            Err(error) if reopen::was_second(&error) => return Err(StoreError::raced("a natural key")),
+            Err(error) if error.was_second() => return Err(StoreError::raced("a natural key")),
             answers => answers?,
         },
         ConversionRunAction::Undo => undo_all(tx, actor, ids, note, now).await?,

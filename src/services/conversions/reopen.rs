@@ -28,11 +28,7 @@ use crate::{
             programme::{BatchTotals, Programme},
         },
     },
-    store::{
-        conversions,
-        error::{Constraint, StoreError},
-        scope::Tx,
-    },
+    store::{conversions, error::StoreError, scope::Tx},
 };
 
 /// One call's conversions to take up again.
@@ -62,7 +58,7 @@ pub async fn reopen(
     input.note = text::optional(&["note"], input.note.as_deref(), text::NOTE_MAX)?;
     for _ in 1..ATTEMPTS {
         match attempt(services, viewer, key, &input).await {
-            Err(ServiceError::Store(error)) if was_second(&error) => {}
+            Err(ServiceError::Store(error)) if error.was_second() => {}
             result => return result,
         }
     }
@@ -123,11 +119,6 @@ pub(super) async fn reopen_all(
     totals.write(tx).await?;
     answers.extend(reopened.into_iter().zip(settled));
     Ok(answers)
-}
-
-/// Whether another conversion was first with a natural key: the next try sees it.
-pub(super) const fn was_second(error: &StoreError) -> bool {
-    matches!(error, StoreError::Constraint(Constraint::ConversionOrder | Constraint::ConversionClick))
 }
 
 fn may_reopen(row: &conversion::Model) -> Result<ConversionStatus, Problem> {

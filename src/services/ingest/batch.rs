@@ -27,7 +27,7 @@ use crate::{
     fault,
     services::publish,
     store::{
-        error::{Constraint, StoreError},
+        error::StoreError,
         idempotency::{self, Claimed},
         links,
         scope::Tx,
@@ -86,10 +86,7 @@ async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<A
     for number in 1..ATTEMPTS {
         match transact_in_time(env, scope, items, number > 1).await {
             // Another node was first with a natural key: the next try sees its row and decides anew.
-            Err(
-                StoreError::Conflict(_)
-                | StoreError::Constraint(Constraint::ConversionOrder | Constraint::ConversionClick),
-            ) => tokio::time::sleep(delay).await,
+            Err(error) if error.is_conflict() || error.was_second() => tokio::time::sleep(delay).await,
             result => return result,
         }
         delay *= 2;
