@@ -68,11 +68,7 @@ async fn affiliates(app: &TestApp, count: usize, amount_minor: i64) {
         false => format!("X'{}'", id.simple()),
     };
     let tenant = literal(app.home.uuid());
-    let at = if app.auditor.is_postgres() {
-        now.to_rfc3339()
-    } else {
-        now.format("%Y-%m-%d %H:%M:%S%.6f+00:00").to_string()
-    };
+    let at = now.to_rfc3339();
     for chunk in ids.chunks(500) {
         let rows: Vec<String> = chunk
             .iter()

@@ -246,6 +246,27 @@ on_both! {
         assert_eq!(earnings(&owner, second).await, [0, 90, 0, 0]);
     }
 
+    async fn run_makes_the_commission_of_nothing_that_overrides_are_on(app) {
+        let owner = app.owner();
+        let race = Race::begin(&owner, &Terms { rule: json!({ "percent": "1" }), ..Terms::default() }).await;
+        let campaign = &race.programme.campaign;
+        let first = json!({ "id": campaign, "attributionModel": "FIRST_CLICK", "attributionSources": ["HISTORY"] });
+        owner.done("updateCampaign", first, "").await;
+        for below in &race.affiliates[1..] {
+            chain(&owner, below, 1).await;
+        }
+        set_plan(&owner, Some(campaign), of_sale(&["3"])).await;
+        race.journey(app, &owner, &[0, 1, 2], "1.00").await;
+        assert_eq!(left(&owner).await, [1]);
+        // One minor unit is for one of them; on what the others do not earn, 3 % of a third of the sale are earned above.
+        assert_eq!(applied(app, &owner, race.trial(app, "LINEAR")).await, 1);
+        let gross: Vec<_> = lines(&owner).await.into_iter().map(|(level, [gross, ..])| (level, gross)).collect();
+        assert_eq!(gross.iter().filter(|line| **line == (0, 0)).count(), 2);
+        assert_eq!(left(&owner).await, [1, 2]);
+        assert_eq!(found(app).await, [""; 0]);
+        assert_eq!(applied(app, &owner, race.trial(app, "LINEAR")).await, 0);
+    }
+
     async fn verify_finds_overrides_that_were_spent_as_something_else(app) {
         let owner = app.owner();
         let (programme, _) = three_levels(&owner, "AUTO").await;

@@ -242,11 +242,10 @@ impl Change {
             let adjusted_minor = row.adjusted_minor + line.map_or(0, Line::difference_minor);
             commissions.push(commission::Model { adjusted_minor, ..row.clone() });
         }
-        for line in self.moved() {
-            commission_minor += line.difference_minor();
-            if self.commission_of(line).is_none() {
-                commissions.extend(new_commission(self, line, now)?);
-            }
+        commission_minor += self.moved().map(Line::difference_minor).sum::<i64>();
+        // As when a conversion is recorded, also those of nothing: others may earn on them.
+        for line in self.verdict.lines.iter().filter(|line| self.commission_of(line).is_none()) {
+            commissions.extend(new_commission(self, line, now)?);
         }
         commissions.extend(self.past_commissions.iter().cloned());
         commissions.sort_unstable_by_key(|row| row.id);

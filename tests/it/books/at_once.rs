@@ -1,7 +1,10 @@
 //! A program that several do at once, in one tenant, while somebody does another one in a second tenant: whatever happens,
 //! what the ledger promises holds, and the second tenant's books are as if it were alone.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use proptest::sample::Index;
@@ -298,6 +301,20 @@ impl<'a> Crowd<'a> {
         }
         self.stage.release().await;
         app.seal().await;
+        // Which asks processors again. The node may be at it as well, and what failed waits for its lease to end.
+        for round in 0..600 {
+            outbox::call_processors(&app.services).await.expect("processors are called");
+            let _ = outbox::run_due(&app.services).await;
+            let due = format!("SELECT COUNT(*) FROM outbox WHERE due_at <= '{}'", app.clock.now().to_rfc3339());
+            if app.auditor.number(&due).await == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if round >= 10 {
+                app.clock.advance(TimeDelta::minutes(1));
+            }
+        }
+        panic!("work that is due is never done");
     }
 }
 
