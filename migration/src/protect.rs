@@ -7,6 +7,7 @@
 //! # Decisions
 //! - `nullif(current_setting('app.tenant', true), '')`: a transaction that forgot to name its tenant sees nothing,
 //!   instead of failing with a cast error or seeing everything.
+//! - Settings are read by a sub-select, once for a statement: read for every row, they cost more than the row's checks.
 //! - A few tables are read before the tenant is known (log-in by slug, API key, link code, due work). They get a second,
 //!   SELECT-only policy that opens when `app.directory` is set, which `store::directory` alone does. A SECURITY DEFINER
 //!   function would do as well but cannot be written for both databases.
@@ -18,6 +19,11 @@ use sea_orm_migration::{
 
 /// The role that the application's connections assume on PostgreSQL.
 pub const APP_ROLE: &str = "tributary_app";
+
+/// The tenant that the transaction is of.
+const TENANT: &str = "(SELECT nullif(current_setting('app.tenant', true), '')::uuid)";
+/// Whether `store::directory` asks.
+const IN_DIRECTORY: &str = "(SELECT current_setting('app.directory', true) = 'on')";
 
 /// What may happen to the rows of a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,8 +73,7 @@ pub async fn table(manager: &SchemaManager<'_>, name: &str, access: Access) -> R
                 "ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;
                  ALTER TABLE {name} FORCE ROW LEVEL SECURITY;
                  CREATE POLICY {name}_tenant ON {name}
-                   USING (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid)
-                   WITH CHECK (tenant_id = nullif(current_setting('app.tenant', true), '')::uuid);
+                   USING (tenant_id = {TENANT}) WITH CHECK (tenant_id = {TENANT});
                  GRANT {verbs} ON {name} TO {APP_ROLE};"
             ))
             .await?;
@@ -96,9 +101,30 @@ pub async fn directory(manager: &SchemaManager<'_>, name: &str) -> Result<(), Db
     if manager.get_database_backend() == DbBackend::Postgres {
         manager
             .get_connection()
+            .execute_unprepared(&format!("CREATE POLICY {name}_directory ON {name} FOR SELECT USING ({IN_DIRECTORY});"))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Has the policies of all tables as [`table`] and [`directory`] make them now.
+pub async fn renew_policies(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    if manager.get_database_backend() == DbBackend::Postgres {
+        manager
+            .get_connection()
             .execute_unprepared(&format!(
-                "CREATE POLICY {name}_directory ON {name} FOR SELECT
-                   USING (current_setting('app.directory', true) = 'on');"
+                "DO $$ DECLARE policy record; BEGIN
+                   FOR policy IN SELECT tablename, policyname FROM pg_policies WHERE schemaname = 'public'
+                     AND policyname = tablename || '_tenant' ORDER BY tablename LOOP
+                     EXECUTE format($sql$ALTER POLICY %I ON public.%I USING (tenant_id = {TENANT})
+                       WITH CHECK (tenant_id = {TENANT})$sql$, policy.policyname, policy.tablename);
+                   END LOOP;
+                   FOR policy IN SELECT tablename, policyname FROM pg_policies WHERE schemaname = 'public'
+                     AND policyname = tablename || '_directory' ORDER BY tablename LOOP
+                     EXECUTE format($sql$ALTER POLICY %I ON public.%I USING ({IN_DIRECTORY})$sql$,
+                       policy.policyname, policy.tablename);
+                   END LOOP;
+                 END $$"
             ))
             .await?;
     }

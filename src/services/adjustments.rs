@@ -97,7 +97,7 @@ async fn write_history(tx: &mut Tx, moves: &[Moves<'_>], by: By<'_>, now: Instan
         note: by.note.map(str::to_owned),
         recorded_at: now,
     });
-    conversions::insert_history(tx, rows.collect()).await
+    conversions::insert_history(tx, rows.collect())
 }
 
 /// The projection of what is not approved.

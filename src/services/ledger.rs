@@ -48,8 +48,8 @@ pub async fn post_named(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: In
     }
     let lines = || journals.iter().flat_map(|(_, journal)| journal.lines());
     let accounts: BTreeSet<AccountKey> = lines().map(|line| line.account).collect();
-    ledger::ensure_accounts(tx, &accounts, now).await?;
-    ledger::append(tx, journals, now).await?;
+    ledger::ensure_accounts(tx, &accounts, now)?;
+    ledger::append(tx, journals, now)?;
 
     let tenant_id = tx.scope().tenant_id();
     let mut deltas: BTreeMap<AccountId, i64> = BTreeMap::new();
@@ -61,7 +61,9 @@ pub async fn post_named(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: In
         let sum = deltas.entry(line.account.id(tenant_id)).or_default();
         *sum = sum.checked_add(grown).ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     }
-    balances::add(tx, &deltas).await
+    balances::add(tx, &deltas).await?;
+    // Whoever posts hears from this what was posted before.
+    Ok(tx.write_deferred().await?)
 }
 
 /// What these affiliates owe, locked with what they have available: whoever credits one after the other would wait for who
@@ -98,7 +100,7 @@ pub async fn standing(
     let missing: BTreeSet<AccountKey> =
         keys.into_iter().filter(|key| !balances.contains_key(&key.id(tenant_id))).collect();
     if !missing.is_empty() {
-        ledger::ensure_accounts(tx, &missing, now).await?;
+        ledger::ensure_accounts(tx, &missing, now)?;
         balances::open(tx, missing.iter().map(|key| key.id(tenant_id)).collect()).await?;
         balances = balances::lock_many(tx, &ids).await?;
     }

@@ -10,13 +10,13 @@ use super::{
 
 /// # Errors
 /// As the database answers.
-pub async fn insert(
+pub fn insert(
     tx: &mut Tx,
     decisions: Vec<attribution_decision::Model>,
     touches: Vec<attribution_touch::Model>,
 ) -> Result<(), StoreError> {
-    tx.insert_all::<attribution_decision::Entity>(decisions).await?;
-    tx.insert_all::<attribution_touch::Entity>(touches).await
+    tx.insert_later::<attribution_decision::Entity>(decisions, None)?;
+    tx.insert_later::<attribution_touch::Entity>(touches, None)
 }
 
 /// All versions of the decisions on these conversions, oldest first.

@@ -73,8 +73,8 @@ pub async fn of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commiss
 
 /// # Errors
 /// As the database answers.
-pub async fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), StoreError> {
-    tx.insert_all::<commission::Entity>(rows).await
+pub fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), StoreError> {
+    tx.insert_later::<commission::Entity>(rows, None)
 }
 
 /// As [`of_conversions`], of the whole tenant and locked in id order until the transaction ends.

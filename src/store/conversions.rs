@@ -123,7 +123,7 @@ pub async fn share(
         let of_these = any_of(conversion_affiliate::Column::ConversionId, said_before.iter().copied());
         tx.delete_many::<conversion_affiliate::Entity>().filter(of_these).exec(tx.connection()).await?;
     }
-    tx.insert_all::<conversion_affiliate::Entity>(rows).await
+    tx.insert_later::<conversion_affiliate::Entity>(rows, None)
 }
 
 /// Whether any conversion waits for its click.
@@ -246,8 +246,8 @@ pub async fn count(tx: &Tx, filter: &ConversionFilter) -> Result<i64, StoreError
 
 /// # Errors
 /// `Constraint::ConversionOrder` or `ConversionClick` when another transaction was first with a natural key.
-pub async fn insert(tx: &mut Tx, rows: Vec<conversion::Model>) -> Result<(), StoreError> {
-    tx.insert_all::<conversion::Entity>(rows).await
+pub fn insert(tx: &mut Tx, rows: Vec<conversion::Model>) -> Result<(), StoreError> {
+    tx.insert_later::<conversion::Entity>(rows, None)
 }
 
 /// Overwrites a locked conversion.
@@ -260,8 +260,8 @@ pub async fn update(tx: &mut Tx, row: conversion::Model) -> Result<(), StoreErro
 
 /// # Errors
 /// As the database answers.
-pub async fn insert_history(tx: &mut Tx, rows: Vec<conversion_history::Model>) -> Result<(), StoreError> {
-    tx.insert_all::<conversion_history::Entity>(rows).await
+pub fn insert_history(tx: &mut Tx, rows: Vec<conversion_history::Model>) -> Result<(), StoreError> {
+    tx.insert_later::<conversion_history::Entity>(rows, None)
 }
 
 /// The steps of a conversion's life, oldest first.

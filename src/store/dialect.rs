@@ -1,6 +1,8 @@
 //! The few places where the two databases differ in what they are told.
 
-use sea_orm::{DbBackend, QueryOrder, QuerySelect, Select, Value, sea_query::LockType};
+use std::fmt::Write;
+
+use sea_orm::{DbBackend, QueryOrder, QuerySelect, Select, Statement, Value, sea_query::LockType};
 use tributary_entity::scope::Identified;
 
 use super::scope::Tx;
@@ -42,6 +44,20 @@ pub(super) fn anonymous(sql: &str, values: &[Value]) -> (String, Vec<Value>) {
         text.push_str(rest);
     }
     (text, bound)
+}
+
+/// Adds a statement's text and what it binds, behind what is bound already.
+pub(super) fn append(statement: Statement, sql: &mut String, values: &mut Vec<Value>) {
+    let before = values.len();
+    let mut parts = statement.sql.split('$');
+    sql.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number: usize = number.parse().expect("our statements have no other dollars");
+        write!(sql, "${}{rest}", before + number).expect("a text takes what is written to it");
+    }
+    values.extend(statement.values.into_iter().flat_map(|values| values.0));
 }
 
 /// Adds a value to those that a statement binds, and answers its place in the text.

@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// Writes events under the numbers behind `before`, which are theirs until the commit.
-pub(super) async fn append(tx: &mut Tx, events: Vec<NewEvent>, before: i64) -> Result<Vec<event::Model>, StoreError> {
+pub(super) fn append(tx: &mut Tx, events: Vec<NewEvent>, before: i64) -> Result<Vec<event::Model>, StoreError> {
     let tenant_id = tx.scope().tenant_id();
     let rows: Vec<event::Model> = events
         .into_iter()
@@ -31,7 +31,7 @@ pub(super) async fn append(tx: &mut Tx, events: Vec<NewEvent>, before: i64) -> R
             recorded_at: event.recorded_at,
         })
         .collect();
-    tx.insert_all::<event::Entity>(rows.clone()).await?;
+    tx.insert_later::<event::Entity>(rows.clone(), None)?;
     Ok(rows)
 }
 

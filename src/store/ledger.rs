@@ -24,7 +24,7 @@ use crate::domain::{
 ///
 /// # Errors
 /// As the database answers.
-pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Instant) -> Result<(), StoreError> {
+pub fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Instant) -> Result<(), StoreError> {
     let tenant_id = tx.scope().tenant_id();
     let mut rows: Vec<account::Model> = keys
         .iter()
@@ -48,15 +48,14 @@ pub async fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Inst
     // Two transactions that make the same accounts must wait for each other in one order.
     rows.sort_by_key(|row| row.id);
     let conflict = [account::Column::TenantId, account::Column::Id];
-    tx.insert_ignoring::<account::Entity>(rows, Some(&conflict)).await?;
-    Ok(())
+    tx.insert_later::<account::Entity>(rows, Some(&conflict))
 }
 
 /// Appends journals; their entries get their numbers and are written when the transaction commits. The accounts exist.
 ///
 /// # Errors
 /// `Constraint::JournalBusinessKey` when one was posted before.
-pub async fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instant) -> Result<(), StoreError> {
+pub fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instant) -> Result<(), StoreError> {
     let tenant_id = tx.scope().tenant_id();
     let heads = journals
         .iter()
@@ -69,7 +68,7 @@ pub async fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instan
             posted_at: now,
         })
         .collect();
-    tx.insert_all::<journal::Entity>(heads).await?;
+    tx.insert_later::<journal::Entity>(heads, None)?;
     for (id, journal) in journals {
         tx.enter((0..).zip(journal.lines()).map(|(line, posted)| entry::Model {
             tenant_id,
@@ -85,9 +84,9 @@ pub async fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instan
 }
 
 /// Writes entries, numbered from 1 inside the transaction, behind the tenant's journals so far.
-pub(super) async fn append_entries(tx: &mut Tx, entries: Vec<entry::Model>, before: i64) -> Result<(), StoreError> {
+pub(super) fn append_entries(tx: &mut Tx, entries: Vec<entry::Model>, before: i64) -> Result<(), StoreError> {
     let numbered = entries.into_iter().map(|entry| entry::Model { seq: before + entry.seq, ..entry });
-    tx.insert_all::<entry::Entity>(numbered.collect()).await
+    tx.insert_later::<entry::Entity>(numbered.collect(), None)
 }
 
 fn filtered(tx: &Tx, filter: &JournalFilter) -> Select<journal::Entity> {

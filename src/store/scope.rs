@@ -16,7 +16,7 @@ use tributary_entity::{
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{arrays, dialect, error::StoreError, events, ledger, sequences};
+use super::{arrays, deferral::Connection, dialect, error::StoreError, events, ledger, sequences};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
@@ -24,7 +24,7 @@ use crate::domain::{
 
 /// A transaction of one tenant. Dropped without [`Tx::commit`], it rolls back.
 pub struct Tx {
-    inner: DatabaseTransaction,
+    inner: Connection,
     scope: TenantScope,
     backend: DbBackend,
     /// Events of this transaction, numbered and written at commit: the counter row that numbers them is held shortest.
@@ -53,6 +53,7 @@ impl Tx {
                 .await?;
         }
         let (pending, entries) = (Vec::new(), Vec::new());
+        let inner = Connection::new(inner);
         Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new() })
     }
 
@@ -65,7 +66,7 @@ impl Tx {
         self.backend
     }
 
-    pub(super) const fn connection(&self) -> &DatabaseTransaction {
+    pub(super) const fn connection(&self) -> &Connection {
         &self.inner
     }
 
@@ -114,6 +115,30 @@ impl Tx {
         E::ActiveModel: Send,
     {
         self.insert_ignoring::<E>(rows, None).await.map(drop)
+    }
+
+    /// As [`Tx::insert_all`], together with what else is inserted before the transaction's next other statement: what it
+    /// runs into is told by that one, at the latest by the commit.
+    ///
+    /// # Errors
+    /// `Inconsistent` for a row without a value.
+    pub(super) fn insert_later<E>(&mut self, rows: Vec<E::Model>, key: Option<&[E::Column]>) -> Result<(), StoreError>
+    where
+        E: Scoped,
+        E::Model: IntoActiveModel<E::ActiveModel>,
+        E::ActiveModel: Send,
+    {
+        let insertions = self.insertions::<E>(rows, key)?;
+        self.inner.defer(insertions);
+        Ok(())
+    }
+
+    /// Writes what [`Tx::insert_later`] left to be written.
+    ///
+    /// # Errors
+    /// As the database answers, about any of it.
+    pub async fn write_deferred(&mut self) -> Result<(), StoreError> {
+        Ok(self.inner.flush().await?)
     }
 
     /// As [`Tx::insert_all`]; rows that run into the key of these columns are passed over, into any
@@ -278,8 +303,8 @@ impl Tx {
         let (pending, entries) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.entries));
         let journals = self.journals;
         let before = sequences::advance(&mut self, pending.len(), journals).await?;
-        let events = events::append(&mut self, pending, before.event_seq).await?;
-        ledger::append_entries(&mut self, entries, before.journal_seq).await?;
+        let events = events::append(&mut self, pending, before.event_seq)?;
+        ledger::append_entries(&mut self, entries, before.journal_seq)?;
         self.inner.commit().await?;
         Ok(Committed { events, counted: self.counted })
     }

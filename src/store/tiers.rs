@@ -100,8 +100,8 @@ pub async fn add(tx: &mut Tx, amounts: &BTreeMap<TierKey, Counted>) -> Result<()
 ///
 /// # Errors
 /// As the database answers.
-pub async fn insert_shares(tx: &mut Tx, rows: Vec<tier_share::Model>) -> Result<(), StoreError> {
-    tx.insert_all::<tier_share::Entity>(rows).await
+pub fn insert_shares(tx: &mut Tx, rows: Vec<tier_share::Model>) -> Result<(), StoreError> {
+    tx.insert_later::<tier_share::Entity>(rows, None)
 }
 
 /// What of tiers' counts is these conversions'.

@@ -204,7 +204,7 @@ async fn write(tx: &mut Tx, run: &attribution_run::Model, changes: &[Change], no
     }
     let decisions = snapshots.iter().filter_map(|snapshot| snapshot.decision.clone()).collect();
     let touches = snapshots.iter().flat_map(|snapshot| snapshot.touches.iter().cloned()).collect();
-    attributions::insert(tx, decisions, touches).await?;
+    attributions::insert(tx, decisions, touches)?;
     write_commissions(tx, changes, &snapshots, now).await?;
     let moves: Vec<Moves<'_>> = changes.iter().map(Change::moves).collect();
     let by = By { actor: &run.author, note: Some(&run.reason) };
@@ -317,7 +317,7 @@ async fn write_commissions(
         }
     }
     commissions::adjust(tx, &adjusted).await?;
-    commissions::insert(tx, fresh).await?;
+    commissions::insert(tx, fresh)?;
     holds::schedule(tx, due, now).await
 }
 

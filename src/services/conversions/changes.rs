@@ -273,7 +273,7 @@ async fn write_history(tx: &mut Tx, actor: &str, steps: &[Step<'_>], now: Instan
         note: cause.note.map(str::to_owned),
         recorded_at: now,
     });
-    conversions::insert_history(tx, rows.collect()).await
+    conversions::insert_history(tx, rows.collect())
 }
 
 /// The sums beside what was reckoned, and where each commission stands.

@@ -42,7 +42,7 @@ pub async fn let_go(services: &Services, viewer: &Viewer, id: ConversionId) -> R
             note: None,
             recorded_at: now,
         };
-        conversions::insert_history(&mut tx, vec![step]).await?;
+        conversions::insert_history(&mut tx, vec![step])?;
         conversions::update(&mut tx, row).await?;
         let event = NewEvent::new(EventKind::ConversionChanged, id.uuid(), &snapshot, now)
             .of_campaign(snapshot.conversion.campaign_id)

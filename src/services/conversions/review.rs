@@ -233,5 +233,5 @@ async fn write_history(
         note: note.map(str::to_owned),
         recorded_at: now,
     });
-    conversions::insert_history(tx, rows.collect()).await
+    conversions::insert_history(tx, rows.collect())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tributary_entity::{
-    Instant, affiliate, campaign, click, enrollment, goal,
+    Instant, affiliate, affiliate_group, campaign, click, enrollment, goal,
     ids::{AffiliateId, CampaignId},
     money::Currency,
 };
@@ -12,14 +12,16 @@ use super::caps::BatchCaps;
 use crate::{
     domain::{
         click_rate::{self, Rate},
+        override_plan::Plan,
         report::{self, Totals},
         rule::Rule,
     },
     store::{
-        affiliates, campaigns, click_rates, enrollments,
+        affiliate_groups, affiliates, campaigns, click_rates, enrollments,
         error::{Constraint, StoreError},
         goals,
         invalid_clicks::{self, InvalidKey},
+        override_plans, programmes,
         rollups::{self, RollupKey},
         rules,
         scope::Tx,
@@ -38,10 +40,77 @@ pub(in crate::services) struct Programme {
     complete: BTreeSet<CampaignId>,
     goals: HashMap<(CampaignId, String), goal::Model>,
     rules: HashMap<CampaignId, Vec<Rule>>,
+    /// Of the affiliates that were looked for.
+    groups: HashMap<AffiliateId, Option<affiliate_group::Model>>,
+    /// Of the campaigns that were looked for, and the tenant's default.
+    plans: Vec<Plan>,
+    planned: BTreeSet<CampaignId>,
     click_rates: HashMap<CampaignId, Vec<Rate>>,
 }
 
 impl Programme {
+    /// Reads what clicks of these pairs name.
+    pub async fn of_clicks(
+        tx: &Tx,
+        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
+    ) -> Result<Self, StoreError> {
+        let mut programme = Self::default();
+        programme.add_pairs(tx, pairs).await?;
+        Ok(programme)
+    }
+
+    /// Reads at once what conversions of these pairs may ask, caps among it. What they ask besides is read when they do.
+    pub async fn of_conversions(
+        tx: &Tx,
+        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
+        caps: &mut BatchCaps,
+    ) -> Result<Self, StoreError> {
+        let mut programme = Self::default();
+        let pairs: BTreeSet<_> = pairs.collect();
+        let pairs: Vec<_> = pairs.into_iter().collect();
+        for pairs in pairs.chunks(programmes::PAIRS) {
+            let part = programmes::read(tx, pairs).await?;
+            let new: BTreeSet<CampaignId> =
+                part.campaigns.iter().map(|row| row.id).filter(|id| !programme.complete.contains(id)).collect();
+            caps.know(new.iter().copied(), part.caps);
+            programme.campaigns.extend(part.campaigns.into_iter().map(|row| (row.id, row)));
+            programme.affiliates.extend(part.affiliates.into_iter().map(|row| (row.id, row)));
+            programme.know_enrollments(part.enrollments);
+            programme.know_goals_and_rules(
+                part.goals.into_iter().filter(|row| new.contains(&row.campaign_id)),
+                part.rules.into_iter().filter(|rule| new.contains(&rule.head.campaign_id)),
+            );
+            let mut groups = part.groups;
+            programme.groups.extend(pairs.iter().map(|(_, id)| (*id, groups.remove(id))));
+            programme.know_plans(part.plans);
+            programme.planned.extend(&new);
+            programme.complete.extend(new);
+        }
+        programme.pairs.extend(pairs);
+        Ok(programme)
+    }
+
+    fn know_enrollments(&mut self, rows: Vec<enrollment::Model>) {
+        self.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
+    }
+
+    /// Of campaigns that are not complete yet.
+    fn know_goals_and_rules(
+        &mut self,
+        goals: impl IntoIterator<Item = goal::Model>,
+        rules: impl IntoIterator<Item = Rule>,
+    ) {
+        self.goals.extend(goals.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
+        for rule in rules {
+            self.rules.entry(rule.head.campaign_id).or_default().push(rule);
+        }
+    }
+
+    fn know_plans(&mut self, plans: Vec<Plan>) {
+        let known: BTreeSet<_> = self.plans.iter().map(|plan| plan.head.id).collect();
+        self.plans.extend(plans.into_iter().filter(|plan| !known.contains(&plan.head.id)));
+    }
+
     /// Reads what these pairs name, so far as it is not read.
     pub async fn add_pairs(
         &mut self,
@@ -61,7 +130,7 @@ impl Programme {
         }
         let wanted: Vec<_> = pairs.iter().copied().collect();
         let rows = enrollments::for_pairs(tx, &wanted).await?;
-        self.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
+        self.know_enrollments(rows);
         self.pairs.extend(pairs);
         Ok(())
     }
@@ -82,13 +151,33 @@ impl Programme {
         if ids.is_empty() {
             return Ok(());
         }
-        let rows = goals::for_campaigns(tx, &ids).await?;
-        self.goals.extend(rows.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
-        for rule in rules::for_campaigns(tx, &ids).await? {
-            self.rules.entry(rule.head.campaign_id).or_default().push(rule);
-        }
+        self.know_goals_and_rules(goals::for_campaigns(tx, &ids).await?, rules::for_campaigns(tx, &ids).await?);
         self.complete.extend(ids);
         Ok(())
+    }
+
+    /// The groups of those of these affiliates that are in one.
+    pub async fn groups(
+        &mut self,
+        tx: &Tx,
+        ids: BTreeSet<AffiliateId>,
+    ) -> Result<HashMap<AffiliateId, affiliate_group::Model>, StoreError> {
+        let missing: Vec<AffiliateId> = ids.iter().copied().filter(|id| !self.groups.contains_key(id)).collect();
+        if !missing.is_empty() {
+            let mut found = affiliate_groups::of_affiliates(tx, &missing).await?;
+            self.groups.extend(missing.into_iter().map(|id| (id, found.remove(&id))));
+        }
+        Ok(ids.into_iter().filter_map(|id| Some((id, self.groups.get(&id)?.clone()?))).collect())
+    }
+
+    /// The override plans that may hold in these campaigns.
+    pub async fn plans(&mut self, tx: &Tx, ids: BTreeSet<CampaignId>) -> Result<&[Plan], StoreError> {
+        let missing: Vec<CampaignId> = ids.into_iter().filter(|id| !self.planned.contains(id)).collect();
+        if !missing.is_empty() {
+            self.know_plans(override_plans::in_force(tx, &missing).await?);
+            self.planned.extend(missing);
+        }
+        Ok(&self.plans)
     }
 
     /// Reads what clicks of campaigns earn.

@@ -138,7 +138,7 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
                 "SELECT 'commission ' || {} AS subject, CAST(x.amount_minor AS text) AS expected, \
                  CAST(r.amount_minor AS text) AS found FROM commission r JOIN attribution_adjustment x \
                  ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
-                 AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} AND x.recorded_at = r.created_at \
+                 AND {SAME_EARNER} AND x.recorded_at = r.created_at \
                  WHERE r.tenant_id = $1 AND x.amount_minor <> r.amount_minor",
                 dialect::id_text(backend, "r.id")
             ),
@@ -157,8 +157,10 @@ fn commissions(backend: DbBackend) -> Vec<(&'static str, String)> {
 }
 
 /// An adjustment `x` is of the commission `r`, where both are of one affiliate and conversion: an affiliate has one of its
-/// own, and one on top of each that is another's.
-const SAME_BASE: &str = "COALESCE(x.base_affiliate_id, x.affiliate_id) = COALESCE(r.base_affiliate_id, r.affiliate_id)";
+/// own, and one on top of each that is another's. The affiliate is within an expression, so that no index of affiliates is
+/// taken for it: SQLite would take that rather than the conversion's, and go through all that an affiliate ever had.
+const SAME_EARNER: &str = "COALESCE(r.affiliate_id, x.affiliate_id) = x.affiliate_id \
+     AND COALESCE(x.base_affiliate_id, x.affiliate_id) = COALESCE(r.base_affiliate_id, r.affiliate_id)";
 
 /// Overrides are on a commission of their conversion and stand where it stands, and what is approved was spent from the
 /// account of its level.
@@ -167,11 +169,11 @@ fn overrides(backend: DbBackend) -> Vec<(&'static str, String)> {
     // What a commission was when its conversion was approved: what it is, less what was posted since.
     let moved = format!(
         "SELECT r.id, x.amount_minor FROM commission r JOIN attribution_adjustment x ON x.tenant_id = r.tenant_id \
-         AND x.conversion_id = r.conversion_id AND x.affiliate_id = r.affiliate_id AND {SAME_BASE} \
+         AND x.conversion_id = r.conversion_id AND {SAME_EARNER} \
          WHERE r.tenant_id = $1 AND x.journal_id IS NOT NULL \
          UNION ALL SELECT r.id, x.amount_minor - x.reversed_minor FROM commission r JOIN tier_adjustment x \
-         ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id AND x.affiliate_id = r.affiliate_id \
-         AND {SAME_BASE} WHERE r.tenant_id = $1 AND x.journal_id IS NOT NULL \
+         ON x.tenant_id = r.tenant_id AND x.conversion_id = r.conversion_id \
+         AND {SAME_EARNER} WHERE r.tenant_id = $1 AND x.journal_id IS NOT NULL \
          UNION ALL SELECT l.commission_id, l.amount_minor FROM conversion_change_line l JOIN conversion_change h \
          ON h.tenant_id = l.tenant_id AND h.id = l.change_id WHERE l.tenant_id = $1 AND h.journal_id IS NOT NULL"
     );

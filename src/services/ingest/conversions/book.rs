@@ -3,7 +3,7 @@
 //! # Decisions
 //! - What the batch may count is locked first, in key order, after caps and before earnings: two nodes that share a tenant
 //!   decide one after the other. It is a little more than what is counted then, as criteria are not asked yet.
-//! - A tenant whose rules ask for nothing pays one look-up, for groups.
+//! - A tenant whose rules ask for nothing pays nothing: groups are read with the programme.
 //! - `WHOLE` tiers rate what was there before in work of their own, however much it is: the batch asks for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,7 +28,7 @@ use crate::{
         fx_rate::Rates,
     },
     services::{ingest::programme::Programme, tiers as noun},
-    store::{affiliate_groups, error::StoreError, scope::Tx, tenants, tiers},
+    store::{error::StoreError, scope::Tx, tenants, tiers},
 };
 
 /// The book, and what a batch writes into it.
@@ -46,16 +46,12 @@ impl BatchBook {
         tx: &mut Tx,
         leads: &[&Lead<'_, '_>],
         known: &HashMap<ClickId, click::Model>,
-        programme: &Programme,
+        programme: &mut Programme,
         rates: &Rates,
         now: Instant,
     ) -> Result<Self, StoreError> {
-        let mut book = Book::default();
         let promoters: BTreeSet<AffiliateId> = leads.iter().flat_map(|lead| lead.affiliates()).collect();
-        if !promoters.is_empty() {
-            let promoters: Vec<AffiliateId> = promoters.into_iter().collect();
-            book.groups = affiliate_groups::of_affiliates(tx, &promoters).await?.into_iter().collect();
-        }
+        let mut book = Book { groups: programme.groups(tx, promoters).await?, ..Book::default() };
         let asks_for_time = leads
             .iter()
             .filter_map(|lead| lead.trace.campaign_id)
@@ -114,7 +110,7 @@ impl BatchBook {
         if !self.counted.is_empty() {
             tiers::add(tx, &self.counted).await?;
         }
-        tiers::insert_shares(tx, self.shares).await?;
+        tiers::insert_shares(tx, self.shares)?;
         noun::ask(tx, &self.risen, now).await
     }
 }

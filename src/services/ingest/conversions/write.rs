@@ -40,10 +40,9 @@ pub(super) async fn write(
         tx,
         snapshots().filter_map(|snapshot| snapshot.decision.clone()).collect(),
         snapshots().flat_map(|snapshot| snapshot.touches.clone()).collect(),
-    )
-    .await?;
+    )?;
     book.write(tx, now).await?;
-    commissions::insert(tx, snapshots().flat_map(|snapshot| snapshot.commissions.clone()).collect()).await?;
+    commissions::insert(tx, snapshots().flat_map(|snapshot| snapshot.commissions.clone()).collect())?;
     post_commissions(tx, snapshots(), now).await?;
     waiting::schedule(tx, snapshots().filter_map(|snapshot| snapshot.conversion.held_until), now).await?;
     for (case, snapshot) in decided {
@@ -76,7 +75,7 @@ fn kind(before: Option<&conversion::Model>, row: &conversion::Model) -> EventKin
 /// The conversions themselves, their history, and whom they credit besides.
 async fn write_rows(tx: &mut Tx, decided: &[(&Case<'_>, &Snapshot)], now: Instant) -> Result<(), StoreError> {
     let (new, again): (Vec<_>, Vec<_>) = decided.iter().partition(|(case, _)| case.before.is_none());
-    conversions::insert(tx, new.into_iter().map(|(_, snapshot)| snapshot.conversion.clone()).collect()).await?;
+    conversions::insert(tx, new.into_iter().map(|(_, snapshot)| snapshot.conversion.clone()).collect())?;
     for (_, snapshot) in &again {
         conversions::update(tx, snapshot.conversion.clone()).await?;
     }
@@ -97,7 +96,7 @@ async fn write_rows(tx: &mut Tx, decided: &[(&Case<'_>, &Snapshot)], now: Instan
         note: case.note.map(str::to_owned),
         recorded_at: now,
     });
-    conversions::insert_history(tx, history.collect()).await
+    conversions::insert_history(tx, history.collect())
 }
 
 /// Into the ledger what is approved, into the projection beside it what is not.
