@@ -168,6 +168,118 @@ with_double! {
         books_agree(app, double).await;
     }
 
+    async fn look_up_that_fails_leaves_the_payment_unknown(app, double) {
+        let owner = app.owner();
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            double.fates(&[Fate::FailsAfter]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            double.questions(&[Fate::FailsBefore, Fate::Hangs]);
+            let failed = called(app, &id, 2).await;
+            assert!(failed.starts_with("500: "), "{kind:?}: {failed}");
+            let silent = called(app, &id, 3).await;
+            assert!(!silent.is_empty() && silent != failed, "{kind:?}: {silent}");
+            assert_eq!(states(&owner, &id).await, ["DRAFT", "APPROVED", "SUBMITTED", "UNKNOWN"], "{kind:?}");
+            later(app).await;
+            arrive(app, double, kind, &id, index as i64 + 1).await;
+            assert_eq!(double.payments(), index + 1, "{kind:?}");
+        }
+        books_agree(app, double).await;
+    }
+
+    async fn paid_that_is_first_told_after_the_return_changes_nothing(app, double) {
+        let owner = app.owner();
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            let url = set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            if kind.is_instant() {
+                double.fates(&[Fate::FailsAfter]);
+            }
+            let id = submitted(&owner, &programme).await;
+            until(app, if kind.is_instant() { "UNKNOWN" } else { "IN_TRANSIT" }, 1).await;
+            if !kind.is_instant() {
+                double.set(kind, &id, State::Paid);
+            }
+            let paid = double.notice(kind, &id);
+            app.clock.advance(TimeDelta::minutes(1));
+            double.set(kind, &id, State::Returned);
+            let back = double.notice(kind, &id);
+            assert_eq!(back.send(&url).await, (200, "taken".to_owned()), "{kind:?}");
+            let before = states(&owner, &id).await;
+            assert_eq!(before[before.len() - 2..], ["PAID", "RETURNED"], "{kind:?}");
+            assert_eq!(paid.send(&url).await, (200, "taken".to_owned()), "{kind:?}");
+            assert_eq!(states(&owner, &id).await, before, "{kind:?}");
+            assert_eq!(available(&owner, &programme.affiliate).await, "10.00", "{kind:?}");
+            until(app, "RETURNED", index as i64 + 1).await;
+            // Wise is asked, and tells no fee of what it gave back.
+            if kind != Kind::Wise {
+                books_agree(app, double).await;
+            }
+        }
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM reconciliation_item").await, 0);
+    }
+
+    async fn call_that_paypal_cannot_verify_now_is_told_again(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        double.set(Kind::Paypal, &id, State::Paid);
+        let notice = double.notice(Kind::Paypal, &id);
+        double.questions(&[Fate::FailsBefore, Fate::Hangs, Fate::Busy]);
+        for _ in 0..3 {
+            assert_eq!(notice.send(&url).await, (503, "refused".to_owned()));
+            assert_eq!(payout(&owner, &id).await["status"], "IN_TRANSIT");
+        }
+        let calls = "{ processorCalls(first: 9) { edges { node { outcome httpStatus } } } }";
+        let calls = owner.data(calls, json!({})).await;
+        let refused = json!({ "node": { "outcome": "REFUSED", "httpStatus": 503 } });
+        assert_eq!(calls["processorCalls"]["edges"], json!([refused, refused, refused]));
+        assert_eq!(notice.send(&url).await, (200, "taken".to_owned()));
+        assert_eq!(notice.send(&url).await, (200, "replayed".to_owned()));
+        assert_eq!(payout(&owner, &id).await["status"], "PAID");
+        books_agree(app, double).await;
+    }
+
+    async fn transfer_without_funds_whose_cancellation_is_not_answered_is_asked_about(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Wise).await;
+        // Cancelled there, and nobody knows.
+        for (number, fate) in [Fate::FailsAfter, Fate::Hangs].into_iter().enumerate() {
+            let programme = earner(app, &owner, Kind::Wise).await;
+            double.fundings(&[Fate::Refused]);
+            double.cancellations(&[fate]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            assert_eq!(available(&owner, &programme.affiliate).await, "0.00", "{fate:?}");
+            later(app).await;
+            until(app, "FAILED", number as i64 + 1).await;
+            assert_eq!(double.payment(Kind::Wise, &id).expect("a transfer").state, State::Failed, "{fate:?}");
+            assert_eq!(available(&owner, &programme.affiliate).await, "10.00", "{fate:?}");
+        }
+        // Not cancelled: it is funded, or cancelled at last.
+        for (number, funding) in [None, Some(Fate::Refused)].into_iter().enumerate() {
+            let programme = earner(app, &owner, Kind::Wise).await;
+            double.fundings(&[Fate::Refused]);
+            double.cancellations(&[Fate::FailsBefore]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            assert_eq!(double.payment(Kind::Wise, &id).expect("a transfer").state, State::Waiting);
+            double.fundings(funding.as_slice());
+            later(app).await;
+            if funding.is_none() {
+                arrive(app, double, Kind::Wise, &id, 1).await;
+            }
+            until(app, "FAILED", number as i64 + 2).await;
+            assert_eq!(double.asked(Kind::Wise, &id), 1, "{funding:?}");
+        }
+        assert_eq!(double.payments(), 4);
+        books_agree(app, double).await;
+    }
+
     async fn busy_processor_is_asked_again_and_refused_payment_fails(app, double) {
         let owner = app.owner();
         for (index, kind) in Kind::ALL.into_iter().enumerate() {

@@ -273,6 +273,33 @@ with_double! {
         books_agree(app, double).await;
     }
 
+    async fn payment_that_fails_after_it_was_paid_is_compared_as_a_return(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Paypal).await;
+        for is_told in [true, false] {
+            let programme = earner(app, &owner, Kind::Paypal).await;
+            let id = submitted(&owner, &programme).await;
+            until(app, "IN_TRANSIT", 1).await;
+            double.set(Kind::Paypal, &id, State::Paid);
+            assert_eq!(double.notice(Kind::Paypal, &id).send(&url).await.0, 200);
+            until(app, "PAID", 1).await;
+            assert_eq!(compare(app).await, [] as [Value; 0]);
+            app.clock.advance(TimeDelta::days(9));
+            double.set(Kind::Paypal, &id, State::Failed);
+            if is_told {
+                assert_eq!(double.notice(Kind::Paypal, &id).send(&url).await.0, 200);
+                assert_eq!(compare(app).await, [] as [Value; 0]);
+            } else {
+                let items = compare(app).await;
+                assert_eq!((items.len(), &items[0]["kind"], &items[0]["payout"]["id"]), (1, &json!("STATE"), &json!(id)));
+                assert_eq!(items[0]["detail"], "the processor has it back, the payout is PAID");
+                owner.done("markPayoutReturned", json!({ "id": id, "reference": "R1", "reason": "told by the books" }), "").await;
+            }
+            assert_eq!(payout(&owner, &id).await["status"], "RETURNED");
+        }
+        books_agree(app, double).await;
+    }
+
     async fn days_that_nobody_could_compare_are_made_up_for(app, double) {
         let owner = app.owner();
         set_up(app, Kind::Stripe).await;
