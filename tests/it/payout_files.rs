@@ -193,6 +193,44 @@ async fn five(app: &TestApp, owner: &Client, currency: &'static str, account: &V
     batch
 }
 
+/// An ACH file of one payout, of the entry class that the originator means; and its return.
+async fn ach_file_comes_back(app: &TestApp, corporate: &Value, entry_class: &str) {
+    let owner = app.owner();
+    let account = json!({ "ach": {
+        "companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First Bank",
+        "corporate": corporate,
+    } });
+    owner.done("setPayingAccount", json!({ "account": account }), "").await;
+    let dollars = crate::support::Terms { currency: "USD", hold_seconds: 0, ..crate::support::Terms::default() };
+    let ada = crate::support::Programme::build(&owner, &dollars).await;
+    let destination = json!({
+        "affiliateId": ada.affiliate, "currency": "USD", "holder": "Zoë",
+        "account": { "ach": { "routingNumber": "011401533", "accountNumber": "12-345", "accountType": "CHECKING" } },
+    });
+    owner.done("setPayoutDestination", destination, "").await;
+    let click = ada.click(&owner).await;
+    let mut sale = crate::support::programme::sale(&click, &click, "100.00");
+    sale["saleAmount"]["currency"] = json!("USD");
+    owner.done("recordConversion", sale, "").await;
+    app.release_holds().await;
+    let batch = owner.done("createPayoutBatch", json!({ "currency": "USD" }), "payoutBatch { id }").await;
+    let batch = batch["payoutBatch"].clone();
+    submit(&owner, &batch).await;
+    let file = export(&owner, &batch, "NACHA").await;
+    let content = file["content"].as_str().expect("a text");
+    assert!(content.lines().count() == 10 && content.lines().all(|line| line.len() == 94), "{content}");
+    let header = content.lines().nth(1).expect("of the batch");
+    assert_eq!(header.get(50..53), Some(entry_class), "{header}");
+    let mut lines: Vec<String> = content.lines().map(str::to_owned).collect();
+    let addenda = format!("799R03{}{:6}{}{:44}021000029999999", &lines[2][79..94], "", &lines[2][3..11], "");
+    lines.insert(3, addenda);
+    let back = import(&owner, "NACHA_RETURN", &lines.join("\n")).await;
+    assert_eq!(notices(&owner, &back).await, [("RETURNED".to_owned(), "APPLIED".to_owned())]);
+    let data = owner.data(NOTICES, json!({ "filter": { "fileIds": [back["payoutFile"]["id"]] } })).await;
+    let node = &data["payoutNotices"]["edges"][0]["node"];
+    assert_eq!((&node["reason"], &node["payout"]["status"]), (&json!("R03"), &json!("RETURNED")));
+}
+
 on_both! {
     async fn batch_that_is_too_large_for_one_sepa_file_has_parts(app) {
         let owner = app.owner();
@@ -380,44 +418,6 @@ on_both! {
         assert_eq!(payout(&owner, &ids[1]).await["status"], "PAID");
     }
 
-    async fn file_that_is_none_is_refused_and_changes_nothing(app) {
-        let owner = app.owner();
-        let bomb = "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"cc\">]><Document>&b;</Document>";
-        let deep = format!("{}{}", "<a>".repeat(5_000), "</a>".repeat(5_000));
-        for content in ["", "<", "<Document/>", bomb, &deep, "101 but short"] {
-            for format in ["PAYMENT_STATUS_REPORT", "DEBIT_CREDIT_NOTIFICATION", "NACHA_RETURN"] {
-                let input = json!({ "format": format, "content": content });
-                assert_eq!(owner.refusal("importPayoutFile", input).await, "INVALID_TEXT", "{format}");
-            }
-        }
-        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM payout_file").await, 0);
-    }
-
-    async fn ach_file_is_written_and_its_returns_are_read(app) {
-        let owner = app.owner();
-        let account = json!({ "ach": {
-            "companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First Bank",
-        } });
-        owner.done("setPayingAccount", json!({ "account": account }), "").await;
-        let dollars = crate::support::Terms { currency: "USD", hold_seconds: 0, ..crate::support::Terms::default() };
-        let ada = crate::support::Programme::build(&owner, &dollars).await;
-        let destination = json!({
-            "affiliateId": ada.affiliate, "currency": "USD", "holder": "Zoë",
-            "account": { "ach": { "routingNumber": "011401533", "accountNumber": "12-345", "accountType": "CHECKING" } },
-        });
-        owner.done("setPayoutDestination", destination, "").await;
-        let click = ada.click(&owner).await;
-        let mut sale = crate::support::programme::sale(&click, &click, "100.00");
-        sale["saleAmount"]["currency"] = json!("USD");
-        owner.done("recordConversion", sale, "").await;
-        app.release_holds().await;
-        let batch = owner.done("createPayoutBatch", json!({ "currency": "USD" }), "payoutBatch { id }").await;
-        let batch = batch["payoutBatch"].clone();
-        submit(&owner, &batch).await;
-        let file = export(&owner, &batch, "NACHA").await;
-        let content = file["content"].as_str().expect("a text");
-        assert!(content.lines().count() == 10 && content.lines().all(|line| line.len() == 94), "{content}");
-        let mut lines: Vec<String> = content.lines().map(str::to_owned).collect();
     async fn line_that_contradicts_a_payout_is_a_difference_of_the_books(app) {
         let owner = app.owner();
         let (batch, ids) = two(app, &owner).await;
@@ -470,13 +470,24 @@ on_both! {
         assert_eq!(items[2]["payout"], Value::Null);
     }
 
-        let addenda = format!("799R03{}{:6}{}{:44}021000029999999", &lines[2][79..94], "", &lines[2][3..11], "");
-        lines.insert(3, addenda);
-        let back = import(&owner, "NACHA_RETURN", &lines.join("\n")).await;
-        assert_eq!(notices(&owner, &back).await, [("RETURNED".to_owned(), "APPLIED".to_owned())]);
-        let data = owner.data(NOTICES, json!({ "filter": { "fileIds": [back["payoutFile"]["id"]] } })).await;
-        let node = &data["payoutNotices"]["edges"][0]["node"];
-        assert_eq!((&node["reason"], &node["payout"]["status"]), (&json!("R03"), &json!("RETURNED")));
+    async fn file_that_is_none_is_refused_and_changes_nothing(app) {
+        let owner = app.owner();
+        let bomb = "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"cc\">]><Document>&b;</Document>";
+        let deep = format!("{}{}", "<a>".repeat(5_000), "</a>".repeat(5_000));
+        for content in ["", "<", "<Document/>", bomb, &deep, "101 but short"] {
+            for format in ["PAYMENT_STATUS_REPORT", "DEBIT_CREDIT_NOTIFICATION", "NACHA_RETURN"] {
+                let input = json!({ "format": format, "content": content });
+                assert_eq!(owner.refusal("importPayoutFile", input).await, "INVALID_TEXT", "{format}");
+            }
+        }
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM payout_file").await, 0);
+    }
+
+    async fn ach_file_is_written_and_its_returns_are_read(app) {
+        // To consumers, then to companies: the originator says which.
+        for (corporate, entry_class) in [(Value::Null, "PPD"), (json!(true), "CCD"), (json!(false), "PPD")] {
+            ach_file_comes_back(app, &corporate, entry_class).await;
+        }
     }
 
     async fn advice_says_what_a_payout_pays_to_its_affiliate_alone(app) {
