@@ -4,11 +4,13 @@
 //! - A return of a payment that nobody told us was made is believed: it was paid, and came back.
 //! - A bank that books a whole file as one sum is believed only where that is the sum of what is under way of the file: it
 //!   does not say which payments it made.
-//! - A rejection of what the bank said it had paid is not: somebody has to look at it.
+//! - A rejection of what the bank said it had paid is not. What contradicts what was settled moves nothing: it is a
+//!   difference of the books, for somebody to look at.
+//! - Corrections are about the next time, and have no amount to speak of.
 
 use tributary_entity::{
     Instant,
-    kinds::{PayoutNoticeOutcome, PayoutStatus},
+    kinds::{PayoutNoticeOutcome, PayoutStatus, ReconciliationKind},
     payout,
 };
 
@@ -24,17 +26,19 @@ use super::{
 pub enum Effect {
     Steps(Vec<Step>),
     Nothing(PayoutNoticeOutcome),
+    /// In what it differs from the payout, and the words for it.
+    Contradiction(ReconciliationKind, String),
 }
 
 /// What a line does to a payout, which is known by the line's reference.
 pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
     use PayoutStatus::{Cancelled, Failed, InTransit, Paid, Returned, Submitted, Unknown};
-    let refused = Effect::Nothing(PayoutNoticeOutcome::Refused);
     let repeated = Effect::Nothing(PayoutNoticeOutcome::Repeated);
-    if line.amount_minor.is_some_and(|amount| amount != net_minor(payout))
-        || line.currency.as_deref().is_some_and(|code| code != payout.currency.code())
-    {
-        return refused;
+    let differs = line.amount_minor.is_some_and(|amount| amount != net_minor(payout))
+        || line.currency.as_deref().is_some_and(|code| code != payout.currency.code());
+    if differs && !matches!(line.status, NoticeStatus::Other | NoticeStatus::Corrected) {
+        let words = format!("the bank says {:?} of another amount", line.status);
+        return Effect::Contradiction(ReconciliationKind::Amount, words);
     }
     let paid = || Step {
         reference: Some(cut(&line.key, text::REFERENCE_MAX)),
@@ -43,9 +47,10 @@ pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
     };
     let why = || Some(cut(&reason(line), text::NOTE_MAX));
     match (line.status, payout.status) {
-        (NoticeStatus::Other | NoticeStatus::Corrected, _) => Effect::Nothing(PayoutNoticeOutcome::Noted),
         (NoticeStatus::Accepted, Submitted | Unknown) => Effect::Steps(vec![Step::to(InTransit)]),
-        (NoticeStatus::Accepted, _) => Effect::Nothing(PayoutNoticeOutcome::Noted),
+        (NoticeStatus::Accepted | NoticeStatus::Other | NoticeStatus::Corrected, _) => {
+            Effect::Nothing(PayoutNoticeOutcome::Noted)
+        }
         (NoticeStatus::Paid, Submitted | InTransit | Unknown) => Effect::Steps(vec![paid()]),
         (NoticeStatus::Paid, Paid | Returned) => repeated,
         (NoticeStatus::Rejected, Submitted | InTransit | Unknown) => {
@@ -61,10 +66,30 @@ pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
         }
         (
             NoticeStatus::Paid | NoticeStatus::Rejected | NoticeStatus::Returned,
-            Failed | Cancelled | Paid | Returned,
-        )
-        | (_, PayoutStatus::Draft | PayoutStatus::Approved) => refused,
+            Failed | Cancelled | Paid | Returned | PayoutStatus::Draft | PayoutStatus::Approved,
+        ) => {
+            let words = format!("the payout is {}, the bank says {:?}", payout.status, line.status);
+            Effect::Contradiction(ReconciliationKind::State, words)
+        }
     }
+}
+
+/// What is under way of a file.
+fn under_way(file: &[payout::Model]) -> Vec<&payout::Model> {
+    of(file, &[PayoutStatus::Submitted, PayoutStatus::InTransit, PayoutStatus::Unknown])
+}
+
+fn of<'a>(file: &'a [payout::Model], statuses: &[PayoutStatus]) -> Vec<&'a payout::Model> {
+    file.iter().filter(|row| statuses.contains(&row.status)).collect()
+}
+
+fn sum(rows: &[&payout::Model]) -> i64 {
+    rows.iter().map(|row| net_minor(row)).sum()
+}
+
+/// What a booking of a whole file should be of.
+pub fn under_way_minor(file: &[payout::Model]) -> i64 {
+    sum(&under_way(file))
 }
 
 /// The payouts that one booking of a whole file settles: those that are under way, where it is of their sum.
@@ -72,20 +97,19 @@ pub fn effect(payout: &payout::Model, line: &Notice, now: Instant) -> Effect {
 /// # Errors
 /// What the line is, if nothing is done: `Repeated` when all that it is the sum of was settled before.
 pub fn settled<'a>(file: &'a [payout::Model], line: &Notice) -> Result<Vec<&'a payout::Model>, PayoutNoticeOutcome> {
-    use PayoutStatus::{InTransit, Paid, Returned, Submitted, Unknown};
+    use PayoutStatus::{Paid, Returned};
     if line.status != NoticeStatus::Paid {
         return Err(PayoutNoticeOutcome::Refused);
     }
-    let of = |statuses: &[PayoutStatus]| file.iter().filter(|row| statuses.contains(&row.status)).collect::<Vec<_>>();
     let is_sum = |rows: &[&payout::Model]| {
         rows.iter().all(|row| line.currency.as_deref() == Some(row.currency.code()))
-            && line.amount_minor == Some(rows.iter().map(|row| net_minor(row)).sum())
+            && line.amount_minor == Some(sum(rows))
     };
-    let under_way = of(&[Submitted, InTransit, Unknown]);
+    let under_way = under_way(file);
     if !under_way.is_empty() && is_sum(&under_way) {
         return Ok(under_way);
     }
-    let is_done = under_way.is_empty() && is_sum(&of(&[Paid, Returned]));
+    let is_done = under_way.is_empty() && is_sum(&of(file, &[Paid, Returned]));
     Err(if is_done { PayoutNoticeOutcome::Repeated } else { PayoutNoticeOutcome::Refused })
 }
 
@@ -122,6 +146,7 @@ mod tests {
         let mut row = payout::Model { status, ..payout(100) };
         match effect(&row, line, Instant::default()) {
             Effect::Nothing(outcome) => Err(outcome),
+            Effect::Contradiction(..) => Err(PayoutNoticeOutcome::Refused),
             Effect::Steps(steps) => {
                 for step in steps {
                     row = step.take(&row, Instant::default()).expect("a move");
@@ -154,6 +179,28 @@ mod tests {
         assert_eq!(ends(Paid, &line(NoticeStatus::Corrected)), Err(Noted));
         let other = Notice { amount_minor: Some(99), ..paid };
         assert_eq!(ends(InTransit, &other), Err(Refused));
+        // A correction is told with an amount of zero.
+        let corrected = Notice { amount_minor: Some(0), ..line(NoticeStatus::Corrected) };
+        assert_eq!(ends(Paid, &corrected), Err(Noted));
+    }
+
+    #[test]
+    fn contradiction_says_in_what() {
+        let said =
+            |status, line: &Notice| match effect(&payout::Model { status, ..payout(100) }, line, Instant::default()) {
+                Effect::Contradiction(kind, words) => (kind, words),
+                other => panic!("{other:?}"),
+            };
+        let paid = line(NoticeStatus::Paid);
+        let state = |words: &str| (ReconciliationKind::State, words.to_owned());
+        assert_eq!(said(PayoutStatus::Failed, &paid), state("the payout is FAILED, the bank says Paid"));
+        assert_eq!(said(PayoutStatus::Draft, &paid), state("the payout is DRAFT, the bank says Paid"));
+        let rejected = line(NoticeStatus::Rejected);
+        assert_eq!(said(PayoutStatus::Paid, &rejected), state("the payout is PAID, the bank says Rejected"));
+        let other = Notice { currency: Some("EUR".to_owned()), ..paid };
+        let amount = (ReconciliationKind::Amount, "the bank says Paid of another amount".to_owned());
+        assert_eq!(said(PayoutStatus::InTransit, &other), amount);
+        assert_eq!(said(PayoutStatus::Failed, &other), amount);
     }
 
     #[test]

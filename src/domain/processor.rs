@@ -15,6 +15,7 @@ use tributary_entity::{
     ids::PayoutId,
     kinds::{PayoutMethod, PayoutStatus},
     money::Money,
+    payout, payout_transfer,
 };
 
 use super::{
@@ -232,14 +233,30 @@ pub fn steps(status: PayoutStatus, report: &Report) -> Result<Vec<Step>, Contrad
     })
 }
 
+/// Calls after which a payout that nobody can be asked about is for people, too: the first, and one that did not find it.
+const TRIED: i32 = 2;
+
 /// Whether a person may move a payout on whose processor is set up: what was handed over is the processor's to tell
-/// about, as it may have been paid. A return of what was paid may be told by hand: its notice may have been lost.
+/// about, as it may have been paid. Where it cannot be asked, and another call did not find out, a person may: somebody has
+/// to look into the processor's books. A return of what was paid may be told by hand: its notice may have been lost.
 ///
 /// # Errors
 /// `INVALID_TRANSITION`.
-pub fn by_hand(status: PayoutStatus, method: PayoutMethod) -> Result<(), Problem> {
-    if matches!(status, Submitted | InTransit | Unknown) {
-        let message = format!("{method} has it, and tells what becomes of it");
+pub fn by_hand(
+    payout: &payout::Model,
+    transfer: Option<&payout_transfer::Model>,
+    can_be_asked: bool,
+    now: Instant,
+) -> Result<(), Problem> {
+    let is_theirs = match (payout.status, transfer) {
+        (Unknown, Some(transfer)) => {
+            let is_busy = transfer.busy_until.is_some_and(|until| now < until);
+            can_be_asked || transfer.external_id.is_some() || transfer.calls < TRIED || is_busy
+        }
+        (status, _) => matches!(status, Submitted | InTransit | Unknown),
+    };
+    if is_theirs {
+        let message = format!("{} has it, and tells what becomes of it", payout.method);
         return Err(Problem::new(ProblemCode::InvalidTransition, &["id"], message));
     }
     Ok(())
@@ -300,6 +317,41 @@ mod tests {
         assert!(steps(Failed, &report(Progress::Paid)).is_err());
         let both = steps(Unknown, &report(Progress::Returned)).expect("two steps");
         assert_eq!(both.iter().map(|step| step.to).collect::<Vec<_>>(), [Paid, Returned]);
+    }
+
+    #[test]
+    fn what_a_processor_can_be_asked_about_is_not_moved_by_hand() {
+        let now = Instant::default() + chrono::TimeDelta::days(1);
+        let row = |status| payout::Model { status, method: PayoutMethod::Paypal, ..payout(100) };
+        let unknown = row(Unknown);
+        let tried = payout_transfer::Model {
+            tenant_id: unknown.tenant_id,
+            payout_id: unknown.id,
+            method: unknown.method,
+            calls: 2,
+            handed_at: Some(Instant::default()),
+            busy_until: None,
+            next_look_at: None,
+            external_id: None,
+            fee_transaction: None,
+            fee_minor: None,
+            trouble: None,
+            updated_at: Instant::default(),
+        };
+        let may = |row: &payout::Model, transfer: &payout_transfer::Model, can_be_asked| {
+            by_hand(row, Some(transfer), can_be_asked, now).is_ok()
+        };
+        assert!(may(&unknown, &tried, false));
+        assert!(!may(&unknown, &tried, true));
+        assert!(!may(&unknown, &payout_transfer::Model { calls: 1, ..tried.clone() }, false));
+        let later = Some(now + chrono::TimeDelta::minutes(1));
+        assert!(!may(&unknown, &payout_transfer::Model { busy_until: later, ..tried.clone() }, false));
+        assert!(may(&unknown, &payout_transfer::Model { busy_until: Some(now), ..tried.clone() }, false));
+        let named = payout_transfer::Model { external_id: Some("B1".to_owned()), ..tried.clone() };
+        assert!(!may(&unknown, &named, false));
+        assert!(!may(&row(Submitted), &tried, false) && !may(&row(InTransit), &tried, false));
+        assert!(may(&row(Paid), &named, true) && may(&row(Approved), &tried, true));
+        assert!(by_hand(&unknown, None, false, now).is_err());
     }
 
     proptest! {

@@ -205,7 +205,7 @@ impl PayoutTransfer {
     }
 }
 
-/// A difference between our books and those of a processor.
+/// A difference between our books and those of a processor, or what a bank says.
 #[derive(Description)]
 pub(super) struct ReconciliationItem(reconciliation_item::Model);
 
@@ -228,7 +228,7 @@ impl ReconciliationItem {
         self.0.id.into()
     }
 
-    /// The processor whose books differ.
+    /// Who pays by the books that differ.
     async fn method(&self) -> PayoutMethod {
         self.0.method.into()
     }
@@ -250,7 +250,7 @@ impl ReconciliationItem {
         Ok(ctx.loaders()?.payout().load_one(id).await.or_graphql()?.map(Into::into))
     }
 
-    /// The processor's name of the transaction.
+    /// The processor's name of the transaction, or the bank's of its line.
     async fn external_id(&self) -> Option<&str> {
         self.0.external_id.as_deref()
     }
@@ -260,7 +260,7 @@ impl ReconciliationItem {
         self.money(self.0.ours_minor)
     }
 
-    /// What the processor's say; of CLEARING, what the account holds.
+    /// What the processor's, or the bank's line, say; of CLEARING, what the account holds.
     async fn theirs(&self) -> Option<Money> {
         self.money(self.0.theirs_minor)
     }
@@ -330,7 +330,7 @@ impl ProcessorQuery {
         Ok(connection::connect(&request, page, count, |row| connection::created(row.id.uuid()), ProcessorCall))
     }
 
-    /// Differences between payouts, ledger and the processors' books, newest first.
+    /// Differences between payouts, ledger and the processors' books, and what contradicts payouts, newest first.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn reconciliation_items(
         &self,

@@ -51,8 +51,13 @@ pub enum CallError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     Known(Report),
-    /// It knows none of this reference: to ask again under the same key makes no second one.
+    /// It has it under this name, and waits for the rest of what makes it a payment: to ask to pay goes on with it.
+    Begun(String),
+    /// It was asked, and knows none of this reference: to ask to pay under the same key makes no second one.
     Nothing,
+    /// It cannot be asked by our reference. To ask to pay under the same key makes no second one, and finds the first; but
+    /// that it refuses says nothing of an earlier call.
+    NotAsked,
     /// It cannot be asked any more: its memory of keys is shorter than this is old.
     CannotTell(String),
 }
@@ -130,7 +135,7 @@ pub struct Transaction {
 /// One tenant's account at one processor.
 #[async_trait]
 pub trait Processor: Send + Sync {
-    /// Asks for a payment.
+    /// Asks for a payment, or goes on with one that was [`Found::Begun`], whose name the order has.
     ///
     /// # Errors
     /// [`CallError`].
@@ -175,6 +180,11 @@ pub fn unit(method: PayoutMethod, currency: Currency) -> Option<Unit> {
 /// Whether payouts of a method are made by a processor over HTTP.
 pub const fn is_processor(method: PayoutMethod) -> bool {
     matches!(method, PayoutMethod::Stripe | PayoutMethod::Paypal | PayoutMethod::Wise)
+}
+
+/// Whether a method's processor can be asked about a payment of which nothing is known but our reference.
+pub const fn knows_references(method: PayoutMethod) -> bool {
+    matches!(method, PayoutMethod::Stripe | PayoutMethod::Wise)
 }
 
 /// Where processors are, as the operator's settings say.

@@ -6,8 +6,9 @@
 //!
 //! # Decisions
 //! - The payout's id is the batch's `sender_batch_id`. PayPal cannot be asked for one; it refuses to take one again for 30
-//!   days, and tells the batch that has it. So the look-up of a batch that we do not know is to ask for it again; after that
-//!   time nobody can tell, and a person has to.
+//!   days, and tells the batch that has it. So the look-up of a batch that we do not know is to ask for it again. That this is
+//!   refused for another reason does not say that there is no batch: PayPal may look at the balance before it looks at ids.
+//!   After those days nobody can tell, and a person has to.
 //! - Of an address that PayPal sends only the batch's id is read: we call none that it chooses.
 
 use async_trait::async_trait;
@@ -351,7 +352,7 @@ impl Processor for Paypal {
             (None, Some(handed_at)) if order.at - handed_at > MEMORY => {
                 Ok(Found::CannotTell("PayPal remembers no payout for longer than 30 days by our reference".to_owned()))
             }
-            (None, _) => Ok(Found::Nothing),
+            (None, _) => Ok(Found::NotAsked),
         }
     }
 

@@ -9,6 +9,8 @@
 //! - A notice names the transfer and no reference of ours, and may be late: what became of the transfer is asked for.
 //! - Transfers are listed by the day on which they were made, as they are now, and without their fees: one that comes back
 //!   weeks later is found by looking at old days again, and what was paid on a day is asked for by itself.
+//! - A transfer that waits for its funds is funded, and not asked for again: a quote that is refused meanwhile would leave it
+//!   there, for somebody to fund.
 //! - A transfer that was refused its funds is cancelled before the payout fails: it must not be funded later by hand.
 
 use async_trait::async_trait;
@@ -247,6 +249,20 @@ impl Wise {
         }
     }
 
+    /// Makes a transfer, or finds the one that has the reference.
+    async fn create(&self, order: &Order, recipient_id: &str) -> Result<Transfer, CallError> {
+        let quote = self.quote(order.amount).await?;
+        let recipient = recipient_id.parse::<u64>().map_or_else(|_| json!(recipient_id), |number| json!(number));
+        let reference = order.payout_id.uuid();
+        let body = json!({
+            "targetAccount": recipient,
+            "quoteUuid": quote.id,
+            "customerTransactionId": reference,
+            "details": { "reference": "Commission" },
+        });
+        send(self.request(Method::POST, "/v1/transfers").json(&body)).await?.read()
+    }
+
     /// Transfers that were created in a period.
     async fn created(&self, from: Instant, to: Instant) -> Result<Vec<Transfer>, CallError> {
         let [from, to] = [from, to].map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true));
@@ -289,16 +305,10 @@ impl Processor for Wise {
         let Account::Wise { recipient_id } = &order.account else {
             return Err(CallError::Refused("the destination is no recipient".to_owned()));
         };
-        let quote = self.quote(order.amount).await?;
-        let recipient = recipient_id.parse::<u64>().map_or_else(|_| json!(recipient_id), |number| json!(number));
-        let reference = order.payout_id.uuid();
-        let body = json!({
-            "targetAccount": recipient,
-            "quoteUuid": quote.id,
-            "customerTransactionId": reference,
-            "details": { "reference": "Commission" },
-        });
-        let transfer: Transfer = send(self.request(Method::POST, "/v1/transfers").json(&body)).await?.read()?;
+        let transfer = match number(order) {
+            Some(id) => self.transfer(id).await?,
+            None => self.create(order, recipient_id).await?,
+        };
         if transfer.payout_id() != Some(order.payout_id) {
             return Err(CallError::Unknown("answered another transfer".to_owned()));
         }
@@ -310,7 +320,7 @@ impl Processor for Wise {
     }
 
     async fn find(&self, order: &Order) -> Result<Found, CallError> {
-        let transfer = match order.external_id.as_deref().and_then(|id| id.parse().ok()) {
+        let transfer = match number(order) {
             Some(id) => Some(self.transfer(id).await?),
             None => {
                 let from = order.handed_at.unwrap_or(order.at) - SLACK;
@@ -319,9 +329,9 @@ impl Processor for Wise {
             }
         };
         Ok(match transfer {
-            // One that waits for its funds was not paid: asking again finds it and funds it.
-            Some(transfer) if transfer.status != WAITS => Found::Known(self.report(&transfer).await),
-            _ => Found::Nothing,
+            Some(transfer) if transfer.status == WAITS => Found::Begun(transfer.id.to_string()),
+            Some(transfer) => Found::Known(self.report(&transfer).await),
+            None => Found::Nothing,
         })
     }
 
@@ -370,6 +380,11 @@ impl Processor for Wise {
         }
         Ok(found)
     }
+}
+
+/// A transfer's number, where it is known.
+fn number(order: &Order) -> Option<u64> {
+    order.external_id.as_deref()?.parse().ok()
 }
 
 /// As they write dates, `2026-11-26 10:00:00`, and as RFC 3339 does.

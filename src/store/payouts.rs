@@ -102,6 +102,18 @@ pub async fn history(tx: &Tx, id: PayoutId) -> Result<Vec<payout_history::Model>
     Ok(select.order_by_asc(payout_history::Column::Version).limit(100).all(tx.connection()).await?)
 }
 
+/// Whether a payout ever was in a state.
+///
+/// # Errors
+/// As the database answers.
+pub async fn has_been(tx: &Tx, id: PayoutId, status: PayoutStatus) -> Result<bool, StoreError> {
+    let select = tx
+        .find::<payout_history::Entity>()
+        .filter(payout_history::Column::PayoutId.eq(id))
+        .filter(payout_history::Column::ToStatus.eq(status));
+    Ok(select.one(tx.connection()).await?.is_some())
+}
+
 /// When an affiliate's last payout in a currency was submitted before an instant.
 ///
 /// # Errors

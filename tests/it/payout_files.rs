@@ -193,6 +193,44 @@ async fn five(app: &TestApp, owner: &Client, currency: &'static str, account: &V
     batch
 }
 
+/// An ACH file of one payout, of the entry class that the originator means; and its return.
+async fn ach_file_comes_back(app: &TestApp, corporate: &Value, entry_class: &str) {
+    let owner = app.owner();
+    let account = json!({ "ach": {
+        "companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First Bank",
+        "corporate": corporate,
+    } });
+    owner.done("setPayingAccount", json!({ "account": account }), "").await;
+    let dollars = crate::support::Terms { currency: "USD", hold_seconds: 0, ..crate::support::Terms::default() };
+    let ada = crate::support::Programme::build(&owner, &dollars).await;
+    let destination = json!({
+        "affiliateId": ada.affiliate, "currency": "USD", "holder": "Zoë",
+        "account": { "ach": { "routingNumber": "011401533", "accountNumber": "12-345", "accountType": "CHECKING" } },
+    });
+    owner.done("setPayoutDestination", destination, "").await;
+    let click = ada.click(&owner).await;
+    let mut sale = crate::support::programme::sale(&click, &click, "100.00");
+    sale["saleAmount"]["currency"] = json!("USD");
+    owner.done("recordConversion", sale, "").await;
+    app.release_holds().await;
+    let batch = owner.done("createPayoutBatch", json!({ "currency": "USD" }), "payoutBatch { id }").await;
+    let batch = batch["payoutBatch"].clone();
+    submit(&owner, &batch).await;
+    let file = export(&owner, &batch, "NACHA").await;
+    let content = file["content"].as_str().expect("a text");
+    assert!(content.lines().count() == 10 && content.lines().all(|line| line.len() == 94), "{content}");
+    let header = content.lines().nth(1).expect("of the batch");
+    assert_eq!(header.get(50..53), Some(entry_class), "{header}");
+    let mut lines: Vec<String> = content.lines().map(str::to_owned).collect();
+    let addenda = format!("799R03{}{:6}{}{:44}021000029999999", &lines[2][79..94], "", &lines[2][3..11], "");
+    lines.insert(3, addenda);
+    let back = import(&owner, "NACHA_RETURN", &lines.join("\n")).await;
+    assert_eq!(notices(&owner, &back).await, [("RETURNED".to_owned(), "APPLIED".to_owned())]);
+    let data = owner.data(NOTICES, json!({ "filter": { "fileIds": [back["payoutFile"]["id"]] } })).await;
+    let node = &data["payoutNotices"]["edges"][0]["node"];
+    assert_eq!((&node["reason"], &node["payout"]["status"]), (&json!("R03"), &json!("RETURNED")));
+}
+
 on_both! {
     async fn batch_that_is_too_large_for_one_sepa_file_has_parts(app) {
         let owner = app.owner();
@@ -380,6 +418,58 @@ on_both! {
         assert_eq!(payout(&owner, &ids[1]).await["status"], "PAID");
     }
 
+    async fn line_that_contradicts_a_payout_is_a_difference_of_the_books(app) {
+        let owner = app.owner();
+        let (batch, ids) = two(app, &owner).await;
+        let file = export(&owner, &batch, "SEPA_CREDIT_TRANSFER").await;
+        let reference = |id: &str| id.replace('_', "-");
+        import(&owner, "PAYMENT_STATUS_REPORT", &status_report("R-1", &reference(&ids[0]), "RJCT")).await;
+        // What failed is debited, what is under way as another sum, and then a whole file; a rejection of what was paid.
+        let debit = |id: &str, booking: &str, amount: &str| notification(&reference(id), booking, "DBIT", amount, None);
+        for content in [
+            debit(&ids[0], "B-1", &payout_net(&owner, &ids[0]).await),
+            debit(&ids[1], "B-2", "1.00"),
+            batch_booking(&file, "B-3", "30.05", 2),
+        ] {
+            let refused = import(&owner, "DEBIT_CREDIT_NOTIFICATION", &content).await;
+            assert_eq!(notices(&owner, &refused).await, [("PAID".to_owned(), "REFUSED".to_owned())]);
+            // The same line in another file is the same difference.
+            import(&owner, "DEBIT_CREDIT_NOTIFICATION", &format!("{content}\n")).await;
+        }
+        import(&owner, "DEBIT_CREDIT_NOTIFICATION", &debit(&ids[1], "B-4", &payout_net(&owner, &ids[1]).await)).await;
+        import(&owner, "PAYMENT_STATUS_REPORT", &status_report("R-2", &reference(&ids[1]), "RJCT")).await;
+        // A second debit is a second difference.
+        import(&owner, "DEBIT_CREDIT_NOTIFICATION", &debit(&ids[0], "B-5", &payout_net(&owner, &ids[0]).await)).await;
+        let statuses = [payout(&owner, &ids[0]).await["status"].take(), payout(&owner, &ids[1]).await["status"].take()];
+        assert_eq!(statuses, [json!("FAILED"), json!("PAID")]);
+
+        let query = "{ reconciliationItems(first: 20) { edges { node { kind method status externalId detail \
+            ours { amount } theirs { amount } payout { id } } } } }";
+        let data = owner.data(query, json!({})).await;
+        let edges = data["reconciliationItems"]["edges"].as_array().expect("a page");
+        let mut items: Vec<Value> = edges.iter().map(|edge| edge["node"].clone()).collect();
+        items.sort_by_key(|item| item["externalId"].to_string());
+        // A line's name is its booking's, and which line of that it is.
+        let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().split('/').next().unwrap_or_default().to_owned();
+        let found: Vec<_> =
+            items.iter().map(|item| ["kind", "externalId", "detail"].map(|name| text(item, name))).collect();
+        let failed = "the payout is FAILED, the bank says Paid";
+        assert_eq!(found[..4], [
+            ["STATE", "B-1", failed],
+            ["AMOUNT", "B-2", "the bank says Paid of another amount"],
+            ["AMOUNT", "B-3", "the bank says Paid of a file as one sum, which is not that of what is under way of it"],
+            ["STATE", "B-5", failed],
+        ]);
+        assert_eq!((found.len(), &*found[4][2]), (5, "the payout is PAID, the bank says Rejected"));
+        let net = payout_net(&owner, &ids[1]).await;
+        for (item, ours, theirs) in [(&items[1], &*net, "1.00"), (&items[2], &*net, "30.05")] {
+            assert_eq!((&item["ours"]["amount"], &item["theirs"]["amount"]), (&json!(ours), &json!(theirs)), "{item}");
+            assert_eq!((&item["method"], &item["status"]), (&json!("SEPA"), &json!("OPEN")));
+        }
+        assert_eq!((&items[0]["payout"]["id"], &items[1]["payout"]["id"]), (&json!(ids[0]), &json!(ids[1])));
+        assert_eq!(items[2]["payout"], Value::Null);
+    }
+
     async fn file_that_is_none_is_refused_and_changes_nothing(app) {
         let owner = app.owner();
         let bomb = "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY b \"cc\">]><Document>&b;</Document>";
@@ -394,37 +484,10 @@ on_both! {
     }
 
     async fn ach_file_is_written_and_its_returns_are_read(app) {
-        let owner = app.owner();
-        let account = json!({ "ach": {
-            "companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021", "bankName": "First Bank",
-        } });
-        owner.done("setPayingAccount", json!({ "account": account }), "").await;
-        let dollars = crate::support::Terms { currency: "USD", hold_seconds: 0, ..crate::support::Terms::default() };
-        let ada = crate::support::Programme::build(&owner, &dollars).await;
-        let destination = json!({
-            "affiliateId": ada.affiliate, "currency": "USD", "holder": "Zoë",
-            "account": { "ach": { "routingNumber": "011401533", "accountNumber": "12-345", "accountType": "CHECKING" } },
-        });
-        owner.done("setPayoutDestination", destination, "").await;
-        let click = ada.click(&owner).await;
-        let mut sale = crate::support::programme::sale(&click, &click, "100.00");
-        sale["saleAmount"]["currency"] = json!("USD");
-        owner.done("recordConversion", sale, "").await;
-        app.release_holds().await;
-        let batch = owner.done("createPayoutBatch", json!({ "currency": "USD" }), "payoutBatch { id }").await;
-        let batch = batch["payoutBatch"].clone();
-        submit(&owner, &batch).await;
-        let file = export(&owner, &batch, "NACHA").await;
-        let content = file["content"].as_str().expect("a text");
-        assert!(content.lines().count() == 10 && content.lines().all(|line| line.len() == 94), "{content}");
-        let mut lines: Vec<String> = content.lines().map(str::to_owned).collect();
-        let addenda = format!("799R03{}{:6}{}{:44}021000029999999", &lines[2][79..94], "", &lines[2][3..11], "");
-        lines.insert(3, addenda);
-        let back = import(&owner, "NACHA_RETURN", &lines.join("\n")).await;
-        assert_eq!(notices(&owner, &back).await, [("RETURNED".to_owned(), "APPLIED".to_owned())]);
-        let data = owner.data(NOTICES, json!({ "filter": { "fileIds": [back["payoutFile"]["id"]] } })).await;
-        let node = &data["payoutNotices"]["edges"][0]["node"];
-        assert_eq!((&node["reason"], &node["payout"]["status"]), (&json!("R03"), &json!("RETURNED")));
+        // To consumers, then to companies: the originator says which.
+        for (corporate, entry_class) in [(Value::Null, "PPD"), (json!(true), "CCD"), (json!(false), "PPD")] {
+            ach_file_comes_back(app, &corporate, entry_class).await;
+        }
     }
 
     async fn advice_says_what_a_payout_pays_to_its_affiliate_alone(app) {

@@ -63,10 +63,7 @@ fn advance_to(app: &TestApp, is_it: impl Fn(chrono::NaiveDate) -> bool) {
 async fn affiliates(app: &TestApp, count: usize, amount_minor: i64) {
     let now = app.clock.now();
     let ids: Vec<AffiliateId> = (0..count).map(|_| AffiliateId::from_uuid(Uuid::new_v4())).collect();
-    let literal = |id: Uuid| match app.auditor.is_postgres() {
-        true => format!("'{id}'"),
-        false => format!("X'{}'", id.simple()),
-    };
+    let literal = |id: Uuid| app.auditor.literal(id);
     let tenant = literal(app.home.uuid());
     let at = now.to_rfc3339();
     for chunk in ids.chunks(500) {

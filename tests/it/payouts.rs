@@ -203,6 +203,28 @@ on_both! {
         ]));
     }
 
+    async fn affiliate_sees_the_steps_of_its_own_payouts_and_not_who_took_them(app) {
+        let owner = app.owner();
+        let ada = quick(&owner).await;
+        earn(app, &owner, &ada, "100.00").await;
+        let payout = submitted(&owner).await;
+        mark(&owner, "markPayoutFailed", json!({ "id": payout, "reason": "account closed" })).await;
+        let query = "query($id: ID!) { payout(id: $id) { history { version fromStatus toStatus reason recordedAt } } }";
+        let seen = app.affiliate(&ada.affiliate).data(query, json!({ "id": payout })).await;
+        assert_eq!(seen, owner.data(query, json!({ "id": payout })).await);
+        let steps = seen["payout"]["history"].as_array().expect("steps");
+        assert_eq!((steps.len(), &steps[3]["toStatus"], &steps[3]["reason"]), (4, &json!("FAILED"), &json!("account closed")));
+        for closed in ["actor", "journal { id }"] {
+            let query = format!("query($id: ID!) {{ payout(id: $id) {{ history {{ version {closed} }} }} }}");
+            let (_, body) = app.affiliate(&ada.affiliate).send(&query, json!({ "id": payout })).await;
+            assert_eq!(body["errors"][0]["extensions"]["code"], "FORBIDDEN", "{closed}: {body}");
+            assert!(!body.to_string().contains("operator"), "{body}");
+        }
+        // Somebody else's is none.
+        let bob = another(&owner, &ada).await;
+        assert_eq!(app.affiliate(&bob.affiliate).data(query, json!({ "id": payout })).await["payout"], Value::Null);
+    }
+
     async fn failed_payout_gives_the_money_back_and_can_be_repeated_once(app) {
         let owner = app.owner();
         let programme = quick(&owner).await;

@@ -7,6 +7,7 @@ use rand::{RngExt, seq::SliceRandom};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use tributary::{domain::tenancy::TenantScope, jobs::outbox, services::payouts::drive};
+use tributary_entity::ids::PayoutId;
 
 use crate::{
     payouts::{draft, payouts, submit},
@@ -31,6 +32,18 @@ async fn later(app: &TestApp) {
     outbox::call_processors(&app.services).await.expect("called");
 }
 
+/// As [`later`], until so many calls about a payout have ended. What stood in the way of the last one.
+async fn called(app: &TestApp, id: &str, calls: i64) -> String {
+    later(app).await;
+    let id = id.parse::<PayoutId>().expect("an id");
+    let ended = format!(
+        "SELECT COUNT(*) FROM payout_transfer WHERE busy_until IS NULL AND calls = {calls} AND payout_id = {}",
+        app.auditor.literal(id.uuid())
+    );
+    app.until(&ended, 1).await;
+    payout(&app.owner(), &id.to_string()).await["transfer"]["trouble"].as_str().unwrap_or_default().to_owned()
+}
+
 /// Waits until the processor has a payout, brings it to its end there, and tells nobody: it is asked for.
 async fn arrive(app: &TestApp, double: &Double, kind: Kind, id: &str, paid: i64) {
     if !kind.is_instant() {
@@ -39,6 +52,12 @@ async fn arrive(app: &TestApp, double: &Double, kind: Kind, id: &str, paid: i64)
         later(app).await;
     }
     until(app, "PAID", paid).await;
+}
+
+/// As [`arrive`] at PayPal, after another call.
+async fn arrive_later(app: &TestApp, double: &Double, id: &str, paid: i64) {
+    later(app).await;
+    arrive(app, double, Kind::Paypal, id, paid).await;
 }
 
 with_double! {
@@ -62,6 +81,202 @@ with_double! {
                 assert_eq!(states.iter().filter(|state| *state == "PAID").count(), 1, "{states:?}");
             }
         }
+        books_agree(app, double).await;
+    }
+
+    async fn repeat_that_is_refused_says_nothing_of_the_first_call(app, double) {
+        let owner = app.owner();
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            double.fates(&[Fate::LostThenRefused]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            let trouble = called(app, &id, 2).await;
+            if kind == Kind::Paypal {
+                // It cannot be asked by our reference: it has the payment, and says that the balance does not suffice.
+                assert!(trouble.contains("422: the balance does not suffice; an earlier call may"), "{trouble}");
+                assert_eq!(states(&owner, &id).await, ["DRAFT", "APPROVED", "SUBMITTED", "UNKNOWN"]);
+                assert_eq!(available(&owner, &programme.affiliate).await, "0.00");
+                assert_eq!(owner.refusal("retryPayout", json!({ "id": id })).await, "INVALID_TRANSITION");
+                assert_eq!(called(app, &id, 3).await, "");
+            }
+            arrive(app, double, kind, &id, index as i64 + 1).await;
+            assert_eq!(double.payments(), index + 1, "one payment each: {kind:?}");
+            // What can be looked up is asked for once.
+            assert_eq!(double.asked(kind, &id), if kind == Kind::Paypal { 2 } else { 1 }, "{kind:?}");
+        }
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM payout_history WHERE to_status = 'FAILED'").await, 0);
+        books_agree(app, double).await;
+    }
+
+    async fn doubt_about_a_call_outlives_all_that_says_nothing_of_it(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Paypal).await;
+        // Nobody answered, then it was busy, then it refused.
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        double.fates(&[Fate::FailsBefore, Fate::Busy, Fate::Refused]);
+        let id = submitted(&owner, &programme).await;
+        until(app, "UNKNOWN", 1).await;
+        for (calls, told) in [(2, "429"), (3, "400")] {
+            let trouble = called(app, &id, calls).await;
+            assert!(trouble.contains(told) && trouble.contains("an earlier call may"), "{trouble}");
+            assert_eq!(payout(&owner, &id).await["status"], "UNKNOWN");
+        }
+        arrive_later(app, double, &id, 1).await;
+        // As an earlier version left it.
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        double.fates(&[Fate::FailsBefore, Fate::Refused]);
+        let id = submitted(&owner, &programme).await;
+        until(app, "UNKNOWN", 1).await;
+        app.auditor.run("UPDATE payout SET status = 'SUBMITTED' WHERE status = 'UNKNOWN'").await.expect("a known column");
+        called(app, &id, 2).await;
+        assert_eq!(payout(&owner, &id).await["status"], "UNKNOWN");
+        arrive_later(app, double, &id, 2).await;
+        // A worker that died with the answer; nothing else was ever unknown.
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        double.fates(&[Fate::Busy, Fate::Refused]);
+        let id = submitted(&owner, &programme).await;
+        let busy = "payout_transfer WHERE trouble LIKE '%429%' AND busy_until IS NULL";
+        app.until(&format!("SELECT COUNT(*) FROM {busy}"), 1).await;
+        app.auditor.run(&format!("UPDATE {}", busy.replace("WHERE", "SET busy_until = handed_at WHERE"))).await.expect("known columns");
+        called(app, &id, 2).await;
+        assert_eq!(payout(&owner, &id).await["status"], "UNKNOWN");
+        arrive_later(app, double, &id, 3).await;
+        assert_eq!(double.payments(), 3);
+        books_agree(app, double).await;
+    }
+
+    async fn payment_that_cannot_be_asked_about_is_settled_by_hand(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        double.fates(&[Fate::FailsBefore, Fate::Refused]);
+        let id = submitted(&owner, &programme).await;
+        until(app, "UNKNOWN", 1).await;
+        // It is asked for once more before people may say what became of it.
+        let failed = json!({ "id": id, "reason": "PayPal has no such batch" });
+        assert_eq!(owner.refusal("markPayoutFailed", failed.clone()).await, "INVALID_TRANSITION");
+        called(app, &id, 2).await;
+        owner.done("markPayoutFailed", failed, "").await;
+        assert_eq!(available(&owner, &programme.affiliate).await, "10.00");
+        let retried = owner.done("retryPayout", json!({ "id": id }), "payout { id batch { id } }").await["payout"].take();
+        submit(&owner, &retried["batch"]).await;
+        arrive(app, double, Kind::Paypal, retried["id"].as_str().expect("an id"), 1).await;
+        later(app).await;
+        assert_eq!((double.payments(), double.payment(Kind::Paypal, &id).is_none()), (1, true));
+        books_agree(app, double).await;
+    }
+
+    async fn look_up_that_fails_leaves_the_payment_unknown(app, double) {
+        let owner = app.owner();
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            double.fates(&[Fate::FailsAfter]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            double.questions(&[Fate::FailsBefore, Fate::Hangs]);
+            let failed = called(app, &id, 2).await;
+            assert!(failed.starts_with("500: "), "{kind:?}: {failed}");
+            let silent = called(app, &id, 3).await;
+            assert!(!silent.is_empty() && silent != failed, "{kind:?}: {silent}");
+            assert_eq!(states(&owner, &id).await, ["DRAFT", "APPROVED", "SUBMITTED", "UNKNOWN"], "{kind:?}");
+            later(app).await;
+            arrive(app, double, kind, &id, index as i64 + 1).await;
+            assert_eq!(double.payments(), index + 1, "{kind:?}");
+        }
+        books_agree(app, double).await;
+    }
+
+    async fn paid_that_is_first_told_after_the_return_changes_nothing(app, double) {
+        let owner = app.owner();
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            let url = set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            if kind.is_instant() {
+                double.fates(&[Fate::FailsAfter]);
+            }
+            let id = submitted(&owner, &programme).await;
+            until(app, if kind.is_instant() { "UNKNOWN" } else { "IN_TRANSIT" }, 1).await;
+            if !kind.is_instant() {
+                double.set(kind, &id, State::Paid);
+            }
+            let paid = double.notice(kind, &id);
+            app.clock.advance(TimeDelta::minutes(1));
+            double.set(kind, &id, State::Returned);
+            let back = double.notice(kind, &id);
+            assert_eq!(back.send(&url).await, (200, "taken".to_owned()), "{kind:?}");
+            let before = states(&owner, &id).await;
+            assert_eq!(before[before.len() - 2..], ["PAID", "RETURNED"], "{kind:?}");
+            assert_eq!(paid.send(&url).await, (200, "taken".to_owned()), "{kind:?}");
+            assert_eq!(states(&owner, &id).await, before, "{kind:?}");
+            assert_eq!(available(&owner, &programme.affiliate).await, "10.00", "{kind:?}");
+            until(app, "RETURNED", index as i64 + 1).await;
+            // Wise is asked, and tells no fee of what it gave back.
+            if kind != Kind::Wise {
+                books_agree(app, double).await;
+            }
+        }
+        assert_eq!(app.auditor.number("SELECT COUNT(*) FROM reconciliation_item").await, 0);
+    }
+
+    async fn call_that_paypal_cannot_verify_now_is_told_again(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        double.set(Kind::Paypal, &id, State::Paid);
+        let notice = double.notice(Kind::Paypal, &id);
+        double.questions(&[Fate::FailsBefore, Fate::Hangs, Fate::Busy]);
+        for _ in 0..3 {
+            assert_eq!(notice.send(&url).await, (503, "refused".to_owned()));
+            assert_eq!(payout(&owner, &id).await["status"], "IN_TRANSIT");
+        }
+        let calls = "{ processorCalls(first: 9) { edges { node { outcome httpStatus } } } }";
+        let calls = owner.data(calls, json!({})).await;
+        let refused = json!({ "node": { "outcome": "REFUSED", "httpStatus": 503 } });
+        assert_eq!(calls["processorCalls"]["edges"], json!([refused, refused, refused]));
+        assert_eq!(notice.send(&url).await, (200, "taken".to_owned()));
+        assert_eq!(notice.send(&url).await, (200, "replayed".to_owned()));
+        assert_eq!(payout(&owner, &id).await["status"], "PAID");
+        books_agree(app, double).await;
+    }
+
+    async fn transfer_without_funds_whose_cancellation_is_not_answered_is_asked_about(app, double) {
+        let owner = app.owner();
+        set_up(app, Kind::Wise).await;
+        // Cancelled there, and nobody knows.
+        for (number, fate) in [Fate::FailsAfter, Fate::Hangs].into_iter().enumerate() {
+            let programme = earner(app, &owner, Kind::Wise).await;
+            double.fundings(&[Fate::Refused]);
+            double.cancellations(&[fate]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            assert_eq!(available(&owner, &programme.affiliate).await, "0.00", "{fate:?}");
+            later(app).await;
+            until(app, "FAILED", number as i64 + 1).await;
+            assert_eq!(double.payment(Kind::Wise, &id).expect("a transfer").state, State::Failed, "{fate:?}");
+            assert_eq!(available(&owner, &programme.affiliate).await, "10.00", "{fate:?}");
+        }
+        // Not cancelled: it is funded, or cancelled at last.
+        for (number, funding) in [None, Some(Fate::Refused)].into_iter().enumerate() {
+            let programme = earner(app, &owner, Kind::Wise).await;
+            double.fundings(&[Fate::Refused]);
+            double.cancellations(&[Fate::FailsBefore]);
+            let id = submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", 1).await;
+            assert_eq!(double.payment(Kind::Wise, &id).expect("a transfer").state, State::Waiting);
+            double.fundings(funding.as_slice());
+            later(app).await;
+            if funding.is_none() {
+                arrive(app, double, Kind::Wise, &id, 1).await;
+            }
+            until(app, "FAILED", number as i64 + 2).await;
+            assert_eq!(double.asked(Kind::Wise, &id), 1, "{funding:?}");
+        }
+        assert_eq!(double.payments(), 4);
         books_agree(app, double).await;
     }
 

@@ -17,7 +17,7 @@ use crate::{
     support::{
         Client, TestApp,
         double::{
-            Kind, State,
+            Fate, Kind, State,
             story::{available, books_agree, earner, payout, set_up, states, submitted, until, with_double},
         },
     },
@@ -245,6 +245,59 @@ with_double! {
         assert_eq!(owner.refusal("resolveReconciliationItem", input).await, "INVALID_TRANSITION");
         let open = "{ reconciliationItems(first: 10, filter: { status: OPEN }) { totalCount } }";
         assert_eq!(owner.data(open, json!({})).await["reconciliationItems"]["totalCount"], 1);
+    }
+
+    async fn payment_that_nobody_answered_for_is_found_by_its_books(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Paypal).await;
+        let programme = earner(app, &owner, Kind::Paypal).await;
+        double.fates(&[Fate::LostThenRefused]);
+        let id = submitted(&owner, &programme).await;
+        until(app, "UNKNOWN", 1).await;
+        app.clock.advance(TimeDelta::minutes(1));
+        app.until("SELECT COUNT(*) FROM payout_transfer WHERE calls = 2 AND busy_until IS NULL", 1).await;
+        assert_eq!(payout(&owner, &id).await["status"], "UNKNOWN");
+        double.set(Kind::Paypal, &id, State::Paid);
+        let payment = double.payment(Kind::Paypal, &id).expect("a payment");
+        // Before it is called again.
+        app.auditor.run("UPDATE outbox SET due_at = '2100-01-01T00:00:00Z' WHERE kind = 'DRIVE_PAYOUT'").await.expect("a known column");
+        let items = compare(app).await;
+        assert_eq!((items.len(), &items[0]["kind"]), (1, &json!("THEIRS_ONLY")), "{items:?}");
+        assert_eq!(items[0]["externalId"], payment.reference());
+        let paid = json!({ "id": id, "reference": payment.reference() });
+        owner.done("markPayoutPaid", paid, "").await;
+        // What it cost, its notice tells, or the comparison.
+        assert_eq!(double.notice(Kind::Paypal, &id).send(&url).await, (200, "taken".to_owned()));
+        assert_eq!(states(&owner, &id).await, ["DRAFT", "APPROVED", "SUBMITTED", "UNKNOWN", "PAID"]);
+        assert_eq!(compare(app).await.len(), 1);
+        books_agree(app, double).await;
+    }
+
+    async fn payment_that_fails_after_it_was_paid_is_compared_as_a_return(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Paypal).await;
+        for is_told in [true, false] {
+            let programme = earner(app, &owner, Kind::Paypal).await;
+            let id = submitted(&owner, &programme).await;
+            until(app, "IN_TRANSIT", 1).await;
+            double.set(Kind::Paypal, &id, State::Paid);
+            assert_eq!(double.notice(Kind::Paypal, &id).send(&url).await.0, 200);
+            until(app, "PAID", 1).await;
+            assert_eq!(compare(app).await, [] as [Value; 0]);
+            app.clock.advance(TimeDelta::days(9));
+            double.set(Kind::Paypal, &id, State::Failed);
+            if is_told {
+                assert_eq!(double.notice(Kind::Paypal, &id).send(&url).await.0, 200);
+                assert_eq!(compare(app).await, [] as [Value; 0]);
+            } else {
+                let items = compare(app).await;
+                assert_eq!((items.len(), &items[0]["kind"], &items[0]["payout"]["id"]), (1, &json!("STATE"), &json!(id)));
+                assert_eq!(items[0]["detail"], "the processor has it back, the payout is PAID");
+                owner.done("markPayoutReturned", json!({ "id": id, "reference": "R1", "reason": "told by the books" }), "").await;
+            }
+            assert_eq!(payout(&owner, &id).await["status"], "RETURNED");
+        }
+        books_agree(app, double).await;
     }
 
     async fn days_that_nobody_could_compare_are_made_up_for(app, double) {

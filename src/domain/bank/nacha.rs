@@ -223,16 +223,20 @@ mod tests {
     use super::*;
 
     fn written(head: &FileHead, transfers: &[Transfer]) -> Result<String, Unwritable> {
-        Credits.write("USD".parse().expect("known"), head, Some(&account()), transfers)
+        written_for(false, head, transfers)
     }
 
-    fn account() -> PayingAccount {
+    fn written_for(is_corporate: bool, head: &FileHead, transfers: &[Transfer]) -> Result<String, Unwritable> {
+        Credits.write("USD".parse().expect("known"), head, Some(&account(is_corporate)), transfers)
+    }
+
+    fn account(is_corporate: bool) -> PayingAccount {
         PayingAccount::Ach(Originator {
             company_name: "Shop Inc".to_owned(),
             company_id: "1234567890".to_owned(),
             bank_routing_number: "021000021".to_owned(),
             bank_name: "First Bank".to_owned(),
-            is_corporate: false,
+            is_corporate,
         })
     }
 
@@ -288,6 +292,19 @@ mod tests {
         assert!(lines[5].starts_with("9000001000001000000020010240154000000000000000000012346"), "{file}");
         assert_eq!(lines[9], "9".repeat(94));
         assert_eq!(written(&head("2026-11-27T10:20:00Z"), &transfers), Ok(file));
+    }
+
+    #[test]
+    fn entries_of_companies_differ_by_their_class_alone() {
+        let transfers = [transfer(1, "011401533", 12_345), transfer(2, "091000019", 1)];
+        let head = head("2026-11-27T10:20:00Z");
+        let [consumers, companies] =
+            [false, true].map(|is_corporate| written_for(is_corporate, &head, &transfers).expect("written"));
+        // The entry class, in columns 51 to 53 of the batch's header.
+        assert_eq!(companies.lines().nth(1).map(|header| &header[50..53]), Some("CCD"));
+        assert_eq!(consumers.replace("PPDPAYOUT", "CCDPAYOUT"), companies);
+        let notices = read(&returned(&companies, "99", "R31")).expect("read");
+        assert_eq!((notices[0].status, notices[0].reason.as_deref()), (NoticeStatus::Returned, Some("R31")));
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub(in crate::graphql) enum PayoutNoticeOutcome {
     Repeated,
     /// No payout is known by the reference: somebody has to look at it.
     Unknown,
-    /// It contradicts the payout, by its state or its amount: somebody has to look at it.
+    /// It contradicts the payout, by its state or its amount: see the reconciliation items.
     Refused,
 }
 

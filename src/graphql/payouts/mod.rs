@@ -213,8 +213,7 @@ impl Payout {
         Ok(found.map(|bytes| Download::new(&self.row.id.to_string(), form, &bytes)))
     }
 
-    /// The steps of its life, oldest first; at most 100.
-    #[graphql(guard = "Needs(Permission::ManagePayouts)")]
+    /// The steps of its life, oldest first; at most 100. An affiliate sees those of its own payouts.
     async fn history(&self, ctx: &Context<'_>) -> Result<Vec<PayoutStep>> {
         let (services, viewer) = ctx.caller()?;
         let rows = services::payouts::history(services, viewer, self.row.id).await.or_graphql()?;
@@ -237,6 +236,7 @@ pub(in crate::graphql) struct PayoutStep {
     /// Of the payment, or of its return.
     reference: Option<String>,
     /// Who: `user:usr_..`, `operator` or `system`.
+    #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     actor: String,
     /// When.
     recorded_at: Instant,

@@ -213,7 +213,8 @@ impl PayoutMutation {
         take(ctx, input.idempotency_key, input.id, Step::cancelled(input.reason.as_deref())).await
     }
 
-    /// Notes that a submitted payout was paid.
+    /// Notes that a submitted payout was paid. One that a processor has is marked by nobody, unless it is UNKNOWN, and the
+    /// processor neither can be asked about it nor found it when it was asked to pay again.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn mark_payout_paid(
         &self,
@@ -226,7 +227,7 @@ impl PayoutMutation {
     }
 
     /// Notes that a submitted payout was not paid and will not be. Its money comes back to the affiliate's balance, debts
-    /// netted first.
+    /// netted first. One that is UNKNOWN may have been paid: look into the processor's books before.
     #[graphql(guard = "Needs(Permission::ManagePayouts)")]
     async fn mark_payout_failed(
         &self,

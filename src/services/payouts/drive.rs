@@ -7,6 +7,9 @@
 //! # Decisions
 //! - A payout that was handed over once is asked about first, whatever its state says: only where the processor knows of
 //!   none is it handed over again, under the same key.
+//! - Where the processor cannot be asked, it is handed over again without that, and only a payment that is found or made
+//!   ends it: an earlier call may have been taken in, and a refusal of this one says nothing of that. It stays `UNKNOWN`,
+//!   with the reason beside it, and people may say what they found.
 //! - One worker at a time calls about one payout: the note is a lease. The key would stop a second payment, but two answers
 //!   to one call would be confusing to read in a log at night.
 //! - A call that nobody answered makes the payout `UNKNOWN`, however the call ended otherwise; what certainly did nothing
@@ -94,6 +97,8 @@ struct Turn {
     processor: Box<dyn Processor>,
     /// The processor may have been asked to pay before.
     was_handed: bool,
+    /// What became of such a call nobody knows.
+    is_in_doubt: bool,
 }
 
 /// Takes a payout one turn further. Nothing, when it is final or somebody else is at it.
@@ -126,6 +131,7 @@ async fn note(services: &Services, scope: &TenantScope, id: PayoutId) -> Result<
         return Ok(None);
     }
     let was_handed = transfer.handed_at.is_some();
+    let is_in_doubt = is_in_doubt(&tx, &payout, &transfer).await?;
     let (processor, order) = match prepare(services, &tx, &payout, &transfer, now).await? {
         Ok(prepared) => prepared,
         Err(trouble) => {
@@ -141,7 +147,16 @@ async fn note(services: &Services, scope: &TenantScope, id: PayoutId) -> Result<
     transfer.updated_at = now;
     payout_transfers::update(&mut tx, &transfer).await?;
     tx.commit().await?;
-    Ok(Some(Turn { order, processor, was_handed }))
+    Ok(Some(Turn { order, processor, was_handed, is_in_doubt }))
+}
+
+/// Whether an earlier call may have been taken in without our knowing: nobody answered it, or nobody wrote the answer down.
+/// States alone do not tell: earlier versions took a payout back to `SUBMITTED` before they handed it over again.
+async fn is_in_doubt(tx: &Tx, payout: &payout::Model, transfer: &payout_transfer::Model) -> Result<bool, StoreError> {
+    if transfer.handed_at.is_none() {
+        return Ok(false);
+    }
+    Ok(transfer.busy_until.is_some() || payouts::has_been(tx, payout.id, PayoutStatus::Unknown).await?)
 }
 
 /// Whom to call about what; or what stands in the way.
@@ -179,28 +194,47 @@ async fn call(
     scope: &TenantScope,
     turn: &Turn,
 ) -> Result<Result<Report, CallError>, ServiceError> {
-    if turn.was_handed {
-        match turn.processor.find(&turn.order).await {
-            Ok(Found::Known(report)) => return Ok(Ok(report)),
-            Ok(Found::CannotTell(why)) => return Ok(Err(CallError::Unknown(why))),
-            Err(error) => return Ok(Err(error)),
-            Ok(Found::Nothing) => {
-                if !hand_again(services, scope, turn.order.payout_id).await? {
-                    return Ok(Err(CallError::NotDone("it went on meanwhile".to_owned())));
-                }
-            }
-        }
+    if !turn.was_handed {
+        return Ok(turn.processor.submit(&turn.order).await);
     }
-    Ok(turn.processor.submit(&turn.order).await)
+    let (was_asked, external_id) = match turn.processor.find(&turn.order).await {
+        Ok(Found::Known(report)) => return Ok(Ok(report)),
+        Ok(Found::CannotTell(why)) => return Ok(Err(CallError::Unknown(why))),
+        Err(error) => return Ok(Err(error)),
+        Ok(Found::Begun(name)) => (true, Some(name)),
+        Ok(Found::Nothing) => (true, None),
+        Ok(Found::NotAsked) => (false, None),
+    };
+    if !hand_again(services, scope, turn.order.payout_id, was_asked).await? {
+        return Ok(Err(CallError::NotDone("it went on meanwhile".to_owned())));
+    }
+    let outcome = turn.processor.submit(&Order { external_id, ..turn.order.clone() }).await;
+    Ok(if was_asked || !turn.is_in_doubt { outcome } else { outcome.map_err(still_in_doubt) })
 }
 
-/// Before what the processor does not know is handed over again: `UNKNOWN` becomes `SUBMITTED`, on the record. False when
-/// it went on meanwhile.
-async fn hand_again(services: &Services, scope: &TenantScope, id: PayoutId) -> Result<bool, ServiceError> {
+/// However a call ended that found nothing and made nothing: an earlier one may have been taken in.
+fn still_in_doubt(error: CallError) -> CallError {
+    match error {
+        CallError::Unknown(_) => error,
+        CallError::Refused(_) | CallError::NotDone(_) => {
+            CallError::Unknown(format!("{error}; an earlier call may have been taken in"))
+        }
+    }
+}
+
+/// Before a payout is handed over again: what the processor was asked about, and does not know, is `SUBMITTED` again, on the
+/// record; what it could not be asked about stays `UNKNOWN`. False when it went on meanwhile.
+async fn hand_again(
+    services: &Services,
+    scope: &TenantScope,
+    id: PayoutId,
+    was_asked: bool,
+) -> Result<bool, ServiceError> {
     let mut tx = services.db.begin(scope).await?;
     let Some(payout) = payouts::lock(&tx, id).await? else { return Ok(false) };
     match payout.status {
         PayoutStatus::Submitted => Ok(true),
+        PayoutStatus::Unknown if !was_asked => Ok(true),
         PayoutStatus::Unknown => {
             let step = Step::to(PayoutStatus::Submitted);
             take(services, &mut tx, payout, &step).await?;
@@ -314,10 +348,7 @@ async fn contradict(
     report: &Report,
     words: &str,
 ) -> Result<(), StoreError> {
-    let difference = Difference {
-        payout: Some(payout),
-        external_id: Some(&report.reference),
-        ..Difference::new(payout.method, ReconciliationKind::State, payout.id.to_string(), words)
-    };
+    let difference =
+        Difference { external_id: Some(&report.reference), ..Difference::of(ReconciliationKind::State, payout, words) };
     differences::tell(tx, &difference, services.now()).await.map(drop)
 }

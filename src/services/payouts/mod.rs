@@ -41,7 +41,7 @@ use crate::{
         payout::{self as rules, PayoutFilter, Posting, Step},
         processor::by_hand,
     },
-    processors::is_processor,
+    processors::{is_processor, knows_references},
     store::{error::StoreError, payout_transfers, payouts, processors, scope::Tx},
 };
 
@@ -63,7 +63,8 @@ pub async fn take(
     }
     let before = payouts::lock(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["id"]))?;
     if is_processor(before.method) && processors::live_of(&tx, before.method).await?.is_some() {
-        by_hand(before.status, before.method)?;
+        let transfer = payout_transfers::lock(&tx, id).await?;
+        by_hand(&before, transfer.as_ref(), knows_references(before.method), services.now())?;
     }
     let after = move_on(&mut tx, &viewer.actor.to_string(), before, &step, services.now()).await?;
     services.commit(tx).await?;

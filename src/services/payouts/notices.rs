@@ -4,7 +4,7 @@
 //! # Decisions
 //! - A line does what it can and says what it did; none stops the file. Whoever looks at the list sees every line.
 //! - An amount that is not the payout's is no news of that payout; nor is a booking of a whole file news of any, if it is
-//!   not their sum.
+//!   not their sum. Both are differences of the books, and so is what contradicts a payout's end; each line is one, once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use tributary_entity::{
     Instant,
     ids::{PayoutFileId, PayoutId, PayoutNoticeId},
-    kinds::{EventKind, PayoutFileFormat, PayoutNoticeOutcome, PayoutNoticeStatus},
+    kinds::{EventKind, PayoutFileFormat, PayoutNoticeOutcome, PayoutNoticeStatus, ReconciliationKind},
     money::Currency,
     payout, payout_file, payout_notice,
 };
@@ -29,10 +29,14 @@ use crate::{
         event::NewEvent,
         page::{Page, PageRequest},
         payout_deductions::net_minor,
-        payout_notice::{Effect, effect, settled},
+        payout_notice::{Effect, effect, settled, under_way_minor},
         problem::{Problem, ProblemCode},
+        text,
     },
-    services::{Outcome, ServiceError, Services, idempotency},
+    services::{
+        Outcome, ServiceError, Services, idempotency,
+        processors::differences::{self, Difference},
+    },
     store::{
         error::{Constraint, StoreError},
         payout_files as store, payouts,
@@ -143,7 +147,10 @@ async fn take_in(
         }
         let about = match about(tx, &line, &known).await? {
             Ok(about) => about,
-            Err(outcome) => {
+            Err(Unmoved { outcome, difference }) => {
+                if let Some(difference) = difference {
+                    differences::tell(tx, &difference, now).await?;
+                }
                 rows.push(row(file, &line, key, None, outcome, now));
                 continue;
             }
@@ -159,28 +166,64 @@ async fn take_in(
     Ok(store::insert_notices(tx, rows).await?)
 }
 
+/// What a line is that moves no payout, and in what it differs from our books.
+struct Unmoved<'a> {
+    outcome: PayoutNoticeOutcome,
+    difference: Option<Difference<'a>>,
+}
+
 /// The payouts that a line is about, one or those of a whole file, and what it says of each; or what the line is, if it
 /// moves none.
-async fn about(
+async fn about<'a>(
     tx: &Tx,
-    line: &Notice,
+    line: &'a Notice,
     known: &BTreeMap<String, PayoutId>,
-) -> Result<Result<Vec<(PayoutId, Notice)>, PayoutNoticeOutcome>, StoreError> {
-    let unknown = Ok(Err(PayoutNoticeOutcome::Unknown));
+) -> Result<Result<Vec<(PayoutId, Notice)>, Unmoved<'a>>, StoreError> {
+    let unknown = Ok(Err(Unmoved { outcome: PayoutNoticeOutcome::Unknown, difference: None }));
     let Some(reference) = &line.reference else { return unknown };
     if let Some(id) = known.get(reference) {
         return Ok(Ok(vec![(*id, line.clone())]));
     }
     let Ok(file) = reference.replacen('-', "_", 1).parse::<PayoutFileId>() else { return unknown };
     let payouts = store::lock_payouts(tx, file).await?;
-    if payouts.is_empty() {
-        return unknown;
-    }
+    let Some(first) = payouts.first() else { return unknown };
     if line.amount_minor.is_none() {
         return Ok(Ok(payouts.iter().map(|row| (row.id, line.clone())).collect()));
     }
     let of = |row: &payout::Model| (row.id, Notice { amount_minor: Some(net_minor(row)), ..line.clone() });
-    Ok(settled(&payouts, line).map(|settled| settled.into_iter().map(of).collect()))
+    Ok(match settled(&payouts, line) {
+        Ok(settled) => Ok(settled.into_iter().map(of).collect()),
+        Err(outcome) => {
+            let subject = format!("{file}:{}", name(line));
+            let words = format!(
+                "the bank says {:?} of a file as one sum, which is not that of what is under way of it",
+                line.status
+            );
+            let new = Difference::new(first.method, ReconciliationKind::Amount, subject, &words);
+            let ours_minor = Some(under_way_minor(&payouts));
+            let difference = Difference { ours_minor, ..told(line, new, first.currency) };
+            Err(Unmoved { outcome, difference: (outcome == PayoutNoticeOutcome::Refused).then_some(difference) })
+        }
+    })
+}
+
+/// A difference with what a line says. Where it says no currency that there is, its amount is in ours.
+fn told<'a>(line: &'a Notice, difference: Difference<'a>, ours: Currency) -> Difference<'a> {
+    Difference {
+        external_id: Some(&line.key),
+        currency: Some(currency(line).unwrap_or(ours)),
+        theirs_minor: line.amount_minor,
+        ..difference
+    }
+}
+
+fn currency(line: &Notice) -> Option<Currency> {
+    line.currency.as_deref()?.parse().ok()
+}
+
+/// A line's name at its bank, as far as an item needs it.
+fn name(line: &Notice) -> String {
+    line.key.chars().take(text::REFERENCE_MAX).collect()
 }
 
 /// Moves a payout as a line says.
@@ -195,6 +238,12 @@ async fn apply(
     let steps = match effect(&payout, line, now) {
         Effect::Steps(steps) => steps,
         Effect::Nothing(outcome) => return Ok(outcome),
+        Effect::Contradiction(kind, words) => {
+            let subject = format!("{}:{}", payout.id, name(line));
+            let difference = Difference { subject, ..Difference::of(kind, &payout, &words) };
+            differences::tell(tx, &told(line, difference, payout.currency), now).await?;
+            return Ok(PayoutNoticeOutcome::Refused);
+        }
     };
     for step in steps {
         payout = move_on(tx, actor, payout, &step, now).await?;
@@ -215,7 +264,7 @@ fn row(
     outcome: PayoutNoticeOutcome,
     now: Instant,
 ) -> payout_notice::Model {
-    let currency: Option<Currency> = line.currency.as_deref().and_then(|code| code.parse().ok());
+    let currency = currency(line);
     payout_notice::Model {
         tenant_id: file.tenant_id,
         id: PayoutNoticeId::from_uuid(ambient::new_uuid()),

@@ -1,4 +1,4 @@
-//! Differences between the books, as items that a person resolves; nothing is corrected by itself.
+//! Differences between the books, and what contradicts them, as items that a person resolves; nothing is corrected by itself.
 
 use tributary_entity::{
     Instant,
@@ -55,7 +55,7 @@ impl<'a> Difference<'a> {
         }
     }
 
-    pub(super) fn of(kind: ReconciliationKind, payout: &'a payout::Model, detail: &str) -> Self {
+    pub(in crate::services) fn of(kind: ReconciliationKind, payout: &'a payout::Model, detail: &str) -> Self {
         Self { payout: Some(payout), ..Self::new(payout.method, kind, payout.id.to_string(), detail) }
     }
 }

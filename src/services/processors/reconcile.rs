@@ -350,13 +350,15 @@ fn answered<'a>(
     transfer: Option<&payout_transfer::Model>,
     found: &'a Found,
 ) -> Vec<Difference<'a>> {
+    let ours_only = |detail: &str| vec![Difference::of(ReconciliationKind::OursOnly, payout, detail)];
     let report = match found {
         Found::Known(report) => report,
-        Found::Nothing => {
-            let detail = "the processor does not know the payment";
-            return vec![Difference::of(ReconciliationKind::OursOnly, payout, detail)];
+        Found::Nothing => return ours_only("the processor does not know the payment"),
+        Found::Begun(_) => return ours_only("the processor waits for the payment's funds"),
+        Found::NotAsked => {
+            return ours_only("the processor cannot be asked about it, as it never told its name for it");
         }
-        Found::CannotTell(why) => return vec![Difference::of(ReconciliationKind::OursOnly, payout, why)],
+        Found::CannotTell(why) => return ours_only(why),
     };
     let amount = report.amount.and_then(|amount| other_amount(payout, amount));
     let state = (rules::steps(payout.status, report) != Ok(Vec::new())).then(|| {

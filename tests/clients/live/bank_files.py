@@ -203,10 +203,11 @@ def check_ibans() -> None:
     assert counts[True] >= len(IBANS + drawn) - 1 and counts[False] >= 400, counts
 
 
-def check_ach() -> None:
-    print("- an ACH file passes achkit's reconciliation")
+def check_ach(is_corporate: bool) -> None:
+    entry_class = "CCD" if is_corporate else "PPD"
+    print(f"- an ACH file of {entry_class} entries passes achkit's reconciliation")
     originator = {"companyName": "Shop Inc", "companyId": "1234567890", "bankRoutingNumber": "021000021",
-                  "bankName": "First Bank"}
+                  "bankName": "First Bank", "corporate": is_corporate}
     mutate("setPayingAccount", "payingAccount { mask }", account={"ach": originator})
     routing = ["011401533", "091000019", "021000021"]
     accounts = [
@@ -218,6 +219,8 @@ def check_ach() -> None:
     content = exported(submitted("USD", len(accounts)), "NACHA")
     result = achkit.validate(content)
     assert result["ok"], result["errors"]
+    # The entry class, as the header of the batch has it.
+    assert [line[50:53] for line in content.splitlines() if line.startswith("5")] == [entry_class], content
     entries = [entry for batch in achkit.parse(content)["batches"] for entry in batch["entries"]]
     assert [entry["routing"] for entry in entries] == routing, entries
     assert sum(entry["amount_cents"] for entry in entries) == 1005 + 1015 + 1025, entries
@@ -225,4 +228,5 @@ def check_ach() -> None:
 
 check_sepa()
 check_ibans()
-check_ach()
+check_ach(False)
+check_ach(True)

@@ -91,7 +91,7 @@ impl<'a> Crowd<'a> {
             owner.done("createCap", cap, "").await;
         }
         let mut urls = Vec::new();
-        for (who, kind) in [(1, Kind::Stripe), (2, Kind::Paypal)] {
+        for (who, kind) in (1..).zip(Kind::ALL) {
             urls.push((kind, story::set_up(app, kind).await));
             let destination = json!({ "affiliateId": stage.people[who], "currency": EURO, "holder": "Ada Ltd",
                 "account": kind.destination() });
@@ -276,7 +276,7 @@ impl<'a> Crowd<'a> {
     /// is released.
     pub async fn rest(&self) {
         let app = self.stage.app;
-        let open = "SELECT COUNT(*) FROM payout WHERE method IN ('STRIPE', 'PAYPAL') \
+        let open = "SELECT COUNT(*) FROM payout WHERE method IN ('STRIPE', 'PAYPAL', 'WISE') \
             AND status IN ('SUBMITTED', 'IN_TRANSIT', 'UNKNOWN')";
         for _ in 0..60 {
             app.clock.advance(TimeDelta::hours(2));

@@ -168,6 +168,7 @@ fn beyond() -> impl Strategy<Value = Step> {
         Just(Fate::Hangs),
         Just(Fate::Busy),
         Just(Fate::Refused),
+        Just(Fate::LostThenRefused),
     ];
     let model = prop_oneof![Just("LINEAR"), Just("FIRST_CLICK"), Just("LAST_CLICK"), Just("POSITION_BASED")];
     prop_oneof![

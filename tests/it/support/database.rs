@@ -111,6 +111,11 @@ impl Auditor {
         self.0.get_database_backend() == sea_orm::DbBackend::Postgres
     }
 
+    /// An id as SQL writes it.
+    pub fn literal(&self, id: uuid::Uuid) -> String {
+        if self.is_postgres() { format!("'{id}'") } else { format!("X'{}'", id.simple()) }
+    }
+
     pub async fn rows(&self, sql: &str) -> Vec<QueryResult> {
         let statement = Statement::from_string(self.0.get_database_backend(), sql);
         self.0.query_all_raw(statement).await.unwrap_or_else(|error| panic!("{sql}: {error}"))

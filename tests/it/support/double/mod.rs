@@ -9,7 +9,7 @@ mod stripe;
 mod wise;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs::File,
     io::Write,
     path::PathBuf,
@@ -22,7 +22,7 @@ use std::{
 use axum::{
     Router,
     extract::{Request, State as Shares},
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -110,6 +110,8 @@ pub enum Fate {
     Busy,
     /// It is refused for good.
     Refused,
+    /// It is taken in, and answered 500; asked for again, it is refused before anybody looks whether it is known, once.
+    LostThenRefused,
 }
 
 impl Fate {
@@ -141,6 +143,8 @@ pub struct Payment {
     pub fee_minor: i64,
     pub state: State,
     pub created: i64,
+    /// When it was paid, whatever became of it later.
+    pub paid: Option<i64>,
     pub moved: i64,
 }
 
@@ -175,6 +179,12 @@ struct Books {
     fates: VecDeque<Fate>,
     /// Of the fundings of transfers at Wise.
     fundings: VecDeque<Fate>,
+    /// Of the cancellations there.
+    cancellations: VecDeque<Fate>,
+    /// Of questions: look-ups, and whether a call was signed.
+    questions: VecDeque<Fate>,
+    /// What is refused when it is asked for again.
+    refused_next: BTreeSet<(Kind, String)>,
     file: File,
     /// Quotes of Wise.
     quotes: BTreeMap<String, i64>,
@@ -217,6 +227,9 @@ impl Double {
             payments: BTreeMap::new(),
             fates: VecDeque::new(),
             fundings: VecDeque::new(),
+            cancellations: VecDeque::new(),
+            questions: VecDeque::new(),
+            refused_next: BTreeSet::new(),
             file: File::create(&path).expect("a file"),
             quotes: BTreeMap::new(),
             numbers: 1_000,
@@ -238,7 +251,7 @@ impl Double {
             .nest("/stripe", stripe::router())
             .nest("/paypal", paypal::router())
             .nest("/wise", wise::router())
-            .layer(from_fn_with_state(Arc::clone(&shared), answer_unless_down))
+            .layer(from_fn_with_state(Arc::clone(&shared), answer_as_fated))
             .with_state(Arc::clone(&shared));
         let served = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
         Self { url, shared, served, folder }
@@ -277,6 +290,16 @@ impl Double {
     /// What becomes of the next fundings of transfers at Wise.
     pub fn fundings(&self, fates: &[Fate]) {
         self.shared.books().fundings.extend(fates);
+    }
+
+    /// What becomes of the next cancellations of transfers at Wise.
+    pub fn cancellations(&self, fates: &[Fate]) {
+        self.shared.books().cancellations.extend(fates);
+    }
+
+    /// How the next questions are answered, which change nothing: look-ups, and whether a call was signed.
+    pub fn questions(&self, fates: &[Fate]) {
+        self.shared.books().questions.extend(fates);
     }
 
     /// Gives the answer that is held back.
@@ -368,8 +391,16 @@ impl Notice {
     }
 }
 
-async fn answer_unless_down(Shares(shared): Shares<Arc<Shared>>, request: Request, next: Next) -> Response {
-    if shared.is_down.load(Relaxed) { error(503, "down for maintenance") } else { next.run(request).await }
+async fn answer_as_fated(Shares(shared): Shares<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if shared.is_down.load(Relaxed) {
+        return error(503, "down for maintenance");
+    }
+    let is_question = request.method() == Method::GET || request.uri().path().ends_with(paypal::VERIFY);
+    let fate = if is_question { shared.books().questions.pop_front() } else { None };
+    match shared.answered(fate, ()).await {
+        Ok(()) => next.run(request).await,
+        Err(answer) => answer,
+    }
 }
 
 /// Our reference as the processor has it.
@@ -404,6 +435,9 @@ impl Shared {
             *books.asked.entry(key.to_owned()).or_default() += 1;
             let fate = books.fates.pop_front();
             let accepts = fate.is_none_or(Fate::accepts);
+            if fate == Some(Fate::LostThenRefused) {
+                books.refused_next.insert((kind, key.to_owned()));
+            }
             (fate, accepts.then(|| books.accept(kind, key, amount_minor, currency, state, now)))
         };
         self.answered(fate, payment).await?.ok_or_else(|| error(500, "no payment"))
@@ -412,7 +446,7 @@ impl Shared {
     /// What an answer becomes by a fate.
     async fn answered<T>(&self, fate: Option<Fate>, answer: T) -> Result<T, Response> {
         match fate {
-            Some(Fate::FailsBefore | Fate::FailsAfter) => Err(error(500, "an internal error")),
+            Some(Fate::FailsBefore | Fate::FailsAfter | Fate::LostThenRefused) => Err(error(500, "an internal error")),
             Some(Fate::Busy) => Err(error(429, "too many requests")),
             Some(Fate::Refused) => Err(error(400, "this account cannot be paid")),
             Some(Fate::Hangs) => {
@@ -441,9 +475,10 @@ impl Books {
         }
         let number = self.next();
         let (key, currency) = (key.to_owned(), currency.to_uppercase());
+        let paid = (state == State::Paid).then_some(now);
         let (fee_minor, created, moved) = (kind.fee(), now, now);
         let payment =
-            Payment { kind, key: key.clone(), number, amount_minor, currency, fee_minor, state, created, moved };
+            Payment { kind, key: key.clone(), number, amount_minor, currency, fee_minor, state, created, paid, moved };
         self.payments.insert((kind, key), payment.clone());
         if state == State::Paid {
             self.write(&payment, "payment", amount_minor);
@@ -455,6 +490,9 @@ impl Books {
         let payment = self.payments.get_mut(id).expect("a payment");
         let before = std::mem::replace(&mut payment.state, state);
         payment.moved = now;
+        if state == State::Paid {
+            payment.paid = Some(now);
+        }
         let payment = payment.clone();
         match (before, state) {
             (State::Pending, State::Paid) => {
@@ -470,10 +508,15 @@ impl Books {
 
     fn write(&mut self, payment: &Payment, what: &str, amount_minor: i64) {
         let line = json!({ "what": what, "method": payment.kind.method(), "key": payment.key,
-            "reference": payment.reference(), "amount": amount_minor, "at": payment.moved });
+            "reference": payment.reference(), "amount": amount_minor, "currency": payment.currency, "at": payment.moved });
         writeln!(self.file, "{line}").expect("written");
         self.file.sync_all().expect("on disk");
     }
+}
+
+/// As of an account that has too little.
+fn short_of_funds() -> Response {
+    error(422, "the balance does not suffice")
 }
 
 fn error(status: u16, message: &str) -> Response {

@@ -14,12 +14,13 @@ use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json, value::RawValue};
 use sha2::{Digest, Sha256};
 
-use super::{Kind, Notice, Payment, Shared, State, decimal, error};
+use super::{Kind, Notice, Payment, Shared, State, decimal, error, short_of_funds};
 
 pub const CLIENT: &str = "paypal-client-0000000000000000";
 pub const SECRET: &str = "paypal-secret-0000000000000000";
 pub const WEBHOOK: &str = "8PT597110X687430L";
 const TOKEN: &str = "A21AAdouble";
+pub const VERIFY: &str = "/v1/notifications/verify-webhook-signature";
 
 type Pairs = std::collections::HashMap<String, String>;
 
@@ -28,7 +29,7 @@ pub fn router() -> Router<Arc<Shared>> {
         .route("/v1/oauth2/token", post(token))
         .route("/v1/payments/payouts", post(create))
         .route("/v1/payments/payouts/{id}", get(show))
-        .route("/v1/notifications/verify-webhook-signature", post(verify))
+        .route(VERIFY, post(verify))
         .route("/v1/reporting/transactions", get(report))
 }
 
@@ -84,6 +85,9 @@ async fn create(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Json(bo
         return error(401, "Authentication failed");
     }
     let key = body["sender_batch_header"]["sender_batch_id"].as_str().expect("an id").to_owned();
+    if shared.books().refused_next.remove(&(Kind::Paypal, key.clone())) {
+        return short_of_funds();
+    }
     let known = shared.books().payments.get(&(Kind::Paypal, key.clone())).cloned();
     if let Some(payment) = known {
         *shared.books().asked.entry(key).or_default() += 1;
@@ -158,10 +162,9 @@ async fn report(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Query(q
             } }),
             )
         };
-        if matches!(payment.state, State::Paid | State::Returned) {
-            lines.push(line(payment.reference(), "T0001", "-", payment.moved));
-        }
-        if payment.state == State::Returned {
+        let Some(paid) = payment.paid else { continue };
+        lines.push(line(payment.reference(), "T0001", "-", paid));
+        if matches!(payment.state, State::Failed | State::Returned) {
             lines.push(line(format!("R{}", payment.reference()), "T1114", "", payment.moved));
         }
     }

@@ -120,12 +120,12 @@ pub async fn books_agree(app: &TestApp, double: &Double) {
 
 /// As [`books_agree`], past a node's process.
 pub async fn same_books(auditor: &Auditor, double: &Double) {
-    let sql = "SELECT a.processor AS method, j.business_key AS key, e.amount_minor AS amount FROM entry e \
-        JOIN journal j ON j.tenant_id = e.tenant_id AND j.id = e.journal_id \
+    let sql = "SELECT a.processor AS method, a.currency AS currency, j.business_key AS key, e.amount_minor AS amount \
+        FROM entry e JOIN journal j ON j.tenant_id = e.tenant_id AND j.id = e.journal_id \
         JOIN account a ON a.tenant_id = e.tenant_id AND a.id = e.account_id \
          WHERE a.code = 1000 AND a.processor IN ('STRIPE', 'PAYPAL', 'WISE')";
     let rows = auditor.rows(sql).await;
-    let mut ours: Vec<(String, String, i64)> = rows
+    let mut ours: Vec<(String, String, i64, String)> = rows
         .iter()
         .map(|row| {
             let key: String = row.try_get("", "key").expect("a key");
@@ -144,10 +144,11 @@ pub async fn same_books(auditor: &Auditor, double: &Double) {
                 key.split(':').next().expect("an id").to_owned()
             };
             let amount: i64 = row.try_get("", "amount").expect("a number");
-            (format!("{method} {what}"), subject, amount.abs())
+            let currency: String = row.try_get("", "currency").expect("a code");
+            (format!("{method} {what}"), subject, amount.abs(), currency)
         })
         .collect();
-    let mut theirs: Vec<(String, String, i64)> = double
+    let mut theirs: Vec<(String, String, i64, String)> = double
         .books()
         .iter()
         .map(|line| {
@@ -160,7 +161,8 @@ pub async fn same_books(auditor: &Auditor, double: &Double) {
                 key.to_owned()
             };
             let method = line["method"].as_str().expect("a method");
-            (format!("{method} {what}"), subject, line["amount"].as_i64().expect("a number"))
+            let currency = line["currency"].as_str().expect("a code").to_owned();
+            (format!("{method} {what}"), subject, line["amount"].as_i64().expect("a number"), currency)
         })
         .collect();
     ours.sort();

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{Kind, Notice, Payment, Shared, State, error};
+use super::{Kind, Notice, Payment, Shared, State, error, short_of_funds};
 
 pub const KEY: &str = "sk_test_51Double0000000000000000";
 pub const WEBHOOK_SECRET: &str = "whsec_double";
@@ -51,6 +51,9 @@ async fn create(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, body: S
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
     if form.get("transfer_group").is_none_or(|group| group != key) || !form.contains_key("destination") {
         return error(400, "the key and the group differ, or there is no destination");
+    }
+    if shared.books().refused_next.remove(&(Kind::Stripe, key.to_owned())) {
+        return short_of_funds();
     }
     let amount: i64 = form["amount"].parse().expect("a number");
     match shared.pay(Kind::Stripe, key, amount, &form["currency"], State::Paid).await {

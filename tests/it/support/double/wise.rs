@@ -12,7 +12,7 @@ use axum::{
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::{Fate, Kind, Notice, Payment, Shared, State, decimal, error, sign_for_wise};
+use super::{Fate, Kind, Notice, Payment, Shared, State, decimal, error, short_of_funds, sign_for_wise};
 
 pub const TOKEN: &str = "wise-token-00000000000000000000";
 pub const PROFILE: &str = "12345";
@@ -55,6 +55,11 @@ async fn quote(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Json(bod
     let (whole, cents) = digits.split_once('.').unwrap_or((&digits, "0"));
     let minor = whole.parse::<i64>().expect("a number") * 100 + format!("{cents:0<2}").parse::<i64>().expect("cents");
     let mut books = shared.books();
+    // A quote does not say for what it is: any that follows.
+    if let Some(refused) = books.refused_next.iter().find(|(kind, _)| *kind == Kind::Wise).cloned() {
+        books.refused_next.remove(&refused);
+        return short_of_funds();
+    }
     let id = quote_id(books.next());
     books.quotes.insert(id.clone(), minor);
     Json(quoted(&id, Kind::Wise.fee())).into_response()
@@ -155,12 +160,20 @@ async fn show(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<u64>) -> Respo
 
 async fn cancel(Shares(shared): Shares<Arc<Shared>>, Path(id): Path<u64>) -> Response {
     let now = shared.now();
-    let mut books = shared.books();
-    let found = books.payments.values().find(|payment| payment.kind == Kind::Wise && payment.number == id).cloned();
-    let payment = found.expect("a transfer");
-    let name = (Kind::Wise, payment.key.clone());
-    books.set(&name, State::Failed, now);
-    Json(transfer(&books.payments[&name])).into_response()
+    let (fate, answer) = {
+        let mut books = shared.books();
+        let fate = books.cancellations.pop_front();
+        let found = books.payments.values().find(|payment| payment.kind == Kind::Wise && payment.number == id);
+        let name = (Kind::Wise, found.expect("a transfer").key.clone());
+        if fate.is_none_or(Fate::accepts) {
+            books.set(&name, State::Failed, now);
+        }
+        (fate, transfer(&books.payments[&name]))
+    };
+    match shared.answered(fate, answer).await {
+        Ok(transfer) => Json(transfer).into_response(),
+        Err(answer) => answer,
+    }
 }
 
 pub fn notice(payment: &Payment) -> Notice {
