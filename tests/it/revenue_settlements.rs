@@ -365,6 +365,54 @@ on_both! {
         assert_eq!(found(app).await, ["AWARDED_COMMISSIONS", "REVENUE_RECORDS", "REVENUE_AWARD"]);
     }
 
+    async fn who_may_not_earn_earns_no_net_revenue(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let qualified = json!({ "amount": eur("5.00"), "deposits": eur("20.00") });
+        deal(&owner, &programme, json!({ "share": "50", "qualified": qualified })).await;
+        let day = today(app);
+        let brought = |customer: &str, reference: &str| {
+            let play = json!({ "ggr": eur("10.00"), "deposits": eur("20.00"), "reference": reference });
+            record(&programme, customer, day, play)
+        };
+        recorded(&owner, vec![brought("ada", "before")]).await;
+        let items = "items { revenueRecord { id reason } replayed userErrors { code } }";
+        let reasons = async |records: Vec<Value>| -> Vec<Value> {
+            let answer = owner.mutate("recordRevenue", json!({ "items": records }), items).await;
+            let items = answer["items"].as_array().expect("a list").iter();
+            items.map(|item| item["revenueRecord"]["reason"].clone()).collect()
+        };
+        owner.done("suspendAffiliate", json!({ "id": programme.affiliate }), "").await;
+        let inactive = json!("AFFILIATE_NOT_ACTIVE");
+        // Also where the customer tells whose it is, and once more for who sends it again.
+        let sent = vec![brought("ada", "one"), brought("bob", "two"), brought("ada", "before")];
+        assert_eq!(reasons(sent.clone()).await, [inactive.clone(), inactive.clone(), Value::Null]);
+        owner.done("approveAffiliate", json!({ "id": programme.affiliate }), "").await;
+        assert_eq!(reasons(sent).await, [inactive.clone(), inactive, Value::Null], "as it was when it came");
+        owner.done("suspendEnrollment", json!({ "id": programme.enrollment }), "").await;
+        let stranger = new_affiliate(&owner).await;
+        let mut of_stranger = brought("cleo", "three");
+        merge(&mut of_stranger, json!({ "affiliateId": stranger }));
+        let unapproved = json!("ENROLLMENT_NOT_APPROVED");
+        assert_eq!(reasons(vec![brought("bob", "four"), of_stranger]).await, [unapproved.clone(), unapproved]);
+        let count = async |filter: Value| {
+            let query = "query($filter: RevenueRecordFilterInput) { revenueRecords(first: 1, filter: $filter) { totalCount } }";
+            owner.data(query, json!({ "filter": filter })).await["revenueRecords"]["totalCount"].take()
+        };
+        assert_eq!(count(json!({ "refused": true })).await, 4);
+        assert_eq!(count(json!({ "refused": false, "settled": false })).await, 1);
+        month_over(app).await;
+        // What came before is settled, though the affiliate may not earn now.
+        assert_eq!(settled(&owner).await, [1_000]);
+        assert_eq!(count(json!({ "settled": true })).await, 1);
+        owner.done("approveEnrollment", json!({ "id": programme.enrollment }), "").await;
+        recorded(&owner, vec![brought("bob", "five")]).await;
+        month_over(app).await;
+        assert_eq!(settled(&owner).await, [1_000, 1_000], "he qualifies by what counts, once");
+        assert_eq!(count(json!({ "refused": true })).await, 4);
+        assert_eq!(count(json!({ "refused": false, "settled": false })).await, 0);
+    }
+
     async fn record_is_recorded_once_and_a_wrong_one_leaves_the_others_alone(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;

@@ -361,6 +361,7 @@ fn revenue(backend: DbBackend) -> Vec<(&'static str, String)> {
                  CAST(COUNT(r.id) AS text) || ' records of ' || CAST({} AS text) AS found FROM revenue_settlement s \
                  LEFT JOIN revenue_record r ON r.tenant_id = s.tenant_id AND r.settlement_id = s.id \
                  AND r.campaign_id = s.campaign_id AND r.affiliate_id = s.affiliate_id AND r.day < s.period_end \
+                 AND r.reason IS NULL AND r.currency = s.currency \
                  WHERE s.tenant_id = $1 GROUP BY s.id, s.records, s.ggr_minor \
                  HAVING COUNT(r.id) <> s.records OR {} <> s.ggr_minor",
                 id("s.id"),
