@@ -49,6 +49,7 @@ mod m20261126_8_payout_schedules;
 mod m20261126_9_fx_rates;
 mod m20261127_31_clamps;
 mod m20261127_32_revenue_refusals;
+mod m20261127_33_click_rate_accruals;
 pub mod protect;
 
 /// All steps in order.
@@ -91,6 +92,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_83_payout_file_contents::Migration),
             Box::new(m20261127_31_clamps::Migration),
             Box::new(m20261127_32_revenue_refusals::Migration),
+            Box::new(m20261127_33_click_rate_accruals::Migration),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tributary_entity::{
-    Instant, affiliate, campaign, click, enrollment, goal,
+    Instant, affiliate, affiliate_group, campaign, click, enrollment, goal,
     ids::{AffiliateId, CampaignId},
     money::Currency,
 };
@@ -11,12 +11,12 @@ use tributary_entity::{
 use super::caps::BatchCaps;
 use crate::{
     domain::{
-        click_rate::{self, Rate},
+        click_rate::{self, Basis, Rate},
         report::{self, Totals},
         rule::Rule,
     },
     store::{
-        affiliates, campaigns, click_rates, enrollments,
+        affiliate_groups, affiliates, campaigns, click_rates, enrollments,
         error::{Constraint, StoreError},
         goals,
         invalid_clicks::{self, InvalidKey},
@@ -39,6 +39,8 @@ pub(in crate::services) struct Programme {
     goals: HashMap<(CampaignId, String), goal::Model>,
     rules: HashMap<CampaignId, Vec<Rule>>,
     click_rates: HashMap<CampaignId, Vec<Rate>>,
+    /// Of affiliates whose clicks earn; those that are in none are not there.
+    groups: BTreeMap<AffiliateId, affiliate_group::Model>,
 }
 
 impl Programme {
@@ -99,10 +101,22 @@ impl Programme {
         Ok(())
     }
 
-    /// What a unique valid click earns, in millionths of the major unit; none where clicks earn nothing.
-    pub fn click_micros(&self, row: &click::Model) -> Option<i64> {
+    /// Reads the groups of affiliates in campaigns whose clicks earn something.
+    pub async fn add_groups(
+        &mut self,
+        tx: &Tx,
+        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
+    ) -> Result<(), StoreError> {
+        let earning = pairs.filter(|(campaign_id, _)| self.click_rates.contains_key(campaign_id));
+        let ids: BTreeSet<AffiliateId> = earning.map(|(_, id)| id).collect();
+        self.groups.extend(affiliate_groups::of_affiliates(tx, &Vec::from_iter(ids)).await?);
+        Ok(())
+    }
+
+    /// What a unique valid click earns, in millionths of the major unit, and by what; none where clicks earn nothing.
+    pub fn earned(&self, row: &click::Model) -> Option<(Basis, i64)> {
         let rates = self.click_rates.get(&row.campaign_id)?;
-        Some(click_rate::in_force(rates.iter(), row.affiliate_id)?.micros_per_click())
+        click_rate::earned(rates.iter(), row.affiliate_id, self.groups.get(&row.affiliate_id))
     }
 
     /// A campaign that a caller names.

@@ -1,5 +1,6 @@
 //! What an audit reads: the ledger's lines in order, and what contradicts the facts.
 
+mod clicks;
 mod facts;
 pub mod payouts;
 mod projections;
@@ -62,6 +63,7 @@ pub async fn facts(tx: &Tx, clicks_from: Instant) -> Result<Vec<Difference>, Sto
     for (check, sql) in facts::checks(tx.backend()) {
         differences.extend(found(tx, check, &sql, clicks_from).await?);
     }
+    differences.extend(clicks::differences(tx).await?);
     differences.extend(revenue::differences(tx).await?);
     Ok(differences)
 }
