@@ -1,10 +1,10 @@
-//! Click rates: what clicks of a campaign, or of one affiliate in it, earn.
+//! Click rates: what clicks of a campaign, or of a group or one affiliate in it, earn.
 
 use sea_orm::entity::prelude::*;
 
 use crate::{
     Instant,
-    ids::{AffiliateId, CampaignId, ClickRateId, TenantId},
+    ids::{AffiliateGroupId, AffiliateId, CampaignId, ClickRateId, TenantId},
     kinds::RuleStatus,
 };
 
@@ -16,8 +16,10 @@ table! {
         #[sea_orm(primary_key, auto_increment = false)]
         id: ClickRateId,
         campaign_id: CampaignId,
-        /// None is for all affiliates without a rate of their own.
+        /// Whose own it is.
         affiliate_id: Option<AffiliateId>,
+        /// The group whose affiliates it is for. Neither is for all affiliates without one of their own or of their group.
+        group_id: Option<AffiliateGroupId>,
         current_version: i32,
         status: RuleStatus,
         created_at: Instant,

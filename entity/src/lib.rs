@@ -39,6 +39,7 @@ pub mod click;
 pub mod click_accrual;
 pub mod click_invalid_hourly;
 pub mod click_rate;
+pub mod click_rate_accrual;
 pub mod click_rate_version;
 pub mod commission;
 pub mod commission_rule;

@@ -5,6 +5,7 @@ use sea_orm::entity::prelude::*;
 use crate::{
     Instant,
     ids::{AffiliateId, CampaignId, RevenueRecordId, RevenueSettlementId, TenantId},
+    kinds::ConversionReason,
     money::Currency,
 };
 
@@ -33,7 +34,9 @@ table! {
         deposits_minor: i64,
         stakes_minor: i64,
         currency: Currency,
-        /// The settlement that it is part of; none while it is open.
+        /// Why it counts for nothing: its affiliate could not earn when it came. None where it counts.
+        reason: Option<ConversionReason>,
+        /// The settlement that it is part of; none while it is open, and where it counts for nothing.
         settlement_id: Option<RevenueSettlementId>,
         recorded_at: Instant,
     }

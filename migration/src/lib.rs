@@ -48,6 +48,8 @@ mod m20261126_83_payout_file_contents;
 mod m20261126_8_payout_schedules;
 mod m20261126_9_fx_rates;
 mod m20261127_31_clamps;
+mod m20261127_32_revenue_refusals;
+mod m20261127_33_click_rate_accruals;
 mod m20261127_51_policies;
 pub mod protect;
 
@@ -90,6 +92,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261126_6_ledger_order::Migration),
             Box::new(m20261126_83_payout_file_contents::Migration),
             Box::new(m20261127_31_clamps::Migration),
+            Box::new(m20261127_32_revenue_refusals::Migration),
+            Box::new(m20261127_33_click_rate_accruals::Migration),
             Box::new(m20261127_51_policies::Migration),
         ]
     }

@@ -239,7 +239,7 @@ impl ConversionFilter {
     }
 }
 
-/// Whom a touch leads to.
+/// An affiliate in a campaign: whom a touch leads to, or whose customer brought something.
 #[derive(Clone, Copy, Debug)]
 pub struct Promoter<'a> {
     pub affiliate: &'a affiliate::Model,
@@ -248,7 +248,7 @@ pub struct Promoter<'a> {
 
 impl Promoter<'_> {
     /// Why it cannot be credited now.
-    fn refusal(&self) -> Option<ConversionReason> {
+    pub fn refusal(&self) -> Option<ConversionReason> {
         if self.affiliate.status != AffiliateStatus::Active {
             Some(ConversionReason::AffiliateNotActive)
         } else if self.enrollment.is_none_or(|enrollment| enrollment.status != EnrollmentStatus::Approved) {

@@ -54,6 +54,7 @@ pub mod redirect;
 pub mod report;
 pub mod revenue_deal;
 pub mod revenue_record;
+pub mod revenue_replay;
 pub mod revenue_settlement;
 pub mod reversal;
 pub mod rule;

@@ -4,6 +4,9 @@
 //! - A record belongs to whom the customer's first conversion in the campaign is credited to, of several the one with the
 //!   largest share, as it is when it is recorded. A sender who knows better says so. What nobody is credited with is kept,
 //!   and found again by the next settlement: a conversion may come later.
+//! - A record that comes while its affiliate may not earn is kept with the reason and counts for nothing, then and later, as
+//!   a conversion that is rejected. One that was nobody's when it came counts for whom a later conversion is credited to,
+//!   who could earn when that was.
 //! - What was sent is put right by another record, which may be negative: a period that is settled stays as it is, and the
 //!   next one has the difference.
 
@@ -82,6 +85,7 @@ impl NewRecord {
             deposits_minor: minor("deposits", deposits),
             stakes_minor: minor("stakes", stakes),
             currency,
+            reason: None,
             settlement_id: None,
             recorded_at: at,
         };
@@ -115,4 +119,6 @@ pub struct RecordFilter {
     pub campaign_ids: Option<Vec<CampaignId>>,
     pub customer_ids: Option<Vec<String>>,
     pub is_settled: Option<bool>,
+    /// Whether it counts for nothing.
+    pub is_refused: Option<bool>,
 }

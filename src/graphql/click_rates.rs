@@ -1,9 +1,10 @@
-//! Click rates: what clicks of a campaign, or of one affiliate in it, earn.
+//! Click rates: what clicks of a campaign, or of a group or one affiliate in it, earn.
 
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, OneofObject, Result, SimpleObject};
 use tributary_entity::{click_accrual, kinds};
 
 use super::{
+    affiliate_groups::AffiliateGroup,
     affiliates::Affiliate,
     campaigns::Campaign,
     context::{Needs, RequestData},
@@ -31,7 +32,8 @@ pub(super) enum ClickRateKind {
     PerMille,
 }
 
-/// What unique valid clicks earn. Its terms are versioned: clicks earn by the version of their moment.
+/// What unique valid clicks earn. Its terms are versioned: clicks earn by the version of their moment. The modifier of the
+/// affiliate's group comes on top.
 #[derive(Description)]
 pub(super) struct ClickRate(pub Rate);
 
@@ -54,11 +56,18 @@ impl ClickRate {
         Ok(ctx.loaders()?.campaign().load_one(self.0.head.campaign_id).await.or_graphql()?.map(Campaign))
     }
 
-    /// The affiliate whose clicks earn it; null means all others of the campaign.
+    /// The affiliate whose clicks earn it. With `group` null as well, it is for all others of the campaign.
     #[graphql(guard = "Needs(Permission::ReadAffiliates)")]
     async fn affiliate(&self, ctx: &Context<'_>) -> Result<Option<Affiliate>> {
         let Some(id) = self.0.head.affiliate_id else { return Ok(None) };
         Ok(ctx.loaders()?.affiliate().load_one(id).await.or_graphql()?.map(Affiliate))
+    }
+
+    /// The group whose affiliates' clicks earn it, of those without a rate of their own.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn group(&self, ctx: &Context<'_>) -> Result<Option<AffiliateGroup>> {
+        let Some(id) = self.0.head.group_id else { return Ok(None) };
+        Ok(ctx.loaders()?.affiliate_group().load_one(id).await.or_graphql()?.map(AffiliateGroup))
     }
 
     /// For how many clicks it is.
@@ -117,15 +126,18 @@ pub(super) enum ClickRateTermsInput {
     PerMille(Decimal),
 }
 
-/// What clicks of a campaign, or of one affiliate in it, are to earn.
+/// What clicks of a campaign, or of a group or one affiliate in it, are to earn.
 #[derive(Clone, InputObject)]
 pub(super) struct SetClickRateInput {
     /// Makes the call repeatable: the same key and input answers the first call's result.
     idempotency_key: Option<String>,
     /// Begins with `cmp_`.
     campaign_id: ID,
-    /// Begins with `aff_`. Absent sets the rate of all affiliates without one of their own.
+    /// Begins with `aff_`. Absent, with `groupId` too, sets the rate of all affiliates without one of their own or of their
+    /// group.
     affiliate_id: Option<ID>,
+    /// For the affiliates of this group without a rate of their own; begins with `agr_`. Not with `affiliateId`.
+    group_id: Option<ID>,
     /// The rate.
     terms: ClickRateTermsInput,
 }
@@ -139,6 +151,7 @@ impl SetClickRateInput {
         Ok(NewRate {
             campaign_id: ids::parse(&["campaignId"], &self.campaign_id)?,
             affiliate_id: self.affiliate_id.map(|id| ids::parse(&["affiliateId"], &id)).transpose()?,
+            group_id: ids::parse_optional(&["groupId"], self.group_id.as_ref())?,
             kind,
             rate_micros: rules::parse_rate(&["terms", field], kind, &text.0)?,
         })

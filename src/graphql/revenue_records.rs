@@ -10,6 +10,7 @@ use super::{
     context::{Needs, RequestData},
     error::{IntoGraphql, UserError},
     ids,
+    kinds::ConversionReason,
     revenue_settlements::RevenueSettlement,
     scalars::{Date, Money, SignedMoneyInput},
 };
@@ -100,7 +101,13 @@ impl RevenueRecord {
         self.money(self.0.stakes_minor)
     }
 
-    /// The settlement that it is part of; null while it is open.
+    /// Why it counts for nothing: AFFILIATE_NOT_ACTIVE or ENROLLMENT_NOT_APPROVED, as it was when the record came. Null where
+    /// it counts.
+    async fn reason(&self) -> Option<ConversionReason> {
+        self.0.reason.map(Into::into)
+    }
+
+    /// The settlement that it is part of; null while it is open, and where it counts for nothing.
     #[graphql(guard = "Needs(Permission::ReadEarnings)")]
     async fn settlement(&self, ctx: &Context<'_>) -> Result<Option<RevenueSettlement>> {
         let Some(id) = self.0.settlement_id else { return Ok(None) };
@@ -124,6 +131,8 @@ pub(super) struct RevenueRecordFilterInput {
     customer_ids: Option<Vec<String>>,
     /// Whether it is part of a settlement.
     settled: Option<bool>,
+    /// Whether it counts for nothing, for a `reason`.
+    refused: Option<bool>,
 }
 
 impl RevenueRecordFilterInput {
@@ -133,6 +142,7 @@ impl RevenueRecordFilterInput {
             campaign_ids: ids::parse_list::<CampaignId>(&["filter", "campaignIds"], self.campaign_ids.as_deref())?,
             customer_ids: text::list(&["filter", "customerIds"], self.customer_ids)?,
             is_settled: self.settled,
+            is_refused: self.refused,
         })
     }
 }
@@ -241,7 +251,8 @@ pub(super) struct RevenueRecordMutation;
 
 #[Object]
 impl RevenueRecordMutation {
-    /// Records what customers brought, such as once a day for each. A record that is refused does not touch the others.
+    /// Records what customers brought, such as once a day for each. A record that is refused does not touch the others. One
+    /// that comes while its affiliate may not earn is recorded with the `reason` and counts for nothing, also later.
     #[graphql(guard = "Needs(Permission::RecordConversions)")]
     async fn record_revenue(
         &self,

@@ -31,14 +31,14 @@ use crate::{
 /// Less is a whole minor unit in no currency.
 const LEAST_MICROS: i64 = 100;
 
-/// What clicks of a batch earned: how many for each campaign and affiliate, and how much.
+/// What clicks of a batch earned: how many for each campaign, affiliate and what they earned by, and how much.
 #[derive(Default)]
-pub(super) struct Accruals(BTreeMap<click_accruals::Key, (i64, i64)>);
+pub(super) struct Accruals(BTreeMap<(click_accruals::Key, rules::Basis), (i64, i64)>);
 
 impl Accruals {
     /// Counts a click that earns.
-    pub fn add(&mut self, row: &click::Model, micros: i64) {
-        let (clicks, sum) = self.0.entry((row.campaign_id, row.affiliate_id)).or_default();
+    pub fn add(&mut self, row: &click::Model, basis: rules::Basis, micros: i64) {
+        let (clicks, sum) = self.0.entry(((row.campaign_id, row.affiliate_id), basis)).or_default();
         *clicks += 1;
         *sum = sum.saturating_add(micros);
     }
@@ -85,6 +85,7 @@ async fn post_one(tx: &mut Tx, key: click_accruals::Key, now: Instant) -> Result
     if amount.amount_minor == 0 {
         return Ok(false);
     }
+    let parts = click_accruals::parts(tx, key).await?;
     click_accruals::settle(tx, key, remainder_micros).await?;
     let award = Award {
         id: AwardId::from_uuid(ambient::new_uuid()),
@@ -93,7 +94,7 @@ async fn post_one(tx: &mut Tx, key: click_accruals::Key, now: Instant) -> Result
         campaign_id: Some(key.0),
         amount,
         reason: format!("{} clicks", accrual.clicks),
-        steps: rules::steps(accrual.clicks, accrual.accrued_micros, remainder_micros),
+        steps: rules::steps(accrual.clicks, accrual.accrued_micros, remainder_micros, &parts),
         author: Actor::System.to_string(),
         hold_secs: campaign.hold_secs,
     };

@@ -1,4 +1,4 @@
-//! Click rates: set for a campaign or one affiliate in it, archive.
+//! Click rates: set for a campaign, or a group or one affiliate in it; archive.
 //!
 //! A rate is a part of its campaign: whoever sets one holds the campaign's row.
 
@@ -16,27 +16,33 @@ use crate::{
         click_rate::{self as rules, NewRate, RATES_MAX, Rate},
         problem::{Problem, ProblemCode},
     },
-    store::{affiliates, click_rates, scope::Tx},
+    store::{affiliate_groups, affiliates, click_rates, scope::Tx},
 };
 
 /// Sets what clicks earn, from the next one on: the rate's first version, or one more.
 ///
 /// # Errors
-/// `NOT_FOUND` for campaign or affiliate; `INVALID_TRANSITION` when the campaign is archived; `OUT_OF_RANGE` past
-/// [`RATES_MAX`]; `IDEMPOTENCY_CONFLICT`.
+/// `NOT_FOUND` for campaign, affiliate or group; `INVALID_TRANSITION` when the campaign is archived; `OUT_OF_RANGE` past
+/// [`RATES_MAX`] and for both an affiliate and a group; `IDEMPOTENCY_CONFLICT`.
 pub async fn set(
     services: &Services,
     viewer: &Viewer,
     key: Option<&str>,
     input: NewRate,
 ) -> Result<Outcome<Rate>, ServiceError> {
+    let input = input.check()?;
     let new_id = ClickRateId::from_uuid(ambient::new_uuid());
     let mut tx = services.begin(viewer).await?;
     let campaign = campaigns::lock_open(&tx, &["campaignId"], input.campaign_id).await?;
     if let Some(id) = input.affiliate_id {
         affiliates::get(&tx, id).await?.ok_or_else(|| ServiceError::not_found(&["affiliateId"]))?;
     }
-    let before = click_rates::lock_of(&tx, campaign.id, input.affiliate_id).await?;
+    if let Some(id) = input.group_id
+        && affiliate_groups::get_many(&tx, &[id]).await?.is_empty()
+    {
+        return Err(ServiceError::not_found(&["groupId"]));
+    }
+    let before = click_rates::lock_of(&tx, campaign.id, input.affiliate_id, input.group_id).await?;
     let id = before.as_ref().map_or(new_id, |head| head.id);
     if idempotency::claim(services, &mut tx, viewer, key, "setClickRate", &input, id.uuid()).await?.is_some() {
         return Ok(Outcome::replayed(existing(&tx, id).await?));
@@ -52,6 +58,7 @@ pub async fn set(
         id,
         campaign_id: campaign.id,
         affiliate_id: input.affiliate_id,
+        group_id: input.group_id,
         current_version: before.as_ref().map_or(1, |head| head.current_version + 1),
         status: RuleStatus::Active,
         created_at: before.as_ref().map_or(now, |head| head.created_at),

@@ -6,15 +6,17 @@ use chrono::NaiveDate;
 use tributary_entity::{
     Instant,
     ids::{AffiliateId, CampaignId, RevenueRecordId},
+    kinds::ConversionReason,
     money::Currency,
     revenue_record,
 };
 
-use super::{Outcome, ServiceError, Services, revenue_settlements};
+use super::{Outcome, ServiceError, Services, ingest::programme::Programme, revenue_settlements};
 use crate::{
     ambient,
     auth::Viewer,
     domain::{
+        conversion::Promoter,
         page::{Page, PageRequest},
         problem::{Problem, ProblemCode},
         revenue_record::{self as rules, NewRecord, RecordFilter},
@@ -29,7 +31,8 @@ pub const BATCH_MAX: usize = 1_000;
 pub type Answer = Result<Outcome<revenue_record::Model>, ServiceError>;
 
 /// Records what customers brought. Answers per record, in order; one that is refused does not touch the others. A record
-/// whose reference was recorded before in its campaign is that one.
+/// whose reference was recorded before in its campaign is that one. One whose affiliate may not earn now is recorded with
+/// the reason, and counts for nothing.
 ///
 /// # Errors
 /// As the database answers; nothing is recorded then.
@@ -54,7 +57,8 @@ pub async fn record(
     }
     revenue_records::insert_missing(&mut tx, fresh.clone()).await?;
     revenue_records::claim(&mut tx, &fresh.iter().map(|row| row.id).collect::<Vec<_>>()).await?;
-    let found = found(&tx, &fresh).await?;
+    let mut found = found(&tx, &fresh).await?;
+    refuse(&mut tx, &mut found, &fresh).await?;
     revenue_settlements::ask(&mut tx, services.now()).await?;
     let answers = rows.into_iter().map(|row| answer(row?, &found)).collect();
     services.commit(tx).await?;
@@ -75,6 +79,28 @@ async fn found(tx: &Tx, rows: &[revenue_record::Model]) -> Result<Found, Service
         found.extend(rows.into_iter().map(|row| ((id, row.reference.clone()), row)));
     }
     Ok(found)
+}
+
+/// Of what is new, says what counts for nothing, as its affiliate may not earn now.
+async fn refuse(tx: &mut Tx, found: &mut Found, fresh: &[revenue_record::Model]) -> Result<(), ServiceError> {
+    let fresh: HashSet<RevenueRecordId> = fresh.iter().map(|row| row.id).collect();
+    let credited = |row: &revenue_record::Model| row.affiliate_id.filter(|_| fresh.contains(&row.id));
+    let mut programme = Programme::default();
+    let pairs = found.values().filter_map(|row| Some((row.campaign_id, credited(row)?)));
+    programme.add_pairs(tx, pairs).await?;
+    let mut refused: BTreeMap<ConversionReason, Vec<RevenueRecordId>> = BTreeMap::new();
+    for row in found.values_mut() {
+        let Some(id) = credited(row) else { continue };
+        let affiliate = programme.affiliate(id)?;
+        row.reason = Promoter { affiliate, enrollment: programme.enrollment(row.campaign_id, id) }.refusal();
+        if let Some(reason) = row.reason {
+            refused.entry(reason).or_default().push(row.id);
+        }
+    }
+    for (reason, ids) in refused {
+        revenue_records::refuse(tx, &ids, reason).await?;
+    }
+    Ok(())
 }
 
 fn answer(sent: revenue_record::Model, found: &Found) -> Answer {

@@ -6,8 +6,8 @@
 //! - The affiliate's row is locked first: of two who settle at once the second finds nothing open. Records are given to the
 //!   settlement before they are summed, so that what comes meanwhile is in the next.
 //! - Periods without records are not settled, but they pass: a loss that is carried for some periods runs out in them.
-//! - Customers were brought before: a suspended affiliate's periods are settled as anybody's, and it is not paid while it
-//!   is suspended.
+//! - What was recorded before an affiliate was suspended is earned: it is settled as anybody's, and not paid meanwhile. What
+//!   comes while it may not earn is no part of any settlement.
 
 use std::collections::BTreeSet;
 

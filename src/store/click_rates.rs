@@ -3,7 +3,7 @@
 use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
     click_rate as head, click_rate_version as version,
-    ids::{AffiliateId, CampaignId, ClickRateId},
+    ids::{AffiliateGroupId, AffiliateId, CampaignId, ClickRateId},
     kinds::RuleStatus,
 };
 
@@ -52,8 +52,8 @@ pub async fn in_force(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<Rate>, StoreErr
     with_terms(tx, select.filter(any_of(head::Column::CampaignId, ids.iter().copied()))).await
 }
 
-/// Reads the head of the rate of an affiliate in a campaign, or of all others in it, to change it: nobody else can until
-/// the transaction ends.
+/// Reads the head of the rate of an affiliate or a group in a campaign, or of all others in it, to change it: nobody else
+/// can until the transaction ends.
 ///
 /// # Errors
 /// As the database answers.
@@ -61,9 +61,12 @@ pub async fn lock_of(
     tx: &Tx,
     campaign_id: CampaignId,
     affiliate_id: Option<AffiliateId>,
+    group_id: Option<AffiliateGroupId>,
 ) -> Result<Option<head::Model>, StoreError> {
     let whose = affiliate_id.map_or(head::Column::AffiliateId.is_null(), |id| head::Column::AffiliateId.eq(id));
-    let select = tx.find::<head::Entity>().filter(head::Column::CampaignId.eq(campaign_id)).filter(whose);
+    let of_group = group_id.map_or(head::Column::GroupId.is_null(), |id| head::Column::GroupId.eq(id));
+    let select = tx.find::<head::Entity>().filter(head::Column::CampaignId.eq(campaign_id));
+    let select = select.filter(whose).filter(of_group);
     Ok(dialect::lock(tx, select).one(tx.connection()).await?)
 }
 

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 use tributary_entity::{
     ids::{AffiliateId, CampaignId, RevenueRecordId, RevenueSettlementId},
-    kinds::ConversionStatus,
+    kinds::{ConversionReason, ConversionStatus},
     money::Money,
     revenue_record::{Column, Entity, Model},
 };
@@ -50,11 +50,14 @@ fn filtered(tx: &Tx, filter: &RecordFilter) -> Select<Entity> {
     if let Some(ids) = &filter.customer_ids {
         select = select.filter(any_of(Column::CustomerId, ids.iter().cloned()));
     }
-    match filter.is_settled {
-        Some(true) => select.filter(Column::SettlementId.is_not_null()),
-        Some(false) => select.filter(Column::SettlementId.is_null()),
-        None => select,
+    for (column, wanted) in [(Column::SettlementId, filter.is_settled), (Column::Reason, filter.is_refused)] {
+        select = match wanted {
+            Some(true) => select.filter(column.is_not_null()),
+            Some(false) => select.filter(column.is_null()),
+            None => select,
+        };
     }
+    select
 }
 
 /// # Errors
@@ -142,8 +145,19 @@ pub async fn claim(tx: &mut Tx, ids: &[RevenueRecordId]) -> Result<(), StoreErro
     Ok(())
 }
 
+/// Says of records why they count for nothing.
+///
+/// # Errors
+/// As the database answers.
+pub async fn refuse(tx: &mut Tx, ids: &[RevenueRecordId], reason: ConversionReason) -> Result<(), StoreError> {
+    let update = tx.update_many::<Entity>().col_expr(Column::Reason, Expr::value(reason));
+    update.filter(any_of(Column::Id, ids.iter().copied())).exec(tx.connection()).await?;
+    Ok(())
+}
+
+/// What counts and is part of no settlement.
 fn open(tx: &Tx) -> Select<Entity> {
-    tx.find::<Entity>().filter(Column::SettlementId.is_null())
+    tx.find::<Entity>().filter(Column::SettlementId.is_null()).filter(Column::Reason.is_null())
 }
 
 fn of(select: Select<Entity>, key: Key) -> Select<Entity> {
@@ -187,6 +201,7 @@ pub async fn take(tx: &mut Tx, key: Key, before: NaiveDate, id: RevenueSettlemen
         .update_many::<Entity>()
         .col_expr(Column::SettlementId, Expr::value(id))
         .filter(Column::SettlementId.is_null())
+        .filter(Column::Reason.is_null())
         .filter(Column::CampaignId.eq(key.0))
         .filter(Column::AffiliateId.eq(key.1))
         .filter(Column::Day.lt(before));
@@ -224,6 +239,30 @@ pub async fn activities(tx: &Tx, key: Key, part: Part) -> Result<BTreeMap<String
 /// # Errors
 /// As the database answers.
 pub async fn qualified(tx: &Tx, key: Key, before: NaiveDate, cpa: QualifiedCpa) -> Result<Vec<String>, StoreError> {
+    qualifying(tx, key, before, cpa, ["", ""]).await
+}
+
+/// The customers who qualified in the settlement of the period that ends before a day, as it was then, by reference: what it
+/// and those before it took counts. One for whom somebody else was paid had qualified for them.
+///
+/// # Errors
+/// As the database answers.
+pub async fn qualified_in(tx: &Tx, key: Key, before: NaiveDate, cpa: QualifiedCpa) -> Result<Vec<String>, StoreError> {
+    let settled = "AND EXISTS (SELECT 1 FROM revenue_settlement s WHERE s.tenant_id = $1 AND s.id = settlement_id \
+        AND s.period_end <= $4)";
+    let earlier = "AND EXISTS (SELECT 1 FROM revenue_settlement s WHERE s.tenant_id = $1 AND s.id = q.settlement_id \
+        AND (s.affiliate_id <> $3 OR s.period_end < $4))";
+    qualifying(tx, key, before, cpa, [settled, earlier]).await
+}
+
+/// As [`qualified`], by records that are `counted` besides, and without those who are `paid` for.
+async fn qualifying(
+    tx: &Tx,
+    key: Key,
+    before: NaiveDate,
+    cpa: QualifiedCpa,
+    [counted, paid]: [&str; 2],
+) -> Result<Vec<String>, StoreError> {
     let mut values: Vec<Value> = vec![tx.scope().tenant_id().into(), key.0.into(), key.1.into(), before.into()];
     let within = match cpa.days {
         None => String::new(),
@@ -233,11 +272,12 @@ pub async fn qualified(tx: &Tx, key: Key, before: NaiveDate, cpa: QualifiedCpa) 
     let (deposits, stakes) = (least(cpa.deposits), least(cpa.stakes));
     // What was settled before belongs to a customer's sums, whatever its day; of what is open only these days.
     let sql = format!(
-        "SELECT r.customer_id FROM revenue_record r JOIN (SELECT customer_id, MIN(day) AS first_day \
-         FROM revenue_record WHERE tenant_id = $1 AND campaign_id = $2 AND affiliate_id = $3 GROUP BY customer_id) f \
-         ON f.customer_id = r.customer_id WHERE r.tenant_id = $1 AND r.campaign_id = $2 AND r.affiliate_id = $3 \
-         AND r.day < $4{within} AND NOT EXISTS (SELECT 1 FROM revenue_qualification q WHERE q.tenant_id = $1 \
-         AND q.campaign_id = $2 AND q.customer_id = r.customer_id) GROUP BY r.customer_id \
+        "WITH counted AS (SELECT customer_id, day, deposits_minor, stakes_minor FROM revenue_record \
+         WHERE tenant_id = $1 AND campaign_id = $2 AND affiliate_id = $3 AND day < $4 AND reason IS NULL {counted}) \
+         SELECT r.customer_id FROM counted r \
+         JOIN (SELECT customer_id, MIN(day) AS first_day FROM counted GROUP BY customer_id) f \
+         ON f.customer_id = r.customer_id WHERE NOT EXISTS (SELECT 1 FROM revenue_qualification q WHERE q.tenant_id = $1 \
+         AND q.campaign_id = $2 AND q.customer_id = r.customer_id {paid}){within} GROUP BY r.customer_id \
          HAVING SUM(r.deposits_minor) >= {deposits} AND SUM(r.stakes_minor) >= {stakes} ORDER BY r.customer_id"
     );
     let rows = tx.connection().query_all_raw(tx.statement(sql, values)).await?;

@@ -8,6 +8,7 @@ use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::revenue_
 
 use crate::{
     attribution::cents,
+    ledger_chain::tamper,
     story_overrides::found,
     support::{
         Client, Programme, Terms, TestApp, on_both,
@@ -358,11 +359,119 @@ on_both! {
         assert_eq!((settled(&owner).await, found(app).await), (vec![500], vec![]));
         app.check_invariants.store(false, Ordering::Relaxed);
         app.auditor.run("UPDATE revenue_record SET ggr_minor = 1001").await.expect("is changed");
-        assert_eq!(found(app).await, ["REVENUE_RECORDS"]);
+        assert_eq!(found(app).await, ["REVENUE_RECORDS", "REVENUE_RECKONING"]);
         app.auditor.run("UPDATE revenue_record SET ggr_minor = 1000, settlement_id = NULL").await.expect("is changed");
-        assert_eq!(found(app).await, ["REVENUE_RECORDS"]);
+        assert_eq!(found(app).await, ["REVENUE_RECORDS", "REVENUE_RECKONING"]);
         app.auditor.run("UPDATE award SET amount_minor = 501 WHERE kind = 'REVENUE'").await.expect("is changed");
-        assert_eq!(found(app).await, ["AWARDED_COMMISSIONS", "REVENUE_RECORDS", "REVENUE_AWARD"]);
+        let all = ["AWARDED_COMMISSIONS", "REVENUE_RECORDS", "REVENUE_AWARD", "REVENUE_RECKONING"];
+        assert_eq!(found(app).await, all);
+    }
+
+    async fn verify_reckons_settlements_again(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let qualified = json!({ "amount": eur("50.00"), "deposits": eur("20.00"), "days": 40 });
+        deal(&owner, &programme, json!({
+            "share": "30", "carryover": { "kind": "LIMITED", "periods": 3 }, "qualified": qualified,
+            "deductions": [{ "name": "duty", "percent": "15" }],
+        })).await;
+        // A loss, a month of what comes late for the first one, what makes a part of it good, and a month of nothing.
+        let first = today(app);
+        let play = json!({ "ggr": eur("-600.00"), "bonuses": eur("100.00"), "deposits": eur("15.00") });
+        recorded(&owner, vec![record(&programme, "ada", first, play)]).await;
+        month_over(app).await;
+        month_over(app).await;
+        let play = json!({ "ggr": eur("400.00"), "chargebacks": eur("20.00"), "deposits": eur("30.00") });
+        recorded(&owner, vec![
+            record(&programme, "bob", today(app), play),
+            record(&programme, "ada", first, json!({ "reference": "late", "deposits": eur("5.00") })),
+        ]).await;
+        month_over(app).await;
+        month_over(app).await;
+        recorded(&owner, vec![record(&programme, "ada", today(app), json!({ "ggr": eur("900.00") }))]).await;
+        // Beside it, a deal that sets customers apart.
+        let apart = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let carryover = json!({ "kind": "HIGH_ROLLER", "limit": eur("100.00") });
+        deal(&owner, &apart, json!({ "share": "50", "carryover": carryover })).await;
+        recorded(&owner, vec![record(&apart, "cleo", today(app), json!({ "ggr": eur("-100.00") }))]).await;
+        month_over(app).await;
+        recorded(&owner, vec![record(&apart, "cleo", today(app), json!({ "ggr": eur("250.00") }))]).await;
+        month_over(app).await;
+        // Each qualifies in a month of its own, and what was left of the loss ran out in the month of nothing.
+        assert_eq!(settled(&app.affiliate(&programme.affiliate)).await, [0, 5_000, 5_000, 22_950]);
+        assert_eq!(settled(&app.affiliate(&apart.affiliate)).await, [0, 7_500]);
+        assert_eq!(found(app).await, [""; 0]);
+        app.check_invariants.store(false, Ordering::Relaxed);
+        let (reckoning, carried, customers) = ("REVENUE_RECKONING", "REVENUE_CARRIED", "REVENUE_CUSTOMERS");
+        let cases: [(&str, &str, &[&str]); 9] = [
+            ("revenue_record", "bonuses_minor = bonuses_minor + 1 WHERE bonuses_minor > 0", &[carried, reckoning]),
+            ("revenue_record", "chargebacks_minor = 0 WHERE chargebacks_minor > 0", &[carried, reckoning]),
+            ("revenue_record", "deposits_minor = 499 WHERE reference = 'late'", &[customers, reckoning]),
+            ("revenue_settlement", "ngr_minor = ngr_minor + 1 WHERE ngr_minor = 76500", &[reckoning]),
+            ("revenue_settlement", "lines = '[]' WHERE ngr_minor < 0", &[reckoning]),
+            ("revenue_settlement", "carried_minor = 0 WHERE carried_minor = 10000", &[carried]),
+            // Her next month pays too much by it.
+            ("revenue_carried", "carried = '{}' WHERE carried LIKE '%cleo%'", &[carried, reckoning]),
+            ("revenue_carried", "carried = 'x' WHERE carried LIKE '%losses%'", &[carried; 3]),
+            // He would qualify in the next settlement.
+            ("revenue_qualification", "customer_id = 'eve' WHERE customer_id = 'bob'", &[customers, customers, reckoning]),
+        ];
+        for (table, change, checks) in cases {
+            tamper(app, &format!("CREATE TABLE kept AS SELECT * FROM {table}; UPDATE {table} SET {change}")).await;
+            let mut told = found(app).await;
+            told.sort_unstable();
+            assert_eq!(told, checks, "{table}: {change}");
+            tamper(app, &format!("DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")).await;
+            assert_eq!(found(app).await, [""; 0], "{table} is as it was");
+        }
+    }
+
+    async fn who_may_not_earn_earns_no_net_revenue(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms { hold_seconds: 0, ..Terms::default() }).await;
+        let qualified = json!({ "amount": eur("5.00"), "deposits": eur("20.00") });
+        deal(&owner, &programme, json!({ "share": "50", "qualified": qualified })).await;
+        let day = today(app);
+        let brought = |customer: &str, reference: &str| {
+            let play = json!({ "ggr": eur("10.00"), "deposits": eur("20.00"), "reference": reference });
+            record(&programme, customer, day, play)
+        };
+        recorded(&owner, vec![brought("ada", "before")]).await;
+        let items = "items { revenueRecord { id reason } replayed userErrors { code } }";
+        let reasons = async |records: Vec<Value>| -> Vec<Value> {
+            let answer = owner.mutate("recordRevenue", json!({ "items": records }), items).await;
+            let items = answer["items"].as_array().expect("a list").iter();
+            items.map(|item| item["revenueRecord"]["reason"].clone()).collect()
+        };
+        owner.done("suspendAffiliate", json!({ "id": programme.affiliate }), "").await;
+        let inactive = json!("AFFILIATE_NOT_ACTIVE");
+        // Also where the customer tells whose it is, and once more for who sends it again.
+        let sent = vec![brought("ada", "one"), brought("bob", "two"), brought("ada", "before")];
+        assert_eq!(reasons(sent.clone()).await, [inactive.clone(), inactive.clone(), Value::Null]);
+        owner.done("approveAffiliate", json!({ "id": programme.affiliate }), "").await;
+        assert_eq!(reasons(sent).await, [inactive.clone(), inactive, Value::Null], "as it was when it came");
+        owner.done("suspendEnrollment", json!({ "id": programme.enrollment }), "").await;
+        let stranger = new_affiliate(&owner).await;
+        let mut of_stranger = brought("cleo", "three");
+        merge(&mut of_stranger, json!({ "affiliateId": stranger }));
+        let unapproved = json!("ENROLLMENT_NOT_APPROVED");
+        assert_eq!(reasons(vec![brought("bob", "four"), of_stranger]).await, [unapproved.clone(), unapproved]);
+        let count = async |filter: Value| {
+            let query = "query($filter: RevenueRecordFilterInput) { revenueRecords(first: 1, filter: $filter) { totalCount } }";
+            owner.data(query, json!({ "filter": filter })).await["revenueRecords"]["totalCount"].take()
+        };
+        assert_eq!(count(json!({ "refused": true })).await, 4);
+        assert_eq!(count(json!({ "refused": false, "settled": false })).await, 1);
+        month_over(app).await;
+        // What came before is settled, though the affiliate may not earn now.
+        assert_eq!(settled(&owner).await, [1_000]);
+        assert_eq!(count(json!({ "settled": true })).await, 1);
+        owner.done("approveEnrollment", json!({ "id": programme.enrollment }), "").await;
+        recorded(&owner, vec![brought("bob", "five")]).await;
+        month_over(app).await;
+        assert_eq!(settled(&owner).await, [1_000, 1_000], "he qualifies by what counts, once");
+        assert_eq!(count(json!({ "refused": true })).await, 4);
+        assert_eq!(count(json!({ "refused": false, "settled": false })).await, 0);
     }
 
     async fn record_is_recorded_once_and_a_wrong_one_leaves_the_others_alone(app) {

@@ -71,6 +71,7 @@ pub(super) async fn record(
     let instants = clicks.iter().map(|click| click.at).collect();
     let campaigns = distinct(clicks.iter().map(|click| click.facts.campaign_id));
     programme.add_click_rates(tx, &campaigns).await?;
+    programme.add_groups(tx, clicks.iter().map(|click| (click.facts.campaign_id, click.facts.affiliate_id))).await?;
     totals.caps.prepare(tx, &campaigns, &instants).await?;
     let repeated = repeated(tx, &clicks).await?;
     let mut rows = Vec::with_capacity(clicks.len());
@@ -78,8 +79,8 @@ pub(super) async fn record(
     for click in &clicks {
         let row = row(tx, click, totals, !repeated.contains(&click.index), now)?;
         totals.add_click(&row, click.facts.currency)?;
-        if let Some(micros) = programme.click_micros(&row).filter(|_| row.is_unique) {
-            accruals.add(&row, micros);
+        if let Some((basis, micros)) = programme.earned(&row).filter(|_| row.is_unique) {
+            accruals.add(&row, basis, micros);
         }
         rows.push((click.index, row));
     }

@@ -11,7 +11,7 @@ use tributary_entity::{
 use super::caps::BatchCaps;
 use crate::{
     domain::{
-        click_rate::{self, Rate},
+        click_rate::{self, Basis, Rate},
         override_plan::Plan,
         report::{self, Totals},
         rule::Rule,
@@ -162,12 +162,18 @@ impl Programme {
         tx: &Tx,
         ids: BTreeSet<AffiliateId>,
     ) -> Result<HashMap<AffiliateId, affiliate_group::Model>, StoreError> {
+        self.read_groups(tx, &ids).await?;
+        Ok(ids.into_iter().filter_map(|id| Some((id, self.groups.get(&id)?.clone()?))).collect())
+    }
+
+    /// So far as they are not read.
+    async fn read_groups(&mut self, tx: &Tx, ids: &BTreeSet<AffiliateId>) -> Result<(), StoreError> {
         let missing: Vec<AffiliateId> = ids.iter().copied().filter(|id| !self.groups.contains_key(id)).collect();
         if !missing.is_empty() {
             let mut found = affiliate_groups::of_affiliates(tx, &missing).await?;
             self.groups.extend(missing.into_iter().map(|id| (id, found.remove(&id))));
         }
-        Ok(ids.into_iter().filter_map(|id| Some((id, self.groups.get(&id)?.clone()?))).collect())
+        Ok(())
     }
 
     /// The override plans that may hold in these campaigns.
@@ -188,10 +194,21 @@ impl Programme {
         Ok(())
     }
 
-    /// What a unique valid click earns, in millionths of the major unit; none where clicks earn nothing.
-    pub fn click_micros(&self, row: &click::Model) -> Option<i64> {
+    /// Reads the groups of affiliates in campaigns whose clicks earn something.
+    pub async fn add_groups(
+        &mut self,
+        tx: &Tx,
+        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
+    ) -> Result<(), StoreError> {
+        let earning = pairs.filter(|(campaign_id, _)| self.click_rates.contains_key(campaign_id));
+        let ids: BTreeSet<AffiliateId> = earning.map(|(_, id)| id).collect();
+        self.read_groups(tx, &ids).await
+    }
+
+    /// What a unique valid click earns, in millionths of the major unit, and by what; none where clicks earn nothing.
+    pub fn earned(&self, row: &click::Model) -> Option<(Basis, i64)> {
         let rates = self.click_rates.get(&row.campaign_id)?;
-        Some(click_rate::in_force(rates.iter(), row.affiliate_id)?.micros_per_click())
+        click_rate::earned(rates.iter(), row.affiliate_id, self.groups.get(&row.affiliate_id).and_then(Option::as_ref))
     }
 
     /// A campaign that a caller names.

@@ -363,6 +363,7 @@ fn revenue(backend: DbBackend) -> Vec<(&'static str, String)> {
                  CAST(COUNT(r.id) AS text) || ' records of ' || CAST({} AS text) AS found FROM revenue_settlement s \
                  LEFT JOIN revenue_record r ON r.tenant_id = s.tenant_id AND r.settlement_id = s.id \
                  AND r.campaign_id = s.campaign_id AND r.affiliate_id = s.affiliate_id AND r.day < s.period_end \
+                 AND r.reason IS NULL AND r.currency = s.currency \
                  WHERE s.tenant_id = $1 GROUP BY s.id, s.records, s.ggr_minor \
                  HAVING COUNT(r.id) <> s.records OR {} <> s.ggr_minor",
                 id("s.id"),
@@ -433,13 +434,31 @@ fn beside(backend: DbBackend) -> Vec<(&'static str, String)> {
 }
 
 /// What clicks used of caps and earned is no more than there were. When a cap was made and a rate was set is not told to
-/// the click, so that no lower bound is known; of clicks that are not kept any more, nothing.
+/// the click, so that no lower bound is known; of clicks that are not kept any more, nothing. What they earned by each
+/// version of a rate is exact ([`super::clicks`]) and a part of all they earned; what is beside it was accrued when that was
+/// not kept.
 fn clicks(backend: DbBackend) -> Vec<(&'static str, String)> {
     let id = |column: &str| dialect::id_text(backend, column);
     let earning = |of: &str, more: &str| {
         format!(
             "(SELECT COUNT(*) FROM click k WHERE k.tenant_id = $1 AND k.campaign_id = {of}.campaign_id {more} \
              AND k.is_unique AND k.invalid_reason IS NULL)"
+        )
+    };
+    // In `a`: what was ever accrued, by what is open and what is posted, and of that what the versions of rates tell.
+    let accrued = |open: &str| {
+        format!(
+            "{open} + {} * (SELECT {} FROM award w WHERE w.tenant_id = $1 AND w.kind = 'CLICKS' \
+             AND w.campaign_id = a.campaign_id AND w.affiliate_id = a.affiliate_id)",
+            micros("g.currency"),
+            dialect::sum("w.amount_minor")
+        )
+    };
+    let by_rate = |column: &str| {
+        format!(
+            "(SELECT {} FROM click_rate_accrual x WHERE x.tenant_id = $1 AND x.campaign_id = a.campaign_id \
+             AND x.affiliate_id = a.affiliate_id)",
+            dialect::sum(column)
         )
     };
     vec![
@@ -465,20 +484,35 @@ fn clicks(backend: DbBackend) -> Vec<(&'static str, String)> {
             "CLICK_ACCRUAL",
             format!(
                 "SELECT 'clicks ' || {} || ' ' || {} AS subject, 'at most ' || CAST(most AS text) AS expected, \
-                 CAST(earned AS text) AS found FROM (SELECT a.campaign_id, a.affiliate_id, a.accrued_micros + {} * \
-                 (SELECT {} FROM award w WHERE w.tenant_id = $1 AND w.kind = 'CLICKS' \
-                 AND w.campaign_id = a.campaign_id AND w.affiliate_id = a.affiliate_id) AS earned, {} * \
+                 CAST(other AS text) AS found FROM (SELECT a.campaign_id, a.affiliate_id, \
+                 {} - {} AS other, ({} - {}) * \
                  (SELECT COALESCE(MAX(CASE WHEN v.kind = 'PER_MILLE' THEN v.rate_micros / 1000 ELSE v.rate_micros END), 0) \
                  FROM click_rate r JOIN click_rate_version v ON v.tenant_id = r.tenant_id AND v.rate_id = r.id \
                  WHERE r.tenant_id = $1 AND r.campaign_id = a.campaign_id \
                  AND (r.affiliate_id IS NULL OR r.affiliate_id = a.affiliate_id)) AS most FROM click_accrual a \
                  JOIN campaign g ON g.tenant_id = a.tenant_id AND g.id = a.campaign_id \
-                 WHERE a.tenant_id = $1 AND g.created_at >= $2) sums WHERE earned > most",
+                 WHERE a.tenant_id = $1 AND g.created_at >= $2) sums WHERE other > most",
                 id("campaign_id"),
                 id("affiliate_id"),
-                micros("g.currency"),
-                dialect::sum("w.amount_minor"),
-                earning("a", "AND k.affiliate_id = a.affiliate_id")
+                accrued("a.accrued_micros"),
+                by_rate("x.accrued_micros"),
+                earning("a", "AND k.affiliate_id = a.affiliate_id"),
+                by_rate("x.clicks"),
+            ),
+        ),
+        (
+            "CLICK_RATES",
+            format!(
+                "SELECT 'clicks ' || {} || ' ' || {} AS subject, 'at least ' || CAST(rated AS text) AS expected, \
+                 CAST(earned AS text) AS found FROM (SELECT a.campaign_id, a.affiliate_id, a.rated, {} AS earned FROM (\
+                 SELECT campaign_id, affiliate_id, {} AS rated FROM click_rate_accrual WHERE tenant_id = $1 \
+                 GROUP BY campaign_id, affiliate_id) a JOIN campaign g ON g.tenant_id = $1 AND g.id = a.campaign_id \
+                 LEFT JOIN click_accrual c ON c.tenant_id = $1 AND c.campaign_id = a.campaign_id \
+                 AND c.affiliate_id = a.affiliate_id) sums WHERE earned < rated",
+                id("campaign_id"),
+                id("affiliate_id"),
+                accrued("COALESCE(c.accrued_micros, 0)"),
+                dialect::sum("accrued_micros"),
             ),
         ),
     ]

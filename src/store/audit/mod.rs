@@ -1,8 +1,10 @@
 //! What an audit reads: the ledger's lines in order, and what contradicts the facts.
 
+mod clicks;
 mod facts;
 pub mod payouts;
 mod projections;
+mod revenue;
 
 use sea_orm::{ConnectionTrait, Value};
 use tributary_entity::Instant;
@@ -51,7 +53,8 @@ fn line(row: &sea_orm::QueryResult) -> Result<RawLine, sea_orm::DbErr> {
     })
 }
 
-/// What contradicts the facts: conversions, payouts, commissions, the event log. Clicks count from `clicks_from` on.
+/// What contradicts the facts: conversions, payouts, commissions, net revenue, the event log. Clicks count from
+/// `clicks_from` on.
 ///
 /// # Errors
 /// As the database answers.
@@ -60,6 +63,8 @@ pub async fn facts(tx: &Tx, clicks_from: Instant) -> Result<Vec<Difference>, Sto
     for (check, sql) in facts::checks(tx.backend()) {
         differences.extend(found(tx, check, &sql, clicks_from).await?);
     }
+    differences.extend(clicks::differences(tx).await?);
+    differences.extend(revenue::differences(tx).await?);
     Ok(differences)
 }
 

@@ -97,10 +97,11 @@ async fn made_again(app: &TestApp, double: &Double) {
 }
 
 /// What cannot be made again, and what `verify` says when it is changed.
-const CHANGED: [(&str, &str); 5] = [
+const CHANGED: [(&str, &str); 6] = [
     ("UPDATE payout_transfer SET fee_minor = fee_minor + 1 WHERE fee_minor IS NOT NULL", "PROCESSOR_FEE"),
     ("UPDATE bonus_rule SET amount_minor = amount_minor + 1", "BONUS_GRANT"),
     ("UPDATE click_accrual SET accrued_micros = accrued_micros + 1000000000000", "CLICK_ACCRUAL"),
+    ("UPDATE click_rate_accrual SET clicks = clicks + 1", "CLICK_RATE_ACCRUAL"),
     (
         "UPDATE cap_usage SET used = used + 1000000 WHERE cap_id IN (SELECT id FROM cap WHERE metric = 'CLICKS')",
         "CAP_CLICKS",
