@@ -318,7 +318,13 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ),
         (
             "Mutation.setClickRate",
-            input(json!({ "campaignId": id("cmp"), "affiliateId": id("aff"), "terms": { "perMille": "1" } })),
+            [json!({ "affiliateId": id("aff") }), json!({ "groupId": id("agr") })]
+                .into_iter()
+                .map(|mut rate| {
+                    programme::merge(&mut rate, json!({ "campaignId": id("cmp"), "terms": { "perMille": "1" } }));
+                    json!({ "input": rate })
+                })
+                .collect(),
         ),
         ("Mutation.setAffiliateGroup", input(json!({ "affiliateId": id("aff"), "groupId": id("agr") }))),
         (
