@@ -85,6 +85,8 @@ pub enum StartError {
     Redis(#[from] redis::RedisError),
     #[error("no HTTP client for identity providers and processors: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("TRIBUTARY_OTLP_ENDPOINT: {0}")]
+    Otlp(opentelemetry_otlp::ExporterBuildError),
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("{0}")]

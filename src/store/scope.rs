@@ -16,7 +16,7 @@ use tributary_entity::{
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{arrays, dialect, error::StoreError, events, ledger, sequences};
+use super::{arrays, dialect, error::StoreError, events, ledger, sequences, spanned::Spanned};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
@@ -35,6 +35,7 @@ pub struct Tx {
     journals: i64,
     /// Whose hourly totals this transaction changes.
     counted: BTreeSet<(CampaignId, AffiliateId)>,
+    spanned: Spanned,
 }
 
 impl Tx {
@@ -42,6 +43,7 @@ impl Tx {
         inner: DatabaseTransaction,
         scope: TenantScope,
         backend: DbBackend,
+        spanned: Spanned,
     ) -> Result<Self, StoreError> {
         if backend == DbBackend::Postgres {
             inner
@@ -53,7 +55,7 @@ impl Tx {
                 .await?;
         }
         let (pending, entries) = (Vec::new(), Vec::new());
-        Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new() })
+        Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new(), spanned })
     }
 
     /// Whose rows this transaction sees.
@@ -65,7 +67,9 @@ impl Tx {
         self.backend
     }
 
-    pub(super) const fn connection(&self) -> &DatabaseTransaction {
+    /// For one statement: they are counted.
+    pub(super) fn connection(&self) -> &DatabaseTransaction {
+        self.spanned.count();
         &self.inner
     }
 
@@ -130,7 +134,7 @@ impl Tx {
     {
         let mut inserted = 0;
         for statement in self.insertions::<E>(rows, key)? {
-            inserted += self.inner.execute_raw(statement).await?.rows_affected();
+            inserted += self.connection().execute_raw(statement).await?.rows_affected();
         }
         Ok(inserted)
     }
@@ -232,7 +236,7 @@ impl Tx {
                 update = update.col_expr(column, sea_orm::sea_query::Expr::value(value));
             }
         }
-        let result = update.exec(&self.inner).await?;
+        let result = update.exec(self.connection()).await?;
         if result.rows_affected == 1 {
             Ok(())
         } else {
@@ -281,6 +285,7 @@ impl Tx {
         let events = events::append(&mut self, pending, before.event_seq).await?;
         ledger::append_entries(&mut self, entries, before.journal_seq).await?;
         self.inner.commit().await?;
+        self.spanned.commit();
         Ok(Committed { events, counted: self.counted })
     }
 }

@@ -87,6 +87,7 @@ mod story_tiers;
 mod subscriptions;
 mod tiers;
 mod timeouts;
+mod traces;
 mod visitors;
 mod waiting;
 mod ws;
