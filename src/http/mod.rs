@@ -135,6 +135,7 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .route("/graphql", get(graphql::get).post(graphql::post))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/readyz/redirects", get(health::redirects))
         .route("/metrics", get(metrics::metrics))
         .fallback(errors::not_found)
         .method_not_allowed_fallback(errors::method_not_allowed)

@@ -43,6 +43,16 @@ pub enum Location<'a> {
     Postgres { url: &'a str, admin_url: Option<&'a str>, connections: u32 },
 }
 
+/// The schema beside this program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// A newer release has migrated it; it serves this one, too.
+    Newer,
+    /// Steps of this release are missing: another database has taken the place of the one that was migrated.
+    Behind,
+}
+
 /// The database. Hands out transactions, never connections.
 #[derive(Clone, Debug)]
 pub struct Db {
@@ -274,6 +284,14 @@ impl Db {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read.execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// How the schema stands to this program.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        migrations::compare(&self.read).await
     }
 
     /// Closes all connections; SQLite folds its log into the file.

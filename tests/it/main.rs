@@ -64,6 +64,7 @@ mod pixel;
 mod postbacks;
 mod processor_faults;
 mod processors;
+mod readiness;
 mod readme;
 mod redirect;
 mod redirect_cache;
