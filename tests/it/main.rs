@@ -11,6 +11,7 @@ mod architecture;
 mod attribution;
 mod attribution_runs;
 mod awards;
+mod backup;
 mod bonus_rules;
 mod books;
 mod budget;
