@@ -85,6 +85,8 @@ pub enum StartError {
     Redis(#[from] redis::RedisError),
     #[error("no HTTP client for identity providers and processors: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("TRIBUTARY_OTLP_ENDPOINT: {0}")]
+    Otlp(opentelemetry_otlp::ExporterBuildError),
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("{0}")]
@@ -167,6 +169,8 @@ impl App {
             spool: Spool::new(settings.spool_folder(), settings.spool_max_bytes),
             redirects: Redirects::new(db.clone(), feeds.clone(), &secret, settings.link_cache_entries),
             feeds,
+            redis: shared.redis,
+            seen: Arc::default(),
             dashboards: Dashboards::new(db.clone(), Arc::clone(&shared.bus), Arc::clone(&leaves.clock)),
             cursors: Arc::new(CursorKey::new(&secret)),
             seal: Arc::new(SealKey::new(&secret)),
@@ -257,6 +261,7 @@ struct Shared {
     limits: Arc<dyn RateLimits>,
     budgets: Arc<dyn Budgets>,
     documents: Documents,
+    redis: Option<Arc<RedisClient>>,
 }
 
 impl Shared {
@@ -267,12 +272,14 @@ impl Shared {
                 limits: Arc::new(RedisLimits::new(url)?),
                 budgets: Arc::new(RedisBudgets::new(url)?),
                 documents: Documents::new(Some(RedisClient::new(url)?), trusted),
+                redis: Some(Arc::new(RedisClient::new(url)?)),
             },
             None => Self {
                 bus: Arc::new(MemoryBus::default()),
                 limits: Arc::new(MemoryLimits::default()),
                 budgets: Arc::new(MemoryBudgets::default()),
                 documents: Documents::new(None, trusted),
+                redis: None,
             },
         })
     }

@@ -13,14 +13,14 @@ use tributary_entity::{
 };
 
 use crate::{
-    app::{App, Leaves, SecretSource, StartError},
+    app::{App, Leaves, SecretSource, StartError, choose_tls},
     auth::tokens::{Grant, Subject},
     config::Settings,
     demo,
     domain::problem::{Problem, ProblemCode},
     graphql, services,
     services::ServiceError,
-    telemetry,
+    telemetry, trace,
 };
 
 /// Multi-tenant affiliate tracking behind one GraphQL API with live subscriptions.
@@ -158,17 +158,21 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Schema => print!("{}", graphql::sdl()),
         Command::Serve => {
             let settings = load()?;
-            telemetry::start(settings.log_format);
+            start_telemetry(&settings)?;
             let app = App::open(settings, SecretSource::Settings, Leaves::default()).await?;
             let listener = app.listen().await?;
             // The port is the system's choice when the settings say 0.
             tracing::info!(listen.address = %listener.local_addr().map_err(StartError::from)?, "serving");
-            app.serve(listener, stop_signal()).await?;
+            let served = app.serve(listener, stop_signal()).await;
+            trace::finish().await;
+            served?;
         }
         Command::Demo(options) => {
             let settings = load()?;
-            telemetry::start(settings.log_format);
-            demo::run(settings, options, stop_signal()).await?;
+            start_telemetry(&settings)?;
+            let shown = demo::run(settings, options, stop_signal()).await;
+            trace::finish().await;
+            shown?;
         }
         Command::Tenant(TenantCommand::Create(options)) => create_tenant(load()?, options).await?,
         Command::Tenant(TenantCommand::Suspend(options)) => {
@@ -184,6 +188,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Checkpoint(options) => audit::checkpoint(load()?, options).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn start_telemetry(settings: &Settings) -> Result<(), StartError> {
+    choose_tls();
+    telemetry::start(settings).map_err(StartError::Otlp)
 }
 
 async fn create_tenant(settings: Settings, options: TenantOptions) -> Result<(), CliError> {

@@ -7,6 +7,7 @@
 //! | `tributary_entity` | rows, typed ids, money, column enums |
 //! | [`ambient`], [`config`], [`fault`] | clock, ids and randomness; settings; where tests end the process |
 //! | [`domain`] | the rules: pure, no I/O |
+//! | [`trace`], [`telemetry`] | which request a line of the log belongs to, and spans for collectors; log and metrics |
 //! | [`redis_client`] | commands to Redis |
 //! | [`store`], [`bus`], [`limits`], [`spool`] | the database, the event bus, counters and budgets, clicks on disk |
 //! | [`processors`] | who makes payouts, over HTTP |
@@ -38,3 +39,4 @@ pub mod services;
 pub mod spool;
 pub mod store;
 pub mod telemetry;
+pub mod trace;

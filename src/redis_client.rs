@@ -45,6 +45,11 @@ impl RedisClient {
         })
     }
 
+    /// Whether Redis answers.
+    pub async fn answers(&self) -> bool {
+        self.ask(async |connection| redis::cmd("PING").query_async::<String>(connection).await).await.is_some()
+    }
+
     /// Runs a command. None when Redis cannot be asked: it is away, slow, or was a moment ago.
     pub async fn ask<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> Option<T> {
         if !self.may_ask() {

@@ -7,23 +7,33 @@
 use std::{io::IsTerminal, sync::LazyLock, thread, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry_otlp::ExporterBuildError;
 use tracing::error;
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, prelude::*};
 
-use crate::config::LogFormat;
+use crate::{
+    config::{LogFormat, Settings},
+    trace,
+};
 
-/// Starts logging; `RUST_LOG` chooses what, `info` and above by default.
-pub fn start(format: LogFormat) {
+/// Starts logging; `RUST_LOG` chooses what, `info` and above by default. Traces are exported whatever it says.
+///
+/// # Errors
+/// When the collector's address cannot be used.
+pub fn start(settings: &Settings) -> Result<(), ExporterBuildError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,sea_orm=warn"));
-    let text = (format == LogFormat::Text).then(|| {
+    let log: Box<dyn Layer<Registry> + Send + Sync> = match settings.log_format {
         // Colours are for people: a log file gets none.
-        fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr)
-    });
-    let json = (format == LogFormat::Json).then(|| fmt::layer().json().with_writer(std::io::stderr));
+        LogFormat::Text => fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
+    };
+    let mut layers = vec![log.with_filter(filter).boxed()];
+    layers.extend(trace::exporter(settings)?.map(Layer::boxed));
     // In the log, where the request's id is; and there once.
     std::panic::set_hook(Box::new(|panic| error!(%panic, "panicked")));
     // Starting twice (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(filter).with(text).with(json).try_init();
+    let _ = tracing_subscriber::registry().with(layers).try_init();
+    Ok(())
 }
 
 /// How often samples of histograms are folded, so that they do not pile up where nobody asks for them.

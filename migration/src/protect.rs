@@ -60,6 +60,23 @@ pub async fn create_app_role(connection: &impl ConnectionTrait, login: String) -
     Ok(())
 }
 
+/// Lets [`APP_ROLE`] read which steps were done, to tell whether it is ready.
+///
+/// # Errors
+/// As PostgreSQL answers.
+pub async fn let_app_see_steps(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
+    connection
+        .execute_unprepared(&format!(
+            "DO $$ BEGIN
+               IF NOT has_table_privilege('{APP_ROLE}', 'seaql_migrations', 'SELECT') THEN
+                 GRANT SELECT ON seaql_migrations TO {APP_ROLE};
+               END IF;
+             END $$;"
+        ))
+        .await?;
+    Ok(())
+}
+
 /// Isolates a table by tenant and, if it is append-only, makes its rows immutable.
 pub async fn table(manager: &SchemaManager<'_>, name: &str, access: Access) -> Result<(), DbErr> {
     let connection = manager.get_connection();

@@ -125,6 +125,12 @@ pub struct Settings {
     pub drain_notice_secs: u64,
     /// `text` or `json`.
     pub log_format: LogFormat,
+    /// Where traces are collected, by OTLP over HTTP: `http://collector:4318`; none: nowhere.
+    pub otlp_endpoint: Option<String>,
+    /// `service.name` of our traces.
+    pub otlp_service_name: String,
+    /// The share of traces that are exported, of those that begin here.
+    pub otlp_sample_ratio: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -193,6 +199,9 @@ impl Default for Settings {
             connection_max_secs: 4 * 3_600,
             drain_notice_secs: 0,
             log_format: LogFormat::Text,
+            otlp_endpoint: None,
+            otlp_service_name: "tributary".to_owned(),
+            otlp_sample_ratio: 1.0,
         }
     }
 }
@@ -361,6 +370,15 @@ impl Settings {
         if self.drain_notice_secs > 300 {
             return invalid("TRIBUTARY_DRAIN_NOTICE_SECS", "at most 300");
         }
+        if !self.otlp_endpoint.as_ref().is_none_or(|url| is_endpoint(url)) {
+            return invalid("TRIBUTARY_OTLP_ENDPOINT", "must begin with http:// or https://, without a query");
+        }
+        if self.otlp_service_name.is_empty() {
+            return invalid("TRIBUTARY_OTLP_SERVICE_NAME", "must not be empty");
+        }
+        if !(0.0..=1.0).contains(&self.otlp_sample_ratio) {
+            return invalid("TRIBUTARY_OTLP_SAMPLE_RATIO", "from 0 to 1");
+        }
         identity::validate(&self.identity_providers, &self.issuer, !self.is_production())
             .map_err(ConfigError::IdentityProviders)
     }
@@ -397,6 +415,12 @@ impl Serialize for LedgerKey {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&data_encoding::HEXLOWER.encode(&self.0))
     }
+}
+
+/// An address that a path can be put behind.
+fn is_endpoint(text: &str) -> bool {
+    url::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none())
 }
 
 /// As browsers write it: scheme and host, perhaps a port.

@@ -8,6 +8,8 @@ use async_graphql::{
     value,
 };
 
+use tracing::{Instrument, Span, field};
+
 use super::{
     ApiSchema,
     context::RequestContext,
@@ -69,6 +71,8 @@ pub enum RefusalKind {
 pub struct Admitted {
     request: Request,
     operation: OperationType,
+    /// What its client calls it.
+    name: Option<Name>,
     caller: Caller,
     demand: Demand,
     charge: Charge,
@@ -78,6 +82,18 @@ impl Admitted {
     /// What it would do.
     pub const fn operation(&self) -> OperationType {
         self.operation
+    }
+
+    /// What a trace tells of it. Not its document and variables, which are the client's own.
+    fn span(&self) -> Span {
+        let name = self.name.as_ref().map(Name::as_str);
+        tracing::debug_span!(
+            "operation",
+            otel.name = %format_args!("{} {}", self.operation, name.unwrap_or_default()),
+            graphql.operation.type = %self.operation,
+            graphql.operation.name = name,
+            tenant.id = self.caller.viewer.as_ref().map(|viewer| field::display(viewer.scope.tenant_id())),
+        )
     }
 }
 
@@ -120,9 +136,9 @@ impl Api {
             .charge(caller.viewer.as_ref(), &caller.client, demand.requested)
             .await
             .map_err(Refusal::rate_limited)?;
-        let operation = kind_of(&document, request.operation_name.as_deref());
+        let (name, operation) = chosen(&document, request.operation_name.as_deref());
         request.set_parsed_query(document);
-        Ok(Admitted { request, operation, caller, demand, charge })
+        Ok(Admitted { request, operation, name, caller, demand, charge })
     }
 
     /// Refuses what the document may ask for, but not here or not this caller.
@@ -144,11 +160,12 @@ impl Api {
 
     /// Runs a query or a mutation, within the time that the settings give it.
     pub async fn execute(&self, admitted: Admitted) -> Response {
+        let span = admitted.span();
         let Admitted { request, caller, demand, mut charge, .. } = admitted;
         let tells_cost = request.extensions.get("cost") == Some(&Value::Boolean(true));
         let limit = Duration::from_secs(self.services.settings.request_timeout_secs);
         let context = self.context(caller);
-        let mut response = run::within(limit, self.schema.execute(request.data(context))).await;
+        let mut response = run::within(limit, self.schema.execute(request.data(context))).instrument(span).await;
         let actual = demand.actual(&response.data);
         charge.settle(actual);
         if tells_cost {
@@ -163,7 +180,8 @@ impl Api {
     /// # Errors
     /// [`RefusalKind::Document`] and [`RefusalKind::Source`].
     pub async fn subscribe(&self, admitted: Admitted, last_cursor: Option<String>) -> Result<Subscriber, Refusal> {
-        self.hub.subscribe(admitted.request, admitted.caller, last_cursor).await
+        let span = admitted.span();
+        self.hub.subscribe(admitted.request, admitted.caller, last_cursor).instrument(span).await
     }
 
     fn context(&self, caller: Caller) -> RequestContext {
@@ -171,11 +189,11 @@ impl Api {
     }
 }
 
-/// What the operation that is asked for would do. One that is not there is refused when it is executed.
-fn kind_of(document: &ExecutableDocument, chosen: Option<&str>) -> OperationType {
+/// The name of the operation that is asked for, and what it would do. One that is not there is refused when it is executed.
+fn chosen(document: &ExecutableDocument, chosen: Option<&str>) -> (Option<Name>, OperationType) {
     let mut operations = document.operations.iter();
     let operation = operations.find(|(name, _)| chosen.is_none() || name.map(Name::as_str) == chosen);
-    operation.map_or(OperationType::Query, |(_, operation)| operation.node.ty)
+    operation.map_or((None, OperationType::Query), |(name, operation)| (name.cloned(), operation.node.ty))
 }
 
 /// `extensions.cost` of an answer.

@@ -61,7 +61,7 @@ impl Rejection {
 
     pub fn into_response(self, id: &RequestId) -> Response {
         count(self.code);
-        let extensions = json!({ "code": self.code, "requestId": id.0 });
+        let extensions = json!({ "code": self.code, "requestId": id.text });
         let body = json!({ "errors": [{ "message": self.message, "extensions": extensions }] });
         let mut response = (self.status, Json(body)).into_response();
         if let Some((name, value)) = self.header {
@@ -94,7 +94,7 @@ pub(super) async fn catch_panics(Extension(id): Extension<RequestId>, request: R
 pub(super) fn name_request(error: &mut ServerError, id: &RequestId) {
     let extensions = error.extensions.get_or_insert_default();
     let is_known = extensions.get("requestId").is_some();
-    extensions.set("requestId", id.0.clone());
+    extensions.set("requestId", id.text.clone());
     if extensions.get("code").is_none() {
         // What has no code of ours comes from parsing and validation.
         extensions.set("code", "GRAPHQL_VALIDATION_FAILED");

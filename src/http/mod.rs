@@ -39,22 +39,14 @@ mod ws;
 
 use std::{io, net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    http::{HeaderMap, Request},
-    middleware,
-    routing::get,
-};
+use axum::{Router, http::HeaderMap, middleware, routing::get};
 use listener::{Edgewise, Peer};
 use origin::Origins;
 use sockets::Sockets;
 use tokio::net::TcpListener;
-use tower_http::{
-    compression::{
-        CompressionLayer,
-        predicate::{DefaultPredicate, NotForContentType, Predicate},
-    },
-    trace::TraceLayer,
+use tower_http::compression::{
+    CompressionLayer,
+    predicate::{DefaultPredicate, NotForContentType, Predicate},
 };
 
 use crate::graphql::execution::Api;
@@ -143,6 +135,7 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .route("/graphql", get(graphql::get).post(graphql::post))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/readyz/redirects", get(health::redirects))
         .route("/metrics", get(metrics::metrics))
         .fallback(errors::not_found)
         .method_not_allowed_fallback(errors::method_not_allowed)
@@ -152,8 +145,6 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .merge(processor::router())
         .layer(middleware::from_fn_with_state(edge.clone(), headers::layer))
         .layer(middleware::from_fn(errors::catch_panics))
-        // Who fails says so itself.
-        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(middleware::from_fn(request_id::layer));
     // Outside of the layers: a redirect has nothing to compress, no page reads it, and it has to be quick.
     Router::new()
@@ -163,11 +154,4 @@ fn router(api: Api, sockets: Sockets, pace: Pace) -> Router {
         .route("/click", get(click::by_query))
         .merge(api)
         .with_state(edge)
-}
-
-/// What the log says of a request: of its address the first part alone, as the rest may be a token, a secret or a
-/// person's data.
-fn span<B>(request: &Request<B>) -> tracing::Span {
-    let path = request.uri().path().split('/').nth(1).unwrap_or_default();
-    tracing::debug_span!("http", method = %request.method(), path)
 }

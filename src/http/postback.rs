@@ -137,7 +137,7 @@ fn refused(refusal: &Refusal, id: &RequestId) -> Response {
         "conversionId": refusal.recorded.as_ref().map(|receipt| receipt.conversion_id),
         "conversionStatus": refusal.recorded.as_ref().map(|receipt| receipt.status),
         "reason": refusal.recorded.as_ref().and_then(|receipt| receipt.reason),
-        "requestId": id.0,
+        "requestId": id.text,
     });
     let mut response = (status_of(refusal), Json(body)).into_response();
     if let Some(wait) = refusal.retry_after {

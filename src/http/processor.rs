@@ -70,5 +70,5 @@ async fn take(
 
 fn answer(status: StatusCode, what: &str, why: Option<(&str, &str)>, id: &RequestId) -> Response {
     let (code, message) = why.unzip();
-    (status, Json(json!({ "status": what, "code": code, "message": message, "requestId": id.0 }))).into_response()
+    (status, Json(json!({ "status": what, "code": code, "message": message, "requestId": id.text }))).into_response()
 }

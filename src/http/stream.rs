@@ -138,7 +138,7 @@ impl Live {
 
     fn cut<F: Framing>(&mut self, code: &str, message: &str) -> Bytes {
         self.subscriber = None;
-        let extensions = json!({ "code": code, "requestId": self.id.0 });
+        let extensions = json!({ "code": code, "requestId": self.id.text });
         F::cut(&json!([{ "message": message, "extensions": extensions }]).to_string())
     }
 }

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
+use tracing::{Instrument, Span};
 use tributary_entity::{Instant, kinds::OutboxKind, outbox as row};
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
         revenue_settlements, tiers,
     },
     store::{directory, outbox},
+    trace::Trace,
 };
 
 /// Pieces of work looked at in one turn.
@@ -94,11 +96,27 @@ pub async fn call_processors(services: &Services) -> Result<u64, ServiceError> {
 /// Does a piece of work, unless somebody else has it.
 async fn claim_and_run(services: &Services, scope: &TenantScope, work: &row::Model) -> Result<bool, ServiceError> {
     let Some(leased_until) = claim(services, scope, work).await? else { return Ok(false) };
-    run(services, scope, work).await?;
-    let mut tx = services.db.begin(scope).await?;
-    outbox::finish(&mut tx, work.id, leased_until).await?;
-    tx.commit().await?;
-    Ok(true)
+    let done = async {
+        run(services, scope, work).await?;
+        let mut tx = services.db.begin(scope).await?;
+        outbox::finish(&mut tx, work.id, leased_until).await?;
+        tx.commit().await?;
+        Ok(true)
+    };
+    done.instrument(span(scope, work)).await
+}
+
+/// A piece of work is a trace of its own: what asked for it may be long over.
+fn span(scope: &TenantScope, work: &row::Model) -> Span {
+    let mut trace = Trace::begin();
+    let span = tracing::error_span!(
+        "job",
+        job.kind = %work.kind,
+        tenant.id = %scope.tenant_id(),
+        trace.id = trace.id(),
+    );
+    trace.lead(&span, || format!("job {}", work.kind));
+    span
 }
 
 /// Takes a lease; answers until when, or none when somebody else has it.

@@ -36,6 +36,7 @@ pub mod feed;
 pub mod fx_conversions;
 pub mod fx_rates;
 pub mod goals;
+pub mod health;
 pub mod holds;
 pub mod idempotency;
 pub mod ingest;
@@ -82,6 +83,7 @@ use crate::{
         ledger_chain::{Hash, SealKey},
     },
     limits::RateLimits,
+    redis_client::RedisClient,
     spool::Spool,
     store::{database::Db, error::StoreError, scope::Tx},
 };
@@ -127,6 +129,9 @@ pub struct Parts {
     pub dashboards: dashboard::Dashboards,
     pub lanes: ingest::Lanes,
     pub spool: Spool,
+    /// Where there is one: for asking whether it answers.
+    pub redis: Option<Arc<RedisClient>>,
+    pub seen: Arc<health::Seen>,
     pub redirects: redirect::Redirects,
     pub caps: caps::Exhaustion,
     pub visitors: visitors::Visitors,

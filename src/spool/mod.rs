@@ -46,6 +46,9 @@ pub enum SpoolError {
     Io { path: PathBuf, error: io::Error },
 }
 
+/// Room for the longest records that come.
+const ROOM: u64 = 16 << 10;
+
 /// The spool of this node; cheap to clone. Closed until [`Spool::open`].
 #[derive(Clone)]
 pub struct Spool(Arc<Shared>);
@@ -157,6 +160,11 @@ impl Spool {
 
     fn failed(&self, error: io::Error) -> SpoolError {
         SpoolError::Io { path: self.0.folder.clone(), error }
+    }
+
+    /// Whether there is hardly room for another record.
+    pub fn is_full(&self) -> bool {
+        self.0.waiting.0.load(Relaxed) + ROOM > self.0.max_bytes
     }
 
     /// Whether nothing waits.

@@ -12,7 +12,7 @@
 //!   ([`CLIENT_CHECK`]), ends the statement. The driver alone would wait for it. SQLite's runs to its end.
 //! - Small pools: past 16 backends on two cores throughput falls by a third.
 
-use std::{future::ready, path::Path, time::Duration};
+use std::{future::ready, panic::Location as Place, path::Path, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
@@ -30,6 +30,7 @@ use super::{
     error::{StoreError, is_broken, plans_are_older_than},
     migrations,
     scope::Tx,
+    spanned::Spanned,
 };
 use crate::domain::tenancy::TenantScope;
 
@@ -40,6 +41,16 @@ pub enum Location<'a> {
     File(&'a Path),
     /// A `postgres://` address; `admin_url` migrates, when that is another user.
     Postgres { url: &'a str, admin_url: Option<&'a str>, connections: u32 },
+}
+
+/// The schema beside this program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    Current,
+    /// A newer release has migrated it; it serves this one, too.
+    Newer,
+    /// Steps of this release are missing: another database has taken the place of the one that was migrated.
+    Behind,
 }
 
 /// The database. Hands out transactions, never connections.
@@ -176,35 +187,33 @@ impl Db {
     ///
     /// # Errors
     /// As the database answers.
-    pub async fn begin(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
+    #[track_caller]
+    pub fn begin(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
         let options = TransactionOptions {
             // Deferred transactions fail with "database is locked" when they turn into writers.
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Tx::open(begin_on(&self.write, options).await?, *scope, self.backend).await
+        self.open_on(&self.write, options, *scope, Place::caller())
     }
 
     /// Begins a transaction that reads one state of one tenant: all its reads see the same moment.
     ///
     /// # Errors
     /// As the database answers.
-    pub async fn snapshot(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
-        let options = TransactionOptions {
-            isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
-            access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
-        };
-        Tx::open(begin_on(&self.read, options).await?, *scope, self.backend).await
+    #[track_caller]
+    pub fn snapshot(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        self.read_one_state(*scope, Place::caller())
     }
 
     /// As [`Db::snapshot`], for who reads whole tables: no statement of it is ended for its length.
     ///
     /// # Errors
     /// As the database answers.
-    pub async fn audit(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
-        let tx = self.snapshot(scope).await?;
-        self.take_time(tx).await
+    #[track_caller]
+    pub fn audit(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        let snapshot = self.read_one_state(*scope, Place::caller());
+        async move { self.take_time(snapshot.await?).await }
     }
 
     /// As [`Db::begin`], for who writes what follows from whole tables: what others change meanwhile is not overwritten
@@ -212,14 +221,40 @@ impl Db {
     ///
     /// # Errors
     /// As the database answers.
-    pub async fn begin_rebuild(&self, scope: &TenantScope) -> Result<Tx, StoreError> {
+    #[track_caller]
+    pub fn begin_rebuild(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
         let options = TransactionOptions {
             isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        let tx = Tx::open(begin_on(&self.write, options).await?, *scope, self.backend).await?;
-        self.take_time(tx).await
+        let begun = self.open_on(&self.write, options, *scope, Place::caller());
+        async move { self.take_time(begun.await?).await }
+    }
+
+    fn read_one_state(
+        &self,
+        scope: TenantScope,
+        wanted_by: &'static Place<'static>,
+    ) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        let options = TransactionOptions {
+            isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
+            access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
+        };
+        self.open_on(&self.read, options, scope, wanted_by)
+    }
+
+    /// Begins a transaction of a tenant; who wants it tells what it is for.
+    async fn open_on(
+        &self,
+        pool: &DatabaseConnection,
+        options: TransactionOptions,
+        scope: TenantScope,
+        wanted_by: &'static Place<'static>,
+    ) -> Result<Tx, StoreError> {
+        let spanned = Spanned::begin(self.backend, &scope, wanted_by);
+        Tx::open(begin_on(pool, options).await?, scope, self.backend, spanned).await
     }
 
     async fn take_time(&self, tx: Tx) -> Result<Tx, StoreError> {
@@ -249,6 +284,14 @@ impl Db {
     pub async fn ping(&self) -> Result<(), StoreError> {
         self.read.execute_unprepared("SELECT 1").await?;
         Ok(())
+    }
+
+    /// How the schema stands to this program.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn schema(&self) -> Result<Schema, StoreError> {
+        migrations::compare(&self.read).await
     }
 
     /// Closes all connections; SQLite folds its log into the file.

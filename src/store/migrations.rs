@@ -9,11 +9,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr};
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use tokio::time::sleep;
-use tributary_migration::{Migrator, MigratorTrait, protect::create_app_role};
+use tributary_migration::{
+    Migrator, MigratorTrait,
+    protect::{create_app_role, let_app_see_steps},
+};
 
-use super::error::StoreError;
+use super::{database::Schema, error::StoreError};
 
 /// Serialises the migrations of nodes that start together. Any constant does.
 const MIGRATION_LOCK: i64 = 0x7472_6962_7574_6172;
@@ -25,6 +28,26 @@ const GIVE_WAY: Duration = Duration::from_secs(2);
 /// How often it comes; all in all it waits for as long as PostgreSQL lets one of our transactions lie idle, and more.
 const ATTEMPTS: u32 = 30;
 
+/// How the schema stands to the steps of this program. Changes nothing.
+///
+/// # Errors
+/// As the database answers.
+pub(super) async fn compare(connection: &DatabaseConnection) -> Result<Schema, StoreError> {
+    let statement = Statement::from_string(connection.get_database_backend(), "SELECT version FROM seaql_migrations");
+    let rows = connection.query_all_raw(statement).await?;
+    let applied: BTreeSet<String> = rows.iter().map(|row| row.try_get_by_index(0)).collect::<Result<_, _>>()?;
+    let ours = ours();
+    Ok(match (applied.is_superset(&ours), applied.len() > ours.len()) {
+        (true, false) => Schema::Current,
+        (true, true) => Schema::Newer,
+        (false, _) => Schema::Behind,
+    })
+}
+
+fn ours() -> BTreeSet<String> {
+    Migrator::migrations().iter().map(|step| step.name().to_owned()).collect()
+}
+
 /// Brings the schema up to date. Steps that were done stay done when a later one fails.
 ///
 /// # Errors
@@ -32,7 +55,7 @@ const ATTEMPTS: u32 = 30;
 pub(super) async fn up(connection: &DatabaseConnection) -> Result<(), StoreError> {
     let applied = Migrator::get_migration_models(connection).await?;
     let applied: BTreeSet<String> = applied.into_iter().map(|row| row.version).collect();
-    let ours: BTreeSet<String> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    let ours = ours();
     let newer: Vec<&str> = applied.difference(&ours).map(String::as_str).collect();
     // With one of ours missing as well this is another history of the schema, which `Migrator` refuses.
     if !newer.is_empty() && applied.is_superset(&ours) {
@@ -54,7 +77,9 @@ pub(super) async fn up_postgres(connection: &DatabaseConnection, login: String) 
     let migrated = give_way(async || {
         // At every start, not by a migration: roles belong to the cluster, not to the database that a backup restores.
         create_app_role(connection, login.clone()).await?;
-        up(connection).await
+        up(connection).await?;
+        // Only now is the table there that it is of.
+        Ok(let_app_see_steps(connection).await?)
     })
     .await;
     connection.execute_unprepared(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})")).await?;

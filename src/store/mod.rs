@@ -69,6 +69,7 @@ pub mod rules;
 pub mod scope;
 pub mod sequences;
 pub mod sessions;
+mod spanned;
 pub mod standings;
 pub mod statements;
 pub mod tenants;

@@ -16,7 +16,9 @@ use tributary_entity::{
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{arrays, deferral::Connection, dialect, error::StoreError, events, ledger, sequences};
+use super::{
+    arrays, deferral::Connection, dialect, error::StoreError, events, ledger, sequences, spanned::Spanned,
+};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
@@ -35,6 +37,7 @@ pub struct Tx {
     journals: i64,
     /// Whose hourly totals this transaction changes.
     counted: BTreeSet<(CampaignId, AffiliateId)>,
+    spanned: Spanned,
 }
 
 impl Tx {
@@ -42,6 +45,7 @@ impl Tx {
         inner: DatabaseTransaction,
         scope: TenantScope,
         backend: DbBackend,
+        spanned: Spanned,
     ) -> Result<Self, StoreError> {
         if backend == DbBackend::Postgres {
             inner
@@ -54,7 +58,7 @@ impl Tx {
         }
         let (pending, entries) = (Vec::new(), Vec::new());
         let inner = Connection::new(inner);
-        Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new() })
+        Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new(), spanned })
     }
 
     /// Whose rows this transaction sees.
@@ -66,7 +70,9 @@ impl Tx {
         self.backend
     }
 
-    pub(super) const fn connection(&self) -> &Connection {
+    /// For one statement: they are counted.
+    pub(super) fn connection(&self) -> &Connection {
+        self.spanned.count();
         &self.inner
     }
 
@@ -155,7 +161,7 @@ impl Tx {
     {
         let mut inserted = 0;
         for statement in self.insertions::<E>(rows, key)? {
-            inserted += self.inner.execute_raw(statement).await?.rows_affected();
+            inserted += self.connection().execute_raw(statement).await?.rows_affected();
         }
         Ok(inserted)
     }
@@ -257,7 +263,7 @@ impl Tx {
                 update = update.col_expr(column, sea_orm::sea_query::Expr::value(value));
             }
         }
-        let result = update.exec(&self.inner).await?;
+        let result = update.exec(self.connection()).await?;
         if result.rows_affected == 1 {
             Ok(())
         } else {
@@ -306,6 +312,7 @@ impl Tx {
         let events = events::append(&mut self, pending, before.event_seq)?;
         ledger::append_entries(&mut self, entries, before.journal_seq)?;
         self.inner.commit().await?;
+        self.spanned.commit();
         Ok(Committed { events, counted: self.counted })
     }
 }

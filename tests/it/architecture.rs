@@ -12,8 +12,10 @@ use std::{
 const LAYERS: &[(&str, &[&str])] = &[
     ("ambient", &[]),
     ("config", &[]),
+    // `ambient` for the ids of traces that begin here.
+    ("trace", &["ambient", "config"]),
     // Logging begins before anything else, as the settings say.
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "trace"]),
     ("domain", &[]),
     ("fault", &[]),
     // `ambient` for the ids of rows that the store makes itself: a new tenant, a missing account.
@@ -45,9 +47,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     // Not the store: a resolver that could open a transaction would not stay a translation.
     ("graphql", &["domain", "auth", "services"]),
     // The transports carry documents to the schema, and make a request's context; telemetry for its metrics.
-    ("http", &["ambient", "telemetry", "auth", "services", "graphql"]),
+    ("http", &["ambient", "trace", "telemetry", "auth", "services", "graphql"]),
     // Jobs belong to no request, so their scopes come from the directory, and their work from the outbox: see STORE_OF_JOBS.
-    ("jobs", &["domain", "store", "services"]),
+    ("jobs", &["trace", "domain", "store", "services"]),
     // Puts everything together.
     (
         "app",
@@ -71,7 +73,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     // Makes its tenant and token as the command line does; all the rest is done as a client of the public API.
     ("demo", &["ambient", "config", "auth", "services", "app"]),
-    ("cli", &["config", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),
+    ("cli", &["config", "trace", "telemetry", "domain", "auth", "services", "graphql", "app", "demo"]),
     ("lib", &[]),
     // By the crate's name.
     ("main", &["cli"]),

@@ -1,10 +1,16 @@
-//! What is deployed names nothing that is not there: metrics that nodes export, settings that the README lists.
+//! What is deployed names nothing that is not there: metrics that nodes export, settings that the README lists. And a
+//! rolling restart of it loses nothing.
 
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use tokio::{process::Command, time::timeout};
+
+use crate::support::{database, say};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -83,4 +89,39 @@ fn deployed_settings_are_in_the_readme() {
             .collect();
         assert!(unknown.is_empty(), "{}: README.md has no setting {unknown:?}", file.display());
     }
+}
+
+/// Whether nginx is where `deploy/local` looks for it.
+fn has_nginx() -> bool {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':').chain(["/usr/sbin", "/usr/local/sbin"]).any(|folder| Path::new(folder).join("nginx").is_file())
+}
+
+/// Two nodes behind nginx are restarted one after the other while conversions are recorded: no mutation fails once it was
+/// sent again under its key, nothing is stored or told twice, nothing is missing, and the ledger verifies. The script
+/// compares.
+async fn rolling_restart_loses_nothing(signal: &str) {
+    if !has_nginx() {
+        return say("there is no nginx, so that nothing is restarted behind it");
+    }
+    let check = Command::new(root().join("deploy/check-rolling-restart"))
+        .args(["--program", env!("CARGO_BIN_EXE_tributary"), "--rounds", "1", "--workers", "8", "--signal", signal])
+        .env("TRIBUTARY_TEST_DATABASE_URL", database::new_postgres().await)
+        .env("TRIBUTARY_TEST_REDIS_URL", database::new_redis().await)
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(Duration::from_secs(300), check).await.expect("it ends").expect("it runs");
+    let (said, words) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("nothing lost, nothing doubled"), "{said}\n{words}");
+    say(said.trim());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_restart_loses_nothing_by_asking() {
+    rolling_restart_loses_nothing("TERM").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_restart_loses_nothing_by_killing() {
+    rolling_restart_loses_nothing("KILL").await;
 }

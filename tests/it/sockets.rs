@@ -234,7 +234,9 @@ async fn until_draining(url: &str) {
         let response = reqwest::get(format!("{url}/readyz")).await.expect("an answer");
         if response.status() == 503 {
             let body: Value = response.json().await.expect("JSON");
-            return assert_eq!(body, json!({ "ready": false, "draining": true }));
+            assert_eq!((&body["ready"], &body["redirects"]), (&json!(false), &json!(false)), "{body}");
+            assert_eq!((&body["missing"], &body["parts"]["node"]["state"]), (&json!(["node"]), &json!("draining")));
+            return;
         }
         sleep(Duration::from_millis(20)).await;
     }

@@ -92,8 +92,7 @@ impl Operations {
 
     /// Begins an operation.
     pub fn begin(&mut self, id: OperationId, api: Api, request: Request, caller: Caller) {
-        let span = tracing::info_span!("operation", request.id = %self.id.0);
-        let work = run(api, request, caller, self.id.clone()).instrument(span).boxed();
+        let work = run(api, request, caller, self.id.clone()).instrument(self.id.operation()).boxed();
         self.list.push(Operation { id, work: Work::Pending(work), generation: self.generation });
     }
 

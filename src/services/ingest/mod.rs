@@ -28,6 +28,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
+use tracing::{Instrument, Span};
 use tributary_entity::{
     click,
     ids::{ClickId, TenantId},
@@ -119,6 +120,8 @@ pub(super) struct Env {
 
 struct Call {
     items: Vec<Item>,
+    /// The span that it is part of.
+    origin: Span,
     answer: oneshot::Sender<Vec<Answer>>,
     room: Room,
 }
@@ -178,6 +181,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 struct Batch {
     items: Vec<Item>,
+    origins: Vec<Span>,
     /// Of each call: how many items, whom to answer, and its room.
     answers: Vec<(usize, oneshot::Sender<Vec<Answer>>, Room)>,
 }
@@ -186,15 +190,30 @@ impl Batch {
     fn take(&mut self, call: Call) {
         self.answers.push((call.items.len(), call.answer, call.room));
         self.items.extend(call.items);
+        self.origins.push(call.origin);
+    }
+
+    /// A span that is part of the first call that is traced, and a consequence of the others.
+    fn span(&mut self) -> Span {
+        let mut origins = std::mem::take(&mut self.origins).into_iter().filter(|origin| !origin.is_disabled());
+        let Some(first) = origins.next() else { return Span::none() };
+        let span = tracing::debug_span!(parent: &first, "batch", ingest.items = self.items.len());
+        if !span.is_disabled() {
+            for origin in origins {
+                span.follows_from(&origin);
+            }
+        }
+        span
     }
 
     fn is_of_clicks(&self) -> bool {
         self.items.iter().all(|item| matches!(item.work, Work::Click(_)))
     }
 
-    async fn settle(self, env: &Env, scope: &TenantScope) {
+    async fn settle(mut self, env: &Env, scope: &TenantScope) {
         let began = Instant::now();
-        let results = batch::settle(env, scope, &self.items).await;
+        let span = self.span();
+        let results = batch::settle(env, scope, &self.items).instrument(span).await;
         env.meters.settled(self.items.len(), began.elapsed());
         for (item, answer) in self.items.iter().zip(&results) {
             env.meters.answered(answer, matches!(item.work, Work::Click(_)));
@@ -260,7 +279,9 @@ impl Lanes {
             let Ok(permit) = Arc::clone(&lane.room).try_acquire_many_owned(count) else { return Err(overloaded) };
             // A lane that ends between look-up and send hands the call back.
             let room = Room { _permit: permit, _waiting: self.env.meters.wait(items.len()) };
-            if let Err(mpsc::error::SendError(call)) = lane.queue.send(Call { items, answer, room }) {
+            if let Err(mpsc::error::SendError(call)) =
+                lane.queue.send(Call { items, origin: Span::current(), answer, room })
+            {
                 waiting = Some((call.items, call.answer));
                 lane = self.lane(scope);
             }

@@ -1,6 +1,12 @@
 //! Nodes as processes of their own: for killing them, and for more than one on the same data.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -14,7 +20,13 @@ use super::app::SECRET;
 pub struct Node {
     child: Child,
     pub url: String,
+    log: Log,
 }
+
+/// The last lines of a node's log since it serves.
+type Log = Arc<Mutex<VecDeque<String>>>;
+
+const LOG_LINES: usize = 1_000;
 
 /// Where nodes keep their data.
 #[derive(Clone, Debug)]
@@ -92,9 +104,25 @@ impl Node {
         })
         .await
         .expect("a node serves within a minute");
-        // Its later words are read and dropped: a full pipe would stop it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, url }
+        // Its later words are read, wanted or not: a full pipe would stop it.
+        let log = Log::default();
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut kept = kept.lock().expect("nobody panics with the log");
+                kept.push_back(line);
+                if kept.len() > LOG_LINES {
+                    kept.pop_front();
+                }
+            }
+        });
+        Self { child, url, log }
+    }
+
+    /// What it has said since it serves, as JSON, if no settings say otherwise.
+    pub fn log(&self) -> Vec<serde_json::Value> {
+        let log = self.log.lock().expect("nobody panics with the log");
+        log.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("JSON, not {line}"))).collect()
     }
 
     /// The process's id.
