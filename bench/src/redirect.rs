@@ -51,7 +51,7 @@ pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let link = api.link().await?;
     println!("{} connections, {} s each; processor time in us per redirect", options.connections, options.seconds);
     println!(
-        "{:<14}{:>13}{:>8}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
+        "{:<14}{:>13}{:>8}{:>9}{:>9}{:>9}{:>12}{:>9}{:>9}{:>9}",
         "server", "redirects/s", "ratio", "server", "database", "client", "half of it", "p50 ms", "p99 ms", "p999 ms"
     );
     let bare = measure(&floor, None, "/c/0000000000", false, options).await?;
@@ -111,7 +111,7 @@ impl Measured {
         let at = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let [server, database, client] = self.cost;
         println!(
-            "{name:<14}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>9.2}",
+            "{name:<14}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>12.0}{:>9.2}{:>9.2}{:>9.2}",
             self.per_second,
             self.per_second / floor.per_second,
             self.held,
