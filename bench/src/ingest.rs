@@ -185,10 +185,10 @@ fn figures(connections: usize, batch: usize, seen: &Seen, floor: Option<&Seen>) 
     let p50 = Figure::new(NAME, what("p50"), seen.at(0.5), "ms").beside(floor.map(|floor| floor.at(0.5)));
     let p99 = Figure::new(NAME, what("p99"), seen.at(0.99), "ms").beside(floor.map(|floor| floor.at(0.99)));
     let rate = match (connections, floor) {
-        _ if batch > 1 => rate.demand(Demand::RatioAtLeast(0.8)),
+        (_, Some(_)) if batch > 1 => rate.demand(Demand::RatioAtLeast(0.8)),
         (64..=256, Some(_)) => rate.demand(Demand::RatioAtLeast(2.0)),
         // The embedded database, which has no floor.
-        (64, None) => rate.demand(Demand::AtLeast(10_000.0)),
+        (64, None) if batch == 1 => rate.demand(Demand::AtLeast(10_000.0)),
         _ => rate,
     };
     let p50 = if connections == 1 && batch == 1 { p50.demand(Demand::RatioAtMost(1.5)) } else { p50 };
