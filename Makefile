@@ -42,8 +42,8 @@ schema: ## Write schema.graphql anew
 servers: ## Open a shell next to a private PostgreSQL and Redis
 	tests/with-servers bash
 
-# `BENCH=idle` or `BENCH="fanout --sockets 1000"` chooses another measurement.
-BENCH ?= fanout
+# `BENCH=pages` or `BENCH="fanout --sockets 1000"` chooses one measurement, `BENCH="all --scale 1"` the whole size of all.
+BENCH ?= all
 bench: ## Measure the program beside its floor
 	$(CARGO) build --release --locked --package tributary --package tributary-bench
 	target/release/tributary-bench $(BENCH)

@@ -1,8 +1,12 @@
 //! The little of the API that a load needs: a programme that converts, conversions, a subscription.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::BenchError;
+
+/// Items of one call: the most that the API takes.
+pub const BATCH: usize = 1_000;
 
 /// A tracking link.
 pub struct Link {
@@ -87,15 +91,15 @@ impl Api {
         self.make("createCommissionRule", "commissionRule", rule).await?;
         self.make("activateCampaign", "campaign", json!({ "id": campaign })).await?;
         let mut links = Vec::with_capacity(count);
-        for number in 0..count {
-            links.push(self.link_of(&campaign, number).await?);
+        for _ in 0..count {
+            links.push(self.link_of(&campaign).await?);
         }
         Ok(links)
     }
 
     /// An affiliate of a campaign with a link.
-    async fn link_of(&self, campaign: &str, number: usize) -> Result<Link, BenchError> {
-        let affiliate = json!({ "name": "Load", "email": format!("load-{number}@partner.example") });
+    async fn link_of(&self, campaign: &str) -> Result<Link, BenchError> {
+        let affiliate = json!({ "name": "Load", "email": format!("load-{}@partner.example", Uuid::new_v4()) });
         let affiliate = self.make("createAffiliate", "affiliate", affiliate).await?;
         let pair = json!({ "campaignId": campaign, "affiliateId": affiliate });
         self.make("createEnrollment", "enrollment", pair.clone()).await?;
@@ -119,6 +123,23 @@ impl Api {
     /// When the server refuses one of them.
     pub async fn record_conversions(&self, items: Vec<Value>) -> Result<(), BenchError> {
         self.record_all("recordConversions", "RecordConversionsInput", "conversion", items).await.map(drop)
+    }
+
+    /// Records so many sales by one click, in batches; their orders are `order-0` and so on.
+    ///
+    /// # Errors
+    /// When the server refuses one of them.
+    pub async fn record_sales(&self, click: &str, count: usize) -> Result<(), BenchError> {
+        let sale = |number: usize| {
+            json!({
+                "clickId": click, "goal": "sale", "orderId": format!("order-{number}"),
+                "saleAmount": { "amount": "49.00", "currency": "EUR" },
+            })
+        };
+        for first in (0..count).step_by(BATCH) {
+            self.record_conversions((first..count.min(first + BATCH)).map(sale).collect()).await?;
+        }
+        Ok(())
     }
 
     async fn record_all(
@@ -182,9 +203,15 @@ impl Api {
     /// When the server refuses.
     pub async fn clicks(&self, link: &str) -> Result<usize, BenchError> {
         let query = "query($ids: [ID!]) { result: clicks(first: 1, filter: { linkIds: $ids }) { totalCount } }";
-        let found = self.send(query, json!({ "ids": [link] })).await?;
-        let count = found["totalCount"].as_u64().and_then(|count| usize::try_from(count).ok());
-        count.ok_or_else(|| BenchError::Failed(format!("no count: {found}")))
+        count(&self.send(query, json!({ "ids": [link] })).await?["totalCount"])
+    }
+
+    /// How many conversions are stored.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn conversions(&self) -> Result<usize, BenchError> {
+        count(&self.send("{ result: conversions(first: 1) { totalCount } }", json!({})).await?["totalCount"])
     }
 
     /// The ids of all stored clicks of a link.
@@ -214,9 +241,7 @@ impl Api {
     pub async fn counted(&self) -> Result<usize, BenchError> {
         let query = "{ result: report(input: { from: \"2020-01-01T00:00:00Z\", until: \"2030-01-01T00:00:00Z\" }) \
                      { clicksGross } }";
-        let rows = self.send(query, json!({})).await?;
-        let count = rows[0]["clicksGross"].as_u64().and_then(|count| usize::try_from(count).ok());
-        count.ok_or_else(|| BenchError::Failed(format!("no count: {rows}")))
+        count(&self.send(query, json!({})).await?[0]["clicksGross"])
     }
 
     /// Records one sale with an order id.
@@ -240,12 +265,24 @@ impl Api {
     }
 }
 
-/// The document of a subscriber: different text for each number, the same answer for all.
-pub fn subscription(number: usize) -> String {
-    format!(
-        "subscription Live{number} {{ conversions {{ cursor type conversion {{ id orderId status \
-         affiliate {{ name }} commissionTotal {{ amount currency }} }} }} }}"
-    )
+fn count(value: &Value) -> Result<usize, BenchError> {
+    let count = value.as_u64().and_then(|count| usize::try_from(count).ok());
+    count.ok_or_else(|| BenchError::Failed(format!("no count: {value}")))
+}
+
+/// What a subscriber selects of an event.
+const EVENT: &str =
+    "{ cursor type conversion { id orderId status affiliate { name } commissionTotal { amount currency } } }";
+
+/// What a subscriber asks for: in different text for each number, answered the same for all.
+pub fn subscription(number: usize) -> Value {
+    json!({ "query": format!("subscription Live{number} {{ conversions {EVENT} }}") })
+}
+
+/// The same, of one who comes back with the cursor of what it saw last.
+pub fn resumption(cursor: &Value) -> Value {
+    let query = format!("subscription Resumed($after: Cursor) {{ conversions(after: $after) {EVENT} }}");
+    json!({ "query": query, "variables": { "after": cursor } })
 }
 
 /// A frame as [`subscription`] delivers it, for the floor: the same bytes, but for the order's number.

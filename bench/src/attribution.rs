@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     BenchError,
-    api::{Api, Link},
+    all::{Scaled, scaled},
+    api::{Api, BATCH, Link},
+    figures::Figure,
     process,
     server::{Database, Server},
 };
@@ -36,9 +38,14 @@ pub struct Options {
     model: String,
 }
 
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.clicks = scaled(self.clicks, scale);
+        self.conversions = scaled(self.conversions, scale);
+    }
+}
+
 const MODELS: [&str; 5] = ["LAST_CLICK", "FIRST_CLICK", "LINEAR", "POSITION_BASED", "TIME_DECAY"];
-/// Items of one call: the most that the API takes.
-const BATCH: usize = 1_000;
 /// Calls in flight while the data are sent.
 const AT_ONCE: usize = 4;
 /// The time before a conversion over which its visitor's clicks are spread: inside the usual window.
@@ -48,7 +55,7 @@ const SPREAD: TimeDelta = TimeDelta::days(20);
 ///
 /// # Errors
 /// When the server does not start or refuses, and when a run repeats itself or the ledger does not balance.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let node = Server::tributary(&Database::of_environment()).await?;
     let api = Api::new(&node.url, &node.token);
     let journeys = Journeys::new(options);
@@ -61,14 +68,16 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         began.elapsed().as_secs_f64()
     );
     println!("{:<28}{:>9}{:>10}{:>12}{:>10}", "", "seconds", "peak MiB", "conversions", "changed");
+    let mut figures = Vec::new();
     for model in MODELS {
         let meter = Meter::begin(&node)?;
         let preview = api.preview(&journeys.trial(model)).await?;
-        meter.print(&format!("preview {model}"), &preview["conversions"], &preview["changed"])?;
+        figures.extend(meter.end(&format!("preview {model}"), &preview["conversions"], &preview["changed"])?);
     }
-    let first = measure_run(&node, &api, &journeys.trial(&options.model), &options.model).await?;
+    let (first, taken) = measure_run(&node, &api, &journeys.trial(&options.model), &options.model).await?;
     let posted = api.trial_balance().await?;
-    let second = measure_run(&node, &api, &journeys.trial(&options.model), "again").await?;
+    let (second, again) = measure_run(&node, &api, &journeys.trial(&options.model), "again").await?;
+    figures.extend(taken.into_iter().chain(again));
     let expected = journeys.visitors as u64;
     if first["conversionsSeen"] != expected || second["conversionsSeen"] != expected {
         return Err(BenchError::Failed(format!("{first}, {second}: not every conversion was looked at")));
@@ -77,18 +86,19 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         return Err(BenchError::Failed(format!("the same again made a difference: {second}, {posted}")));
     }
     println!("applied twice, posted once; the ledger balances");
-    Ok(())
+    Ok(figures)
 }
 
-async fn measure_run(node: &Server, api: &Api, trial: &Value, name: &str) -> Result<Value, BenchError> {
+/// Lets a run run. Answers how it ended, and what it took.
+async fn measure_run(node: &Server, api: &Api, trial: &Value, name: &str) -> Result<(Value, [Figure; 2]), BenchError> {
     let meter = Meter::begin(node)?;
     let id = api.apply(trial).await?;
     loop {
         let run = api.attribution_run(&id).await?;
         match run["status"].as_str() {
             Some("DONE") => {
-                meter.print(&format!("run {name}"), &run["conversionsSeen"], &run["conversionsChanged"])?;
-                return Ok(run);
+                let taken = meter.end(&format!("run {name}"), &run["conversionsSeen"], &run["conversionsChanged"])?;
+                return Ok((run, taken));
             }
             Some("QUEUED" | "RUNNING") => sleep(Duration::from_millis(50)).await,
             _ => return Err(BenchError::Failed(format!("the run failed: {run}"))),
@@ -108,11 +118,16 @@ impl Meter {
         Ok(Self { pid: node.pid(), began: Instant::now() })
     }
 
-    fn print(&self, name: &str, conversions: &Value, changed: &Value) -> Result<(), BenchError> {
+    /// Prints what it was since then.
+    fn end(&self, name: &str, conversions: &Value, changed: &Value) -> Result<[Figure; 2], BenchError> {
         let seconds = self.began.elapsed().as_secs_f64();
         let mib = process::peak(self.pid)? / (1 << 20);
         println!("{name:<28}{seconds:>9.1}{mib:>10}{:>12}{:>10}", conversions.to_string(), changed.to_string());
-        Ok(())
+        let what = |what: &str| format!("{name}, {conversions} conversions: {what}");
+        Ok([
+            Figure::new("attribution", what("time"), seconds, "s"),
+            Figure::new("attribution", what("peak memory"), mib as f64, "MiB"),
+        ])
     }
 }
 

@@ -13,7 +13,9 @@ use tokio::{
 
 use crate::{
     BenchError,
+    all::{Scaled, scaled},
     api::{self, Api},
+    figures::{Demand, Figure},
     process,
     server::{self, Database, Server},
     socket::{Latency, Log, Seen, Socket},
@@ -34,9 +36,12 @@ pub struct Options {
     /// Numbers of different documents to measure, each on a server of its own.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 100])]
     documents: Vec<usize>,
-    /// Print JSON too.
-    #[arg(long)]
-    json: bool,
+}
+
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.sockets = scaled(self.sockets, scale);
+    }
 }
 
 /// Orders before the measured ones: they wake every path once.
@@ -46,7 +51,7 @@ const WARM_UP: usize = 20;
 ///
 /// # Errors
 /// When a server does not do its part.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let floor = server::floor().await?;
     let mut lines = vec![measure("broadcast", &floor, options, 1).await?];
     drop(floor);
@@ -55,10 +60,27 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         lines.push(measure("tributary", &server, options, *documents).await?);
     }
     print!("{}", table::fanout(&lines));
-    if options.json {
-        println!("{}", serde_json::to_string(&lines).map_err(|error| BenchError::Failed(error.to_string()))?);
-    }
-    Ok(())
+    let floor = &lines[0];
+    Ok(lines[1..].iter().flat_map(|line| figures(line, floor, options)).collect())
+}
+
+fn figures(line: &FanoutLine, floor: &FanoutLine, Options { sockets, rate, .. }: &Options) -> Vec<Figure> {
+    let documents =
+        if line.documents == 1 { "one document".to_owned() } else { format!("{} documents", line.documents) };
+    let what = |what: &str| format!("{sockets} sockets, {rate} events/s, {documents}: {what}");
+    let figure = |name: &str, value, unit| Figure::new("fanout", what(name), value, unit);
+    vec![
+        figure("processor time of a delivery", line.cpu_micros_per_delivery, "us")
+            .beside(Some(floor.cpu_micros_per_delivery))
+            .demand(Demand::RatioAtMost(if line.documents == 1 { 1.2 } else { 1.6 })),
+        figure("rate", line.deliveries_per_second, "deliveries/s").beside(Some(floor.deliveries_per_second)),
+        figure("p99 from the answer", line.from_answer_p99_ms, "ms")
+            .beside(Some(floor.from_answer_p99_ms))
+            .demand(Demand::RatioAtMost(3.0)),
+        figure("p99 from sending", line.from_send_p99_ms, "ms").beside(Some(floor.from_send_p99_ms)),
+        figure("lost", line.lost as f64, "deliveries").demand(Demand::AtMost(0.0)),
+        figure("doubled", line.doubled as f64, "deliveries").demand(Demand::AtMost(0.0)),
+    ]
 }
 
 /// Where events come from: a conversion, or a frame handed to the floor.
@@ -135,7 +157,6 @@ async fn measure(
         server: name,
         sockets: options.sockets,
         documents,
-        events_per_second: measured as f64 / elapsed.as_secs_f64(),
         deliveries_per_second: received as f64 / elapsed.as_secs_f64(),
         // A reader that did not end by itself has missed something, and is not among these.
         lost: wanted + doubled - received.min(wanted + doubled),

@@ -1,7 +1,11 @@
-//! The floor: the least that a server can do to send the same bytes to everybody, or to send everybody to the same place.
+//! The floor: the least that a server can do to send the same bytes to everybody, to answer every query with the same
+//! bytes, or to send everybody to the same place.
 //! A process of its own, on the same HTTP and WebSocket crates, without GraphQL, database, identity or resume.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, RwLock},
+};
 
 use axum::{
     Router,
@@ -11,8 +15,9 @@ use axum::{
     },
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
+use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::{
     net::TcpSocket,
@@ -22,18 +27,27 @@ use tokio::{
 use crate::BenchError;
 
 type Frames = broadcast::Sender<Utf8Bytes>;
+/// What every query is answered with.
+type Answer = Arc<RwLock<Bytes>>;
+
+#[derive(Clone)]
+struct Shared {
+    frames: Frames,
+    answer: Answer,
+}
 
 /// Serves until it is killed.
 ///
 /// # Errors
 /// When no port is to be had.
 pub async fn serve() -> Result<(), BenchError> {
-    let frames: Frames = broadcast::channel(4_096).0;
+    let shared = Shared { frames: broadcast::channel(4_096).0, answer: Answer::default() };
     let router = Router::new()
-        .route("/graphql", get(upgrade))
+        .route("/graphql", get(upgrade).post(answer))
+        .route("/answer", put(keep))
         .route("/publish", post(publish))
         .route("/c/{code}", get(redirect))
-        .with_state(frames);
+        .with_state(shared);
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     // As the node does: else a burst of connections is lost to both in turn.
@@ -43,9 +57,28 @@ pub async fn serve() -> Result<(), BenchError> {
     Ok(())
 }
 
-async fn publish(State(frames): State<Frames>, body: String) {
+async fn publish(State(Shared { frames, .. }): State<Shared>, body: String) {
     // Nobody there is no fault.
     let _ = frames.send(body.into());
+}
+
+/// Answers every query like this from now on.
+async fn keep(State(Shared { answer, .. }): State<Shared>, body: Bytes) -> StatusCode {
+    match answer.write() {
+        Ok(mut answer) => {
+            *answer = body;
+            StatusCode::NO_CONTENT
+        }
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// Reads the query whole, and does not look at it.
+async fn answer(State(Shared { answer, .. }): State<Shared>, _query: Bytes) -> Response {
+    match answer.read() {
+        Ok(answer) => ([("content-type", "application/json")], answer.clone()).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// As a tracking link answers, to everybody the same.
@@ -59,7 +92,7 @@ async fn redirect() -> Response {
     (StatusCode::FOUND, headers).into_response()
 }
 
-async fn upgrade(State(frames): State<Frames>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(State(Shared { frames, .. }): State<Shared>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
         .read_buffer_size(2_048)
         .write_buffer_size(4_096)

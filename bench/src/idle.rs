@@ -6,7 +6,10 @@ use clap::Args;
 use tokio::time::sleep;
 
 use crate::{
-    BenchError, process,
+    BenchError,
+    all::{Scaled, scaled},
+    figures::Figure,
+    process,
     server::{Database, Server},
     socket::Socket,
 };
@@ -18,11 +21,17 @@ pub struct Options {
     sockets: usize,
 }
 
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.sockets = scaled(self.sockets, scale);
+    }
+}
+
 /// Opens the sockets, lets them settle, and prints the growth of the server's memory.
 ///
 /// # Errors
 /// When a socket is refused.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let server = Server::tributary(&Database::of_environment()).await?;
     // What the first sockets set up for all is not theirs.
     let _warm = open(&server, 100, 1).await?;
@@ -35,14 +44,18 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     sleep(watched).await;
     let idle = process::cpu(server.pid())?.saturating_sub(cpu);
     let after = process::resident(server.pid())?;
+    let each = after.saturating_sub(before) as f64 / 1024.0 / options.sockets as f64;
+    let busy = 100.0 * idle.as_secs_f64() / watched.as_secs_f64();
     println!(
-        "{} idle sockets: {:.1} kiB each ({:.0} MiB resident), {:.1} % of one core",
+        "{} idle sockets: {each:.1} kiB each ({:.0} MiB resident), {busy:.1} % of one core",
         held.len(),
-        after.saturating_sub(before) as f64 / 1024.0 / options.sockets as f64,
         after as f64 / 1024.0 / 1024.0,
-        100.0 * idle.as_secs_f64() / watched.as_secs_f64(),
     );
-    Ok(())
+    let what = |what: &str| format!("{} sockets: {what}", options.sockets);
+    Ok(vec![
+        Figure::new("idle", what("memory of one"), each, "kiB"),
+        Figure::new("idle", what("processor time"), busy, "% of a core"),
+    ])
 }
 
 /// Opens sockets, a few at a time, each with a task that keeps it.

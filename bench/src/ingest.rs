@@ -11,11 +11,14 @@ use serde_json::{Value, json};
 
 use crate::{
     BenchError,
+    all::{Scaled, shortened},
     api::Api,
     calls::{Body, Calls, Seen},
+    figures::{Demand, Figure},
     pgbench::Sample,
-    process,
+    process::Together,
     server::{self, Server},
+    table,
 };
 
 #[derive(Args)]
@@ -37,6 +40,21 @@ pub struct Options {
     embedded: bool,
 }
 
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.seconds = shortened(self.seconds, scale);
+    }
+}
+
+impl Options {
+    /// The same on an embedded database.
+    pub fn on_embedded(self) -> Self {
+        Self { embedded: true, ..self }
+    }
+}
+
+const NAME: &str = "ingest";
+
 /// Affiliates among whom the conversions are spread.
 const AFFILIATES: usize = 20;
 const CLICKS_OF_EACH: usize = 50;
@@ -46,7 +64,7 @@ const SAMPLE: &str = "the sample";
 ///
 /// # Errors
 /// When a server does not start or refuses, or when not all that was answered is stored.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let database = if options.embedded { server::Database::embedded() } else { server::Database::postgres().await? };
     let node = Server::tributary(&database).await?;
     let api = Api::new(&node.url, &node.token);
@@ -59,7 +77,8 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
         }
         None => None,
     };
-    let bench = Bench { node: &node, database: database.process(), floor, clicks, options };
+    let together = Together { server: node.pid(), database: database.process() };
+    let bench = Bench { node: &node, together, floor, clicks, options };
     println!("{} s each; processor time in us per conversion", options.seconds);
     println!(
         "{:<10}{:>12}{:>9}{:>15}{:>8}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}{:>11}",
@@ -78,17 +97,23 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     );
     let mut next = 0;
     let mut answered = 1;
+    let mut written = 0;
+    let mut figures = Vec::new();
     for (connections, batch) in
         options.connections.iter().map(|count| (*count, 1)).chain([(options.batch_connections, options.batch)])
     {
-        (next, answered) = bench.measure(connections, batch, next, answered).await?;
+        let measured = bench.measure(connections, batch, next).await?;
+        next = measured.until;
+        answered += measured.recorded;
+        written += measured.written;
+        figures.extend(measured.figures);
     }
-    let stored = stored(&api).await?;
-    println!("{answered} conversions answered, {stored} stored");
-    if stored != answered {
+    let stored = api.conversions().await?;
+    println!("{answered} conversions answered, {written} written by pgbench, {stored} stored");
+    if stored != answered + written {
         return Err(BenchError::Failed("what was answered is not what is stored".to_owned()));
     }
-    Ok(())
+    Ok(figures)
 }
 
 struct Floor {
@@ -98,21 +123,25 @@ struct Floor {
 
 struct Bench<'a> {
     node: &'a Server,
-    database: Option<u32>,
+    together: Together,
     floor: Option<Floor>,
     clicks: Arc<Vec<String>>,
     options: &'a Options,
 }
 
+struct Measured {
+    figures: Vec<Figure>,
+    /// The next free number of an order.
+    until: usize,
+    /// Conversions that were answered.
+    recorded: usize,
+    /// Those that the floor wrote, of the same tenant.
+    written: usize,
+}
+
 impl Bench<'_> {
-    /// One line of the floor and one of ours. Answers the next free number of an order, and how many are recorded.
-    async fn measure(
-        &self,
-        connections: usize,
-        batch: usize,
-        next: usize,
-        answered: usize,
-    ) -> Result<(usize, usize), BenchError> {
+    /// One line of the floor and one of ours.
+    async fn measure(&self, connections: usize, batch: usize, next: usize) -> Result<Measured, BenchError> {
         let time = Duration::from_secs(self.options.seconds);
         let floor = match &self.floor {
             Some(Floor { url, sample }) if batch == 1 => Some(sample.run_single(url, connections, time).await?),
@@ -123,45 +152,51 @@ impl Bench<'_> {
             print("pgbench", connections, batch, floor, None, floor);
         }
         let calls = |from: usize, duration: Duration| Calls {
-            address: self.node.url.trim_start_matches("http://").to_owned(),
+            address: self.node.address().to_owned(),
             token: self.node.token.clone(),
             connections,
             duration,
+            rate: None,
             from,
             body: if batch == 1 { single(&self.clicks) } else { several(&self.clicks, batch) },
             holds: "\"userErrors\":[]",
         };
         // What the first ones set up for all is not theirs.
         let warm = calls(next, Duration::from_secs(1)).drive().await?;
-        let before = self.used()?;
+        let before = self.together.used()?;
         let seen = calls(warm.until, time).drive().await?;
-        let after = self.used()?;
-        let cost = |part: usize| {
-            after[part].saturating_sub(before[part]).as_secs_f64() * 1e6 / (seen.calls * batch).max(1) as f64
-        };
-        print(
-            "tributary",
-            connections,
-            batch,
-            &seen,
-            Some([cost(0), cost(1), cost(2)]),
-            floor.as_ref().unwrap_or(&seen),
-        );
-        Ok((seen.until, answered + (warm.calls + seen.calls) * batch))
-    }
-
-    /// Processor time of node, database and this client.
-    fn used(&self) -> Result<[Duration; 3], BenchError> {
-        let of_database = self.database.map_or(Ok(Duration::ZERO), process::cpu_of_family)?;
-        Ok([process::cpu(self.node.pid())?, of_database, process::cpu(std::process::id())?])
+        let cost = self.together.each(before, seen.calls * batch)?;
+        print("tributary", connections, batch, &seen, Some(cost), floor.as_ref().unwrap_or(&seen));
+        Ok(Measured {
+            figures: figures(connections, batch, &seen, floor.as_ref()),
+            until: seen.until,
+            recorded: (warm.calls + seen.calls) * batch,
+            written: floor.map_or(0, |floor| floor.calls * batch),
+        })
     }
 }
 
+fn figures(connections: usize, batch: usize, seen: &Seen, floor: Option<&Seen>) -> Vec<Figure> {
+    let embedded = if floor.is_none() { "embedded, " } else { "" };
+    let of = if batch == 1 { "single".to_owned() } else { format!("batches of {batch}") };
+    let what = |what: &str| format!("{embedded}{of}, {connections} connections: {what}");
+    let per_second = |seen: &Seen| seen.per_second * batch as f64;
+    let rate = Figure::new(NAME, what("rate"), per_second(seen), "conversions/s").beside(floor.map(per_second));
+    let p50 = Figure::new(NAME, what("p50"), seen.at(0.5), "ms").beside(floor.map(|floor| floor.at(0.5)));
+    let p99 = Figure::new(NAME, what("p99"), seen.at(0.99), "ms").beside(floor.map(|floor| floor.at(0.99)));
+    let rate = match (connections, floor) {
+        (_, Some(_)) if batch > 1 => rate.demand(Demand::RatioAtLeast(0.8)),
+        (64..=256, Some(_)) => rate.demand(Demand::RatioAtLeast(2.0)),
+        // The embedded database, which has no floor.
+        (64, None) if batch == 1 => rate.demand(Demand::AtLeast(10_000.0)),
+        _ => rate,
+    };
+    let p50 = if connections == 1 && batch == 1 { p50.demand(Demand::RatioAtMost(1.5)) } else { p50 };
+    vec![rate, p50, p99]
+}
+
 fn print(name: &str, connections: usize, batch: usize, seen: &Seen, cost: Option<[f64; 3]>, floor: &Seen) {
-    let cost = cost.map_or_else(
-        || format!("{:>9}{:>9}{:>9}", "", "", ""),
-        |[server, database, client]| format!("{server:>9.0}{database:>9.0}{client:>9.0}"),
-    );
+    let cost = table::cost(cost);
     println!(
         "{name:<10}{connections:>12}{batch:>9}{:>15.0}{:>8.2}{cost}{:>9.2}{:>9.2}{:>9.2}{:>11.2}",
         seen.per_second * batch as f64,
@@ -174,7 +209,10 @@ fn print(name: &str, connections: usize, batch: usize, seen: &Seen, cost: Option
 }
 
 /// Clicks of several affiliates of one campaign.
-async fn clicks(api: &Api) -> Result<Vec<String>, BenchError> {
+///
+/// # Errors
+/// When the server refuses.
+pub async fn clicks(api: &Api) -> Result<Vec<String>, BenchError> {
     let links = api.links(AFFILIATES).await?;
     let items = links.iter().flat_map(|link| (0..CLICKS_OF_EACH).map(|_| json!({ "linkId": link.id })));
     api.record_clicks(items.collect()).await
@@ -188,14 +226,16 @@ fn item(clicks: &[String], number: usize) -> Value {
     })
 }
 
-fn single(clicks: &Arc<Vec<String>>) -> Body {
+/// Mutations of one conversion each.
+pub fn single(clicks: &Arc<Vec<String>>) -> Body {
     let clicks = Arc::clone(clicks);
     let query = "mutation($input: RecordConversionInput!) { recordConversion(input: $input) { conversion { id status } \
                  userErrors { code } } }";
     Arc::new(move |number| json!({ "query": query, "variables": { "input": item(&clicks, number) } }).to_string())
 }
 
-fn several(clicks: &Arc<Vec<String>>, count: usize) -> Body {
+/// Mutations of so many conversions each.
+pub fn several(clicks: &Arc<Vec<String>>, count: usize) -> Body {
     let clicks = Arc::clone(clicks);
     let query = "mutation($input: RecordConversionsInput!) { recordConversions(input: $input) { items { conversion { id } \
                  userErrors { code } } userErrors { code } } }";
@@ -204,11 +244,4 @@ fn several(clicks: &Arc<Vec<String>>, count: usize) -> Body {
         let items: Vec<Value> = (0..count).map(|place| item(&clicks, 1_000_000_000 + number * count + place)).collect();
         json!({ "query": query, "variables": { "input": { "items": items } } }).to_string()
     })
-}
-
-/// How many conversions are stored.
-async fn stored(api: &Api) -> Result<usize, BenchError> {
-    let found = api.send("{ result: conversions(first: 1) { totalCount } }", json!({})).await?;
-    let count = found["totalCount"].as_u64().and_then(|count| usize::try_from(count).ok());
-    count.ok_or_else(|| BenchError::Failed(format!("no count: {found}")))
 }

@@ -7,10 +7,13 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
-use crate::{BenchError, calls::histogram};
+use crate::{
+    BenchError,
+    calls::{Pace, histogram},
+};
 
 /// What is asked of whom.
 #[derive(Clone)]
@@ -87,15 +90,14 @@ impl Load {
             self.path, self.address,
         );
         let head: Arc<str> = head.into();
-        let end = Instant::now() + self.duration;
-        let every = self.rate.map(|rate| Duration::from_secs_f64(self.connections as f64 / rate));
+        let began = Instant::now();
+        let end = began + self.duration;
         let mut tasks = JoinSet::new();
         for number in 0..self.connections {
             let mut visitor = Visitor::new(Arc::clone(&head), self.returning);
             let address = self.address.clone();
-            // The first ones are spread over the interval.
-            let first = Instant::now() + every.unwrap_or_default().mul_f64(number as f64 / self.connections as f64);
-            tasks.spawn(async move { visit(&address, &mut visitor, first, every, end).await });
+            let pace = Pace::new(began, self.rate, number, self.connections);
+            tasks.spawn(async move { visit(&address, &mut visitor, pace, end).await });
         }
         let mut seen = Seen::default();
         while let Some(own) = tasks.join_next().await {
@@ -106,30 +108,17 @@ impl Load {
 }
 
 /// One connection's requests, over a new connection whenever one breaks.
-async fn visit(address: &str, visitor: &mut Visitor, first: Instant, every: Option<Duration>, end: Instant) -> Seen {
+async fn visit(address: &str, visitor: &mut Visitor, mut pace: Pace, end: Instant) -> Seen {
     let mut seen = Seen::default();
-    let mut due = first;
-    while due < end && Instant::now() < end {
+    while Instant::now() < end {
         let Ok(mut stream) = TcpStream::connect(address).await else {
             sleep(Duration::from_millis(20)).await;
             continue;
         };
         // Without it the kernel would hold a small request back; who cannot have it is slower.
         let _ = stream.set_nodelay(true);
-        while due < end {
-            let asked = match every {
-                None => Instant::now(),
-                // The timer of this client is a millisecond coarse: a request that was not held up by the one before
-                // is due when it is sent.
-                Some(_) if due > Instant::now() => {
-                    sleep_until(due).await;
-                    Instant::now()
-                }
-                Some(_) => due,
-            };
-            if asked >= end {
-                return seen;
-            }
+        loop {
+            let Some(asked) = pace.ask(end).await else { return seen };
             match visitor.ask(&mut stream).await {
                 Ok(Ok(click)) => {
                     let at = Instant::now();
@@ -146,7 +135,7 @@ async fn visit(address: &str, visitor: &mut Visitor, first: Instant, every: Opti
                     break;
                 }
             }
-            due = every.map_or_else(Instant::now, |every| due + every);
+            pace.answered();
         }
     }
     seen

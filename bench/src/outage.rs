@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     BenchError,
+    all::{Scaled, shortened},
     api::Api,
+    figures::{Demand, Figure},
     load::{Load, Seen},
     server::{Database, Server},
 };
@@ -32,6 +34,13 @@ pub struct Options {
     kill_node: bool,
 }
 
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.seconds = shortened(self.seconds, scale);
+        self.kill_postgres = shortened(self.kill_postgres, scale);
+    }
+}
+
 /// How long the clicks that waited on disk may take into the store.
 const REPLAY: Duration = Duration::from_secs(600);
 
@@ -39,7 +48,7 @@ const REPLAY: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// When a server does not start, or when a click is lost or doubled.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let mut database = Database::postgres().await?;
     let mut node = Server::tributary(&database).await?;
     let api = Api::new(&node.url, &node.token);
@@ -47,7 +56,7 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     let pause = Duration::from_secs(options.seconds);
     let away = Duration::from_secs(options.kill_postgres);
     let load = Load {
-        address: node.url.trim_start_matches("http://").to_owned(),
+        address: node.address().to_owned(),
         path: link.path.clone(),
         connections: options.connections,
         duration: 2 * pause + away,
@@ -79,7 +88,14 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     {
         print(name, &seen, from, until)?;
     }
-    compare(&api, &link.id, &seen).await
+    let latency = seen.latency(killed, back)?;
+    let mut figures = compare(&api, &link.id, &seen).await?;
+    if !away.is_zero() {
+        let p99 = latency.value_at_quantile(0.99) as f64 / 1_000.0;
+        let what = format!("{} visitors/s while PostgreSQL is away: p99", options.rate);
+        figures.push(Figure::new("outage", what, p99, "ms"));
+    }
+    Ok(figures)
 }
 
 fn print(name: &str, seen: &Seen, from: Instant, until: Instant) -> Result<(), BenchError> {
@@ -99,13 +115,14 @@ fn print(name: &str, seen: &Seen, from: Instant, until: Instant) -> Result<(), B
 }
 
 /// Waits for the spool, reads every click of the link and compares.
-async fn compare(api: &Api, link: &str, seen: &Seen) -> Result<(), BenchError> {
+async fn compare(api: &Api, link: &str, seen: &Seen) -> Result<Vec<Figure>, BenchError> {
     let answered: HashSet<&[u8]> = seen.answered.iter().map(|answered| &answered.click[..]).collect();
     let began = Instant::now();
     while api.clicks(link).await? < answered.len() && began.elapsed() < REPLAY {
         sleep(Duration::from_millis(500)).await;
     }
-    println!("all in the store {:.1} s after the last visitor", began.elapsed().as_secs_f64());
+    let replayed = began.elapsed().as_secs_f64();
+    println!("all in the store {replayed:.1} s after the last visitor");
     let ids = api.click_ids(link).await?;
     let stored: HashSet<&[u8]> = ids.iter().filter_map(|id| Some(id.strip_prefix("clk_")?.as_bytes())).collect();
     let counted = api.counted().await?;
@@ -123,7 +140,10 @@ async fn compare(api: &Api, link: &str, seen: &Seen) -> Result<(), BenchError> {
     let once = answered.len() == seen.answered.len() && stored.len() == ids.len() && counted == ids.len();
     // Of those whose connection broke, some were recorded.
     if lost == 0 && once && stored.len() <= answered.len() + seen.unanswered {
-        Ok(())
+        Ok(vec![
+            Figure::new("outage", "clicks lost", lost as f64, "clicks").demand(Demand::AtMost(0.0)),
+            Figure::new("outage", "all in the store after the last visitor", replayed, "s"),
+        ])
     } else {
         Err(BenchError::Failed("what was answered is not what is stored".to_owned()))
     }

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;
 use tokio::time::sleep;
 use tributary_entity::ids::{AffiliateId, TenantId};
@@ -16,9 +16,12 @@ use uuid::Uuid;
 
 use crate::{
     BenchError,
+    all::{Scaled, scaled},
     api::Api,
+    figures::{Demand, Figure},
     process,
     server::{self, Server},
+    sql::{self, one},
 };
 
 #[derive(Args)]
@@ -31,26 +34,25 @@ pub struct Options {
     commissions: usize,
 }
 
-/// What a node's memory may grow by, however many there are.
-const ROOM: u64 = 64 * 1024 * 1024;
-
-impl From<sea_orm::DbErr> for BenchError {
-    fn from(error: sea_orm::DbErr) -> Self {
-        Self::Failed(error.to_string())
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.affiliates = scaled(self.affiliates, scale);
     }
 }
+
+/// What a node's memory may grow by, however many there are.
+const ROOM: u64 = 64 * 1024 * 1024;
 
 /// Seeds, drafts two batches at once, and prints what that took.
 ///
 /// # Errors
 /// When the server does not start or refuses, or when an affiliate is paid twice or not at all.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let server = server::Database::postgres().await?;
-    let url = server.url.clone().ok_or_else(|| BenchError::Failed("no PostgreSQL".to_owned()))?;
     let node = Server::tributary(&server).await?;
     let api = Api::new(&node.url, &node.token);
     let conversion = api.sell(&api.click().await?, "one").await?;
-    let database = Database::connect(url).await?;
+    let (database, _) = sql::connect(&server).await?;
     let seeding = Instant::now();
     let amount = seed(&database, &conversion, options).await?;
     let commissions = options.affiliates * options.commissions;
@@ -85,7 +87,13 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     if peak.saturating_sub(before) > ROOM {
         return Err(BenchError::Failed(format!("memory grew by more than {} MiB", mib(ROOM))));
     }
-    Ok(())
+    let what =
+        |what: &str| format!("two batches of {} affiliates, {commissions} commissions: {what}", options.affiliates);
+    Ok(vec![
+        Figure::new("payouts", what("time"), seconds, "s"),
+        Figure::new("payouts", what("growth of memory"), mib(peak.saturating_sub(before)) as f64, "MiB")
+            .demand(Demand::AtMost(mib(ROOM) as f64)),
+    ])
 }
 
 /// Payouts, whose affiliates are all different, and their sum.
@@ -100,11 +108,6 @@ async fn drafted(database: &DatabaseConnection) -> Result<(i64, i64), BenchError
         return Err(BenchError::Failed(format!("{payouts} payouts of {paid} affiliates")));
     }
     Ok((payouts, row.try_get("", "gross")?))
-}
-
-async fn one(database: &DatabaseConnection, sql: &str) -> Result<sea_orm::QueryResult, BenchError> {
-    let row = database.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await?;
-    row.ok_or_else(|| BenchError::Failed(format!("nothing is answered to: {sql}")))
 }
 
 /// Multiplies the commission of a conversion. Answers its amount in minor units.

@@ -1,4 +1,6 @@
-//! The floor of ingest: `pgbench` writes the rows of a conversion into the tables in which one is stored, with all of their
+//! The floor of what is asked of the database: `pgbench`.
+//!
+//! That of ingest writes the rows of a conversion into the tables in which one is stored, with all of their
 //! indexes, foreign keys and checks, by prepared statements, and decides nothing.
 //!
 //! The rows are those of a conversion that the program has recorded, with ids of their own.
@@ -53,7 +55,7 @@ impl Sample {
         let mut tenant = None;
         for (table, condition) in TABLES {
             let sql = format!(
-                "SELECT to_jsonb(t) AS row FROM {table} t WHERE {condition} AND tenant_id = \
+                "SELECT to_jsonb(t)::text AS row FROM {table} t WHERE {condition} AND tenant_id = \
                  (SELECT tenant_id FROM conversion WHERE id = $1)"
             );
             let statement = Statement::from_sql_and_values(DbBackend::Postgres, sql, [conversion.into()]);
@@ -62,7 +64,9 @@ impl Sample {
                 return Err(BenchError::Failed(format!("a conversion has no row in {table}")));
             }
             for row in found {
-                let row: serde_json::Value = row.try_get("", "row")?;
+                let row: String = row.try_get("", "row")?;
+                let row: serde_json::Value =
+                    serde_json::from_str(&row).map_err(|error| BenchError::Failed(error.to_string()))?;
                 let columns = row.as_object().ok_or_else(|| BenchError::Failed(format!("{table}: no row")))?;
                 let text = |value: &serde_json::Value| match value {
                     serde_json::Value::Null => None,
@@ -213,14 +217,18 @@ impl Sample {
     }
 }
 
-/// A text in quotes. Pgbench takes what follows a colon for a variable, also inside them.
+/// A text in quotes, as a literal of a script. Pgbench takes what follows a colon for a variable, also inside them.
 fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', r"\\").replace('\'', "''").replace(':', r"\x3a"))
 }
 
-async fn run(url: &str, script: &str, clients: usize, time: Duration) -> Result<Seen, BenchError> {
+/// Runs a script for a time, over and over.
+///
+/// # Errors
+/// When pgbench is not to be found, or fails.
+pub async fn run(url: &str, script: &str, clients: usize, time: Duration) -> Result<Seen, BenchError> {
     let folder = TempDir::new()?;
-    let file = folder.path().join("conversion.sql");
+    let file = folder.path().join("script.sql");
     std::fs::write(&file, script)?;
     // Above it there is room for two million transactions, a thousand clients and a thousand rows of each.
     let start = (Uuid::new_v4().as_u128() & 0x3f_ffff) << 21;

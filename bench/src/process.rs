@@ -15,6 +15,40 @@ pub fn cpu(pid: u32) -> Result<Duration, BenchError> {
     Ok(Duration::from_millis(ticks * 10))
 }
 
+/// Processes that work on the same: a server, its database where that is the benchmark's own, and this client.
+#[derive(Clone, Copy)]
+pub struct Together {
+    pub server: u32,
+    pub database: Option<u32>,
+}
+
+/// Processor time of server, database and client.
+pub type Used = [Duration; 3];
+
+impl Together {
+    /// So far.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn used(self) -> Result<Used, BenchError> {
+        let of_database = self.database.map_or(Ok(Duration::ZERO), cpu_of_family)?;
+        Ok([cpu(self.server)?, of_database, cpu(std::process::id())?])
+    }
+
+    /// Microseconds since then, for each of so many.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn each(self, before: Used, count: usize) -> Result<[f64; 3], BenchError> {
+        Ok(micros_each(before, self.used()?, count))
+    }
+}
+
+fn micros_each(before: Used, after: Used, count: usize) -> [f64; 3] {
+    let each = |part: usize| after[part].saturating_sub(before[part]).as_secs_f64() * 1e6 / count.max(1) as f64;
+    [each(0), each(1), each(2)]
+}
+
 /// Resident memory in bytes.
 ///
 /// # Errors
@@ -76,4 +110,21 @@ fn numbers(stat: &str) -> Vec<u64> {
     // The name in parentheses may hold spaces.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
     fields.skip(1).map(|field| field.parse().unwrap_or(0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn used_is_told_for_each() {
+        let seconds = |all: [u64; 3]| all.map(Duration::from_secs);
+        assert_eq!(micros_each(seconds([1, 0, 5]), seconds([3, 0, 4]), 1_000), [2_000.0, 0.0, 0.0]);
+        assert_eq!(micros_each(seconds([0, 0, 0]), seconds([1, 1, 1]), 0), [1e6; 3]);
+    }
+
+    #[test]
+    fn fields_of_a_state_begin_behind_a_name_with_spaces() {
+        assert_eq!(numbers("12 (a (b) c) S 34 5 6"), [34, 5, 6]);
+    }
 }

@@ -12,9 +12,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     BenchError,
+    all::{Scaled, shortened},
     api::Api,
+    figures::Figure,
     load::{Answered, Load},
-    process,
+    process::Together,
     server::{self, Database, Server},
 };
 
@@ -31,11 +33,17 @@ pub struct Options {
     embedded: bool,
 }
 
+impl Scaled for Options {
+    fn scale(&mut self, scale: f64) {
+        self.seconds = shortened(self.seconds, scale);
+    }
+}
+
 /// Measures both servers, ours with visitors of both kinds, and prints them side by side.
 ///
 /// # Errors
 /// When a server does not start or refuses, or when an answered click is not in the store.
-pub async fn run(options: &Options) -> Result<(), BenchError> {
+pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let floor = server::floor().await?;
     let database = if options.embedded { Database::embedded() } else { Database::postgres().await? };
     let node = Server::tributary(&database).await?;
@@ -43,15 +51,17 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     let link = api.link().await?;
     println!("{} connections, {} s each; processor time in us per redirect", options.connections, options.seconds);
     println!(
-        "{:<14}{:>13}{:>8}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}",
+        "{:<14}{:>13}{:>8}{:>9}{:>9}{:>9}{:>12}{:>9}{:>9}{:>9}",
         "server", "redirects/s", "ratio", "server", "database", "client", "half of it", "p50 ms", "p99 ms", "p999 ms"
     );
     let bare = measure(&floor, None, "/c/0000000000", false, options).await?;
     bare.print("bare 302", &bare);
     let mut answered = Vec::new();
+    let mut figures = Vec::new();
     for (name, returning) in [("new visitors", false), ("returning", true)] {
         let ours = measure(&node, database.process(), &link.path, returning, options).await?;
         ours.print(name, &bare);
+        figures.extend(ours.figures(name, &bare, options.connections));
         answered.extend(ours.answered);
     }
     let different: HashSet<&[u8]> = answered.iter().map(|answered| &answered.click[..]).collect();
@@ -60,7 +70,7 @@ pub async fn run(options: &Options) -> Result<(), BenchError> {
     if stored != different.len() || stored != answered.len() {
         return Err(BenchError::Failed("what was answered is not what is stored".to_owned()));
     }
-    Ok(())
+    Ok(figures)
 }
 
 /// How many clicks are stored once all are, or none has been added for a while: what the database took too long for waits in
@@ -88,11 +98,20 @@ struct Measured {
 }
 
 impl Measured {
+    fn figures(&self, name: &str, floor: &Self, connections: usize) -> Vec<Figure> {
+        let what = |what: &str| format!("{name}, {connections} connections: {what}");
+        let p99 = |measured: &Self| measured.latency.value_at_quantile(0.99) as f64 / 1_000.0;
+        vec![
+            Figure::new("redirect", what("rate"), self.per_second, "redirects/s").beside(Some(floor.per_second)),
+            Figure::new("redirect", what("p99 at half of it"), p99(self), "ms").beside(Some(p99(floor))),
+        ]
+    }
+
     fn print(&self, name: &str, floor: &Self) {
         let at = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1_000.0;
         let [server, database, client] = self.cost;
         println!(
-            "{name:<14}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>10.0}{:>9.2}{:>9.2}{:>9.2}",
+            "{name:<14}{:>13.0}{:>8.2}{server:>9.1}{database:>9.1}{client:>9.1}{:>12.0}{:>9.2}{:>9.2}{:>9.2}",
             self.per_second,
             self.per_second / floor.per_second,
             self.held,
@@ -111,7 +130,7 @@ async fn measure(
     options: &Options,
 ) -> Result<Measured, BenchError> {
     let duration = Duration::from_secs(options.seconds);
-    let address = server.url.trim_start_matches("http://").to_owned();
+    let address = server.address().to_owned();
     let load = |seconds, rate| Load {
         address: address.clone(),
         path: path.to_owned(),
@@ -122,15 +141,11 @@ async fn measure(
     };
     // What the first clicks set up for all is not theirs.
     let mut answered = whole(&load(Duration::from_secs(2), None)).await?;
-    let used = || -> Result<[Duration; 3], BenchError> {
-        let of_database = database.map_or(Ok(Duration::ZERO), process::cpu_of_family)?;
-        Ok([process::cpu(server.pid())?, of_database, process::cpu(std::process::id())?])
-    };
-    let (began, before) = (Instant::now(), used()?);
+    let together = Together { server: server.pid(), database };
+    let (began, before) = (Instant::now(), together.used()?);
     let closed = whole(&load(duration, None)).await?;
-    let (per_second, after) = (closed.len() as f64 / began.elapsed().as_secs_f64(), used()?);
-    let cost = |part: usize| after[part].saturating_sub(before[part]).as_secs_f64() * 1e6 / closed.len().max(1) as f64;
-    let cost = [cost(0), cost(1), cost(2)];
+    let per_second = closed.len() as f64 / began.elapsed().as_secs_f64();
+    let cost = together.each(before, closed.len())?;
     let began = Instant::now();
     let open = load(duration, Some(per_second / 2.0)).drive().await?;
     let latency = open.latency(began, Instant::now())?;

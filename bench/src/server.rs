@@ -1,21 +1,32 @@
 //! What is measured, as processes of their own: a node of `tributary`, or the floor.
 
-use std::{path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Stdio,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
+use sea_orm::ConnectionTrait;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
     process::{Child, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
+use uuid::Uuid;
 
-use crate::{BenchError, postgres::Postgres};
+use crate::{BenchError, postgres::Postgres, sql};
+
+/// Tenants that this run has made.
+static TENANTS: AtomicUsize = AtomicUsize::new(0);
 
 /// A running process that listens.
 pub struct Server {
     pub url: String,
-    /// Good for the tenant of the load; empty for the floor.
+    /// Good for the tenant of the load; empty for the floor, and where there is no tenant.
     pub token: String,
     child: Child,
     /// Of a node, to start it again; none for the floor.
@@ -54,10 +65,29 @@ impl Database {
         Ok(Self { url: Some(postgres.url()), postgres: Some(postgres), ..named })
     }
 
+    /// An empty database beside it on the same server.
+    ///
+    /// # Errors
+    /// When it is an embedded one, or the server refuses.
+    pub async fn another(&self) -> Result<Self, BenchError> {
+        let (connection, url) = sql::connect(self).await?;
+        let name = format!("another_{}", Uuid::new_v4().simple());
+        connection.execute_unprepared(&format!("CREATE DATABASE {name}")).await?;
+        connection.close().await?;
+        Ok(Self { url: Some(beside(&url, &name)?), redis_url: self.redis_url.clone(), postgres: None })
+    }
+
     /// The process whose family is the database, where it is the benchmark's own.
     pub fn process(&self) -> Option<u32> {
         self.postgres.as_ref().and_then(Postgres::id)
     }
+}
+
+/// The address of another database of the same server.
+fn beside(url: &str, name: &str) -> Result<String, BenchError> {
+    let (address, settings) = url.split_once('?').map_or((url, None), |(address, settings)| (address, Some(settings)));
+    let (server, _) = address.rsplit_once('/').ok_or_else(|| BenchError::Failed("no name of a database".to_owned()))?;
+    Ok(settings.map_or_else(|| format!("{server}/{name}"), |settings| format!("{server}/{name}?{settings}")))
 }
 
 fn redis_url() -> Option<String> {
@@ -73,6 +103,25 @@ struct Node {
 }
 
 impl Node {
+    fn new(database: &Database) -> Result<Self, BenchError> {
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+            database_url: database.url.clone(),
+            redis_url: database.redis_url.clone(),
+            listen: "127.0.0.1:0".to_owned(),
+        })
+    }
+
+    /// Makes a tenant; a token that is good for all of it.
+    async fn tenant(&self) -> Result<String, BenchError> {
+        // Servers of one run may share a database.
+        let slug = format!("load-{}-{}", std::process::id(), TENANTS.fetch_add(1, Relaxed));
+        let tenant = ["tenant", "create", "--slug", &slug, "--name", "Load", "--owner-email", "load@example.test"];
+        output(self.command()?.args(tenant).env("TRIBUTARY_TEST_OWNER_PASSWORD", "a password for the load")).await?;
+        let token = output(self.command()?.args(["token", "--tenant", &slug, "--role", "OWNER"])).await?;
+        Ok(token.trim().to_owned())
+    }
+
     fn command(&self) -> Result<Command, BenchError> {
         let mut command = Command::new(program("tributary")?);
         command
@@ -110,7 +159,10 @@ impl Node {
 }
 
 /// A program of this build.
-fn program(name: &str) -> Result<PathBuf, BenchError> {
+///
+/// # Errors
+/// When it is not built.
+pub fn program(name: &str) -> Result<PathBuf, BenchError> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.exists() {
         return Ok(path);
@@ -124,20 +176,41 @@ impl Server {
     /// # Errors
     /// When it does not start.
     pub async fn tributary(database: &Database) -> Result<Self, BenchError> {
-        let mut node = Node {
-            folder: tempfile::tempdir()?,
-            database_url: database.url.clone(),
-            redis_url: database.redis_url.clone(),
-            listen: "127.0.0.1:0".to_owned(),
-        };
-        let slug = format!("load-{}", std::process::id());
-        let tenant = ["tenant", "create", "--slug", &slug, "--name", "Load", "--owner-email", "load@example.test"];
-        output(node.command()?.args(tenant).env("TRIBUTARY_TEST_OWNER_PASSWORD", "a password for the load")).await?;
-        let token = output(node.command()?.args(["token", "--tenant", &slug, "--role", "OWNER"])).await?;
+        let node = Node::new(database)?;
+        let token = node.tenant().await?;
+        Self::of(node, token).await
+    }
+
+    /// Starts `tributary serve` on what is there.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn without_tenant(database: &Database) -> Result<Self, BenchError> {
+        Self::of(Node::new(database)?, String::new()).await
+    }
+
+    async fn of(mut node: Node, token: String) -> Result<Self, BenchError> {
         let (child, address) = node.serve().await?;
         let url = format!("http://{address}");
         node.listen = address;
-        Ok(Self { url, token: token.trim().to_owned(), child, node: Some(node) })
+        Ok(Self { url, token, child, node: Some(node) })
+    }
+
+    fn node(&self) -> Result<&Node, BenchError> {
+        self.node.as_ref().ok_or_else(|| BenchError::Failed("the floor keeps nothing".to_owned()))
+    }
+
+    /// Makes one more tenant; a token that is good for all of it.
+    ///
+    /// # Errors
+    /// When the program refuses, or it is the floor.
+    pub async fn tenant(&self) -> Result<String, BenchError> {
+        self.node()?.tenant().await
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
     }
 
     /// The process's id.
@@ -150,10 +223,55 @@ impl Server {
     /// # Errors
     /// When it does not start, or is the floor.
     pub async fn kill_and_start(&mut self) -> Result<(), BenchError> {
-        let node = self.node.as_ref().ok_or_else(|| BenchError::Failed("the floor keeps nothing".to_owned()))?;
         self.child.kill().await?;
-        self.child = node.serve().await?.0;
+        self.start().await
+    }
+
+    /// Ends it in order (SIGTERM).
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub async fn stop(&mut self) -> Result<(), BenchError> {
+        Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().await?;
+        let ended = timeout(Duration::from_secs(60), self.child.wait()).await;
+        ended.map_err(|_| BenchError::Failed("the server does not end".to_owned()))??;
         Ok(())
+    }
+
+    /// Starts it again at the same address, once it has ended.
+    ///
+    /// # Errors
+    /// When it does not start, or is the floor.
+    pub async fn start(&mut self) -> Result<(), BenchError> {
+        self.child = self.node()?.serve().await?.0;
+        Ok(())
+    }
+
+    /// Waits until it says that it takes work.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub async fn ready(&self) -> Result<(), BenchError> {
+        let asked = format!("GET /readyz HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address());
+        let asking = async {
+            loop {
+                if matches!(self.ask(&asked).await, Ok(answer) if answer.starts_with("HTTP/1.1 200")) {
+                    return;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let ready = timeout(Duration::from_secs(60), asking).await;
+        ready.map_err(|_| BenchError::Failed("the server does not get ready".to_owned()))
+    }
+
+    /// One request over a connection of its own; all that comes back.
+    async fn ask(&self, request: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(self.address()).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok(answer)
     }
 }
 
@@ -195,4 +313,16 @@ async fn first_line<R: AsyncRead + Unpin + Send + 'static>(
     let found = found.await.map_err(|_| ended())??;
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_is_beside_the_first() {
+        let address = |url| beside(url, "new").expect("an address");
+        assert_eq!(address("postgres://a:b@127.0.0.1:5432/postgres"), "postgres://a:b@127.0.0.1:5432/new");
+        assert_eq!(address("postgres://host/one?sslmode=require"), "postgres://host/new?sslmode=require");
+    }
 }

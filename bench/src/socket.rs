@@ -5,13 +5,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures_util::{SinkExt, StreamExt};
 use hdrhistogram::Histogram;
-use serde_json::json;
-use tokio::net::TcpStream;
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     WebSocketStream, client_async_with_config,
     tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig},
@@ -31,7 +31,6 @@ pub struct Log {
 #[derive(Default)]
 pub struct Seen {
     pub received: usize,
-    pub lost: usize,
     pub doubled: usize,
     /// Microseconds from the sending of the mutation.
     from_send: Vec<u32>,
@@ -62,12 +61,20 @@ impl Log {
 pub struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
-    /// Opens a socket to a server; to the floor it says the same, which the floor does not read.
+    /// Opens a socket to a server, for one of several documents.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn open(server: &Server, document: usize) -> Result<Self, BenchError> {
-        let address = server.url.trim_start_matches("http://");
+        Self::subscribe(server, &api::subscription(document)).await
+    }
+
+    /// Opens a socket to a server and subscribes; to the floor it says the same, which the floor does not read.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn subscribe(server: &Server, payload: &Value) -> Result<Self, BenchError> {
+        let address = server.address();
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let mut request = format!("ws://{address}/graphql").into_client_request()?;
@@ -83,7 +90,6 @@ impl Socket {
                 other => return Err(BenchError::Failed(format!("no acknowledgement: {other:?}"))),
             }
         }
-        let payload = json!({ "query": api::subscription(document) });
         let subscribe = json!({ "id": "1", "type": "subscribe", "payload": payload });
         stream.send(Message::text(subscribe.to_string())).await?;
         Ok(Self(stream))
@@ -93,13 +99,10 @@ impl Socket {
     /// in another order.
     pub async fn read(mut self, log: Arc<Log>, first: usize, last: usize) -> Seen {
         let mut seen = Seen::default();
-        let mut missing = vec![true; last + 1 - first];
-        seen.lost = missing.len();
-        while seen.lost > 0 {
-            let Some(Ok(message)) = self.0.next().await else { break };
-            let Message::Text(text) = message else { continue };
-            let Some(order) = order_of(text.as_str()) else { continue };
-            if !(first..=last).contains(&order) {
+        let mut orders = Orders::new(first, last);
+        while orders.missing > 0 {
+            let Some(order) = self.next_order().await else { break };
+            if !orders.take(order) {
                 continue;
             }
             let now = log.now();
@@ -111,17 +114,83 @@ impl Socket {
             // Zero: the event came before the answer, the best there is.
             let behind = if answered == 0 { 0 } else { now.saturating_sub(answered) };
             seen.from_answer.push(u32::try_from(behind).unwrap_or(u32::MAX));
-            match std::mem::take(&mut missing[order - first]) {
-                true => seen.lost -= 1,
-                false => seen.doubled += 1,
+        }
+        Seen { doubled: orders.doubled, ..seen }
+    }
+
+    /// Reads until so many orders came, from the first one; and then a little longer, lest one comes again.
+    pub async fn catch_up(mut self, count: usize) -> CaughtUp {
+        let mut orders = Orders::new(0, count.saturating_sub(1));
+        let reading = async {
+            while orders.missing > 0 {
+                let Some(order) = self.next_order().await else { break };
+                orders.take(order);
+            }
+        };
+        // Who has not seen them all by then will not.
+        let _ = timeout(PATIENCE, reading).await;
+        let last = Instant::now();
+        let reading = async {
+            while let Some(order) = self.next_order().await {
+                orders.take(order);
+            }
+        };
+        let _ = timeout(LONGER, reading).await;
+        CaughtUp { last, lost: orders.missing, doubled: orders.doubled }
+    }
+
+    /// The number of the next event's order; none when the socket ends.
+    async fn next_order(&mut self) -> Option<usize> {
+        loop {
+            if let Message::Text(text) = self.0.next().await?.ok()?
+                && let Some(order) = order_of(text.as_str())
+            {
+                return Some(order);
             }
         }
-        seen
     }
 
     /// Keeps the socket open and silent.
     pub async fn hold(mut self) {
         while let Some(Ok(_)) = self.0.next().await {}
+    }
+}
+
+/// How long events that were missed may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long is listened for what comes again.
+const LONGER: Duration = Duration::from_millis(50);
+
+/// What one who came back saw.
+pub struct CaughtUp {
+    /// When the last of the missed events came.
+    pub last: Instant,
+    pub lost: usize,
+    pub doubled: usize,
+}
+
+/// Which orders came of those that are waited for.
+struct Orders {
+    first: usize,
+    came: Vec<bool>,
+    missing: usize,
+    doubled: usize,
+}
+
+impl Orders {
+    fn new(first: usize, last: usize) -> Self {
+        let count = last + 1 - first;
+        Self { first, came: vec![false; count], missing: count, doubled: 0 }
+    }
+
+    /// One came; whether it is waited for.
+    fn take(&mut self, order: usize) -> bool {
+        let Some(came) = order.checked_sub(self.first).and_then(|place| self.came.get_mut(place)) else { return false };
+        match std::mem::replace(came, true) {
+            false => self.missing -= 1,
+            true => self.doubled += 1,
+        }
+        true
     }
 }
 
@@ -153,5 +222,27 @@ impl Latency {
             }
         }
         Ok(latency)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_counted_once_and_again() {
+        let mut orders = Orders::new(2, 4);
+        assert!(![1, 5].into_iter().any(|other| orders.take(other)));
+        assert!(orders.take(2) && orders.take(4) && orders.take(2));
+        assert_eq!((orders.missing, orders.doubled), (1, 1));
+        assert!(orders.take(3));
+        assert_eq!((orders.missing, orders.doubled), (0, 1));
+    }
+
+    #[test]
+    fn order_is_read_off_a_frame() {
+        assert_eq!(order_of(&api::sample_frame("order-17")), Some(17));
+        assert_eq!(order_of(&api::sample_frame("another")), None);
+        assert_eq!(order_of("{\"type\":\"ping\"}"), None);
     }
 }

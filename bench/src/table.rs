@@ -1,16 +1,14 @@
-//! The table at the end, as text and, for machines, as JSON.
+//! The tables of measurements.
 
 use std::fmt::Write as _;
 
-use serde::Serialize;
+use crate::calls::Seen;
 
 /// One measured line of the fan-out.
-#[derive(Serialize)]
 pub struct FanoutLine {
     pub server: &'static str,
     pub sockets: usize,
     pub documents: usize,
-    pub events_per_second: f64,
     pub deliveries_per_second: f64,
     pub lost: usize,
     pub doubled: usize,
@@ -62,4 +60,33 @@ pub fn fanout(lines: &[FanoutLine]) -> String {
         );
     }
     text
+}
+
+/// Processor time of server, database and client in three columns; empty ones for who has none.
+pub fn cost(micros: Option<[f64; 3]>) -> String {
+    micros.map_or_else(
+        || format!("{:>9}{:>9}{:>9}", "", "", ""),
+        |[server, database, client]| format!("{server:>9.0}{database:>9.0}{client:>9.0}"),
+    )
+}
+
+/// Over lines of [`rate`]: what the label is, and what is counted.
+pub fn rate_head(label: &str, counted: &str) -> String {
+    format!(
+        "{label}{counted:>12}{:>8}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+        "ratio", "server", "database", "client", "p50 ms", "p99 ms", "p999 ms"
+    )
+}
+
+/// Who was asked how often in a second, what that cost, and how long it took.
+pub fn rate(label: &str, seen: &Seen, micros: Option<[f64; 3]>, floor: &Seen) -> String {
+    format!(
+        "{label}{:>12.1}{:>8.2}{}{:>9.2}{:>9.2}{:>9.2}",
+        seen.per_second,
+        seen.per_second / floor.per_second,
+        cost(micros),
+        seen.at(0.5),
+        seen.at(0.99),
+        seen.at(0.999),
+    )
 }

@@ -186,7 +186,7 @@ fn free_port() -> u16 {
 }
 
 /// The folder of PostgreSQL's programs: the one that `tests/with-servers` found, or the newest of Debian's places.
-fn programs() -> io::Result<PathBuf> {
+pub fn programs() -> io::Result<PathBuf> {
     if let Some(folder) = std::env::var_os("TRIBUTARY_TEST_POSTGRES_BIN") {
         return Ok(folder.into());
     }
