@@ -16,9 +16,7 @@ use tributary_entity::{
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{
-    arrays, deferral::Connection, dialect, error::StoreError, events, ledger, sequences, spanned::Spanned,
-};
+use super::{arrays, deferral::Connection, dialect, error::StoreError, events, ledger, sequences, spanned::Spanned};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
