@@ -163,13 +163,15 @@ impl Services {
     }
 
     /// A transaction that writes in the viewer's scope.
-    pub(crate) async fn begin(&self, viewer: &Viewer) -> Result<Tx, StoreError> {
-        self.db.begin(&viewer.scope).await
+    #[track_caller]
+    pub(crate) fn begin(&self, viewer: &Viewer) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        self.db.begin(&viewer.scope)
     }
 
     /// A transaction that reads in the viewer's scope.
-    pub(crate) async fn snapshot(&self, viewer: &Viewer) -> Result<Tx, StoreError> {
-        self.db.snapshot(&viewer.scope).await
+    #[track_caller]
+    pub(crate) fn snapshot(&self, viewer: &Viewer) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        self.db.snapshot(&viewer.scope)
     }
 
     /// Commits and tells what was logged.

@@ -133,17 +133,21 @@ fn parent(flags: &str) -> String {
     format!("00-{TRACE}-{CALLER}-{flags}")
 }
 
+fn campaign(name: &str) -> Value {
+    json!({ "name": name, "currency": "EUR", "destinationUrl": "https://shop.example/" })
+}
+
 const CREATE: &str = "mutation Make($input: CreateCampaignInput!) { createCampaign(input: $input) { campaign { id } userErrors { code } } }";
 
 async fn callers_trace_goes_on(backend: Backend) {
     let world = World::new(backend).await;
     let collector = Collector::start().await;
     let mut settings = collector.settings().to_vec();
-    settings.push(("RUST_LOG", "error,tributary::http=debug"));
+    settings.push(("RUST_LOG", "info,tributary::http=debug"));
     let node = Node::start_with(&world.data, &settings).await;
     let owner = world.owner(&node);
     let headers = [("traceparent", &*parent("01")), ("x-request-id", "order-7")];
-    let (id, body) = send(&owner, &headers, CREATE, json!({ "input": { "name": "Traced" } })).await;
+    let (id, body) = send(&owner, &headers, CREATE, json!({ "input": campaign("Traced") })).await;
     assert!(id == "order-7" && body["data"]["createCampaign"]["userErrors"] == json!([]), "{body}");
 
     let request = collector.span(TRACE, "POST /graphql").await;
@@ -244,9 +248,9 @@ async fn work_in_the_background_is_a_trace_of_its_own() {
     let collector = Collector::start().await;
     let node = Node::start_with(&world.data, &collector.settings()).await;
     let owner = world.owner(&node);
-    let programme = Programme::build(&owner, &Terms::default()).await;
-    let click = programme.click(&owner).await;
-    owner.done("recordConversion", sale(&click, "1", "100.00"), "conversion { id }").await;
+    // What waited for a rate is looked for.
+    let rate = json!({ "base": "EUR", "quote": "USD", "rate": "1.1", "validOn": "2026-01-05" });
+    owner.done("setFxRate", rate, "fxRate { id }").await;
     let job = timeout(Duration::from_secs(30), async {
         loop {
             let is_job = |span: &Span| span.name.starts_with("job ");
@@ -275,11 +279,11 @@ async fn operations_on_a_socket_are_of_its_trace() {
         loop {
             let spans = collector.spans();
             if let Some(operation) = spans.iter().find(|span| span.name == "subscription Live") {
-                let by = |span: &&Span| span.span_id == operation.parent_span_id;
-                if let Some(on_socket) = spans.iter().find(by) {
-                    if let Some(request) = spans.iter().find(|span| span.span_id == on_socket.parent_span_id) {
-                        return [request.clone(), on_socket.clone(), operation.clone()];
-                    }
+                let by_id = |id: &[u8]| spans.iter().find(|span| span.span_id == id);
+                if let Some(on_socket) = by_id(&operation.parent_span_id)
+                    && let Some(request) = by_id(&on_socket.parent_span_id)
+                {
+                    return [request.clone(), on_socket.clone(), operation.clone()];
                 }
             }
             sleep(Duration::from_millis(50)).await;
@@ -307,7 +311,7 @@ async fn collector_that_is_away_harms_nobody() {
         let owner = world.owner(&node);
         let began = Instant::now();
         for number in 0..20 {
-            owner.done("createCampaign", json!({ "name": format!("{endpoint} {number}") }), "campaign { id }").await;
+            owner.done("createCampaign", campaign(&format!("{endpoint} {number}")), "campaign { id }").await;
         }
         assert!(began.elapsed() < Duration::from_secs(5), "{endpoint}: {:?}", began.elapsed());
         let began = Instant::now();
@@ -321,7 +325,7 @@ async fn collector_that_is_away_harms_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_has_ids_without_a_collector() {
     let world = World::new(Backend::Sqlite).await;
-    let node = Node::start_with(&world.data, &[("RUST_LOG", "warn,tributary::http=debug")]).await;
+    let node = Node::start_with(&world.data, &[("RUST_LOG", "info,tributary::http=debug")]).await;
     let owner = world.owner(&node);
     let headers = [("traceparent", &*parent("01"))];
     let (id, _) = send(&owner, &headers, "{ viewer { roles } }", json!({})).await;
