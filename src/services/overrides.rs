@@ -4,7 +4,7 @@
 //! - A parent's part is its commission line and what that is on, no more: it sees neither the conversion nor the customer,
 //!   and the affiliate below only by what it is told outside. The log has an event of its own for it, which carries
 //!   nothing but that its earnings changed.
-//! - A tenant without plans pays nothing: they are read with the programme.
+//! - A tenant without plans pays one look-up per batch.
 //! - Caps have cut the commissions before: what is on top of them takes no room.
 
 use std::collections::{BTreeMap, BTreeSet};

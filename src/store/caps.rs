@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder, Select};
+use sea_orm::{ColumnTrait, PaginatorTrait, QueryFilter, QueryOrder};
 use tributary_entity::{
     Instant, cap, cap_share, cap_usage,
     ids::{CampaignId, CapId, ConversionId},
@@ -51,13 +51,8 @@ pub async fn of_campaigns(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<cap::Model>
 /// # Errors
 /// As the database answers.
 pub async fn for_campaigns(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<cap::Model>, StoreError> {
-    Ok(select_for_campaigns(tx, ids).all(tx.connection()).await?)
-}
-
-/// What [`for_campaigns`] reads, to be asked together with something else.
-pub(super) fn select_for_campaigns(tx: &Tx, ids: &[CampaignId]) -> Select<cap::Entity> {
     let select = tx.find::<cap::Entity>().filter(any_of(cap::Column::CampaignId, ids.iter().copied()));
-    select.filter(cap::Column::Status.eq(CapStatus::Active))
+    Ok(select.filter(cap::Column::Status.eq(CapStatus::Active)).all(tx.connection()).await?)
 }
 
 /// How many caps a campaign has, archived ones and its enrollments' too.

@@ -83,10 +83,6 @@ pub async fn update(tx: &mut Tx, row: enrollment::Model) -> Result<(), StoreErro
     tx.save::<enrollment::Entity>(row.id, row).await
 }
 
-/// Both databases can compare rows of values, but write it differently: one condition per campaign, and few enough of them
-/// for SQLite's bound on the depth of an expression.
-pub(super) const PAIRS: usize = 500;
-
 /// The enrollments of exactly these pairs (each named once) that there are, for deciding clicks and conversions: rings do not apply to
 /// the machine.
 ///
@@ -94,27 +90,24 @@ pub(super) const PAIRS: usize = 500;
 /// As the database answers.
 pub async fn for_pairs(tx: &Tx, pairs: &[(CampaignId, AffiliateId)]) -> Result<Vec<enrollment::Model>, StoreError> {
     let mut found = Vec::with_capacity(pairs.len());
-    for pairs in pairs.chunks(PAIRS) {
-        found.extend(some_for_pairs(tx, pairs).all(tx.connection()).await?);
+    // Both databases can compare rows of values, but write it differently. One condition per campaign, and few enough
+    // of them for SQLite's bound on the depth of an expression.
+    for pairs in pairs.chunks(500) {
+        let mut by_campaign: BTreeMap<CampaignId, Vec<AffiliateId>> = BTreeMap::new();
+        for (campaign_id, affiliate_id) in pairs {
+            by_campaign.entry(*campaign_id).or_default().push(*affiliate_id);
+        }
+        let mut wanted = Condition::any();
+        for (campaign_id, affiliate_ids) in by_campaign {
+            wanted = wanted.add(
+                Condition::all()
+                    .add(enrollment::Column::CampaignId.eq(campaign_id))
+                    .add(enrollment::Column::AffiliateId.is_in(affiliate_ids)),
+            );
+        }
+        found.extend(tx.find::<enrollment::Entity>().filter(wanted).all(tx.connection()).await?);
     }
     Ok(found)
-}
-
-/// What [`for_pairs`] reads of at most [`PAIRS`], to be asked together with something else.
-pub(super) fn some_for_pairs(tx: &Tx, pairs: &[(CampaignId, AffiliateId)]) -> Select<enrollment::Entity> {
-    let mut by_campaign: BTreeMap<CampaignId, Vec<AffiliateId>> = BTreeMap::new();
-    for (campaign_id, affiliate_id) in pairs {
-        by_campaign.entry(*campaign_id).or_default().push(*affiliate_id);
-    }
-    let mut wanted = Condition::any();
-    for (campaign_id, affiliate_ids) in by_campaign {
-        wanted = wanted.add(
-            Condition::all()
-                .add(enrollment::Column::CampaignId.eq(campaign_id))
-                .add(enrollment::Column::AffiliateId.is_in(affiliate_ids)),
-        );
-    }
-    tx.find::<enrollment::Entity>().filter(wanted)
 }
 
 #[cfg(test)]

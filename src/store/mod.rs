@@ -58,8 +58,6 @@ pub mod payout_transfers;
 pub mod payouts;
 pub mod postbacks;
 pub mod processors;
-pub mod programmes;
-mod reading;
 pub mod reconciliation;
 pub mod revenue_deals;
 pub mod revenue_records;

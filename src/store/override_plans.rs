@@ -1,10 +1,6 @@
 //! Override plans: heads with the levels of their current version.
 
-use std::collections::HashMap;
-
-use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, RelationDef, Select,
-};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, JoinType, QueryFilter, QueryOrder, QuerySelect, Select};
 use tributary_entity::{
     ids::{CampaignId, OverridePlanId},
     kinds::RuleStatus,
@@ -18,18 +14,14 @@ use super::{
 };
 use crate::domain::override_plan::{Plan, VERSIONS_SHOWN};
 
-/// From heads to their current versions.
-fn current() -> RelationDef {
-    head::Entity::belongs_to(version::Entity)
-        .from((head::Column::TenantId, head::Column::Id, head::Column::CurrentVersion))
-        .to((version::Column::TenantId, version::Column::PlanId, version::Column::Version))
-        .into()
-}
-
 /// Reads heads and current levels in one statement, so that no change comes between the two.
 async fn with_terms(tx: &Tx, select: Select<head::Entity>) -> Result<Vec<Plan>, StoreError> {
+    let current = head::Entity::belongs_to(version::Entity)
+        .from((head::Column::TenantId, head::Column::Id, head::Column::CurrentVersion))
+        .to((version::Column::TenantId, version::Column::PlanId, version::Column::Version))
+        .into();
     let rows = select
-        .join(JoinType::InnerJoin, current())
+        .join(JoinType::InnerJoin, current)
         .order_by_asc(head::Column::Id)
         .select_two_required(version::Entity)
         .all(tx.connection())
@@ -64,26 +56,11 @@ pub async fn default(tx: &Tx) -> Result<Option<Plan>, StoreError> {
 /// # Errors
 /// As the database answers.
 pub async fn in_force(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<Plan>, StoreError> {
-    with_terms(tx, tx.find::<head::Entity>().filter(active(ids))).await
-}
-
-fn active(ids: &[CampaignId]) -> Condition {
     let meant = Condition::any()
         .add(head::Column::CampaignId.is_null())
         .add(any_of(head::Column::CampaignId, ids.iter().copied()));
-    Condition::all().add(meant).add(head::Column::Status.eq(RuleStatus::Active))
-}
-
-/// What [`in_force`] reads, to be asked together with something else.
-pub(super) fn parts_in_force(tx: &Tx, ids: &[CampaignId]) -> (Select<head::Entity>, Select<version::Entity>) {
-    let versions = tx.find::<version::Entity>().join(JoinType::InnerJoin, current().rev()).filter(active(ids));
-    (tx.find::<head::Entity>().filter(active(ids)), versions)
-}
-
-/// The plans of which these are the parts.
-pub(super) fn of_parts(heads: Vec<head::Model>, versions: Vec<version::Model>) -> Vec<Plan> {
-    let mut versions: HashMap<_, _> = versions.into_iter().map(|row| (row.plan_id, row)).collect();
-    heads.into_iter().filter_map(|head| Some(Plan { terms: versions.remove(&head.id)?, head })).collect()
+    let select = tx.find::<head::Entity>().filter(head::Column::Status.eq(RuleStatus::Active));
+    with_terms(tx, select.filter(meant)).await
 }
 
 /// Reads the head of a campaign's plan, or of the tenant's default, to change it: nobody else can until the transaction

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, RelationDef,
-    Select,
+    ColumnTrait, Condition, EntityTrait, JoinType, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select,
 };
 use tributary_entity::{
     commission_rule as head, commission_rule_version as version,
@@ -24,18 +23,14 @@ fn visible(tx: &Tx) -> Select<head::Entity> {
     campaigns::within_visible(tx, tx.find::<head::Entity>(), head::Column::CampaignId)
 }
 
-/// From heads to their current versions.
-fn current() -> RelationDef {
-    head::Entity::belongs_to(version::Entity)
-        .from((head::Column::TenantId, head::Column::Id, head::Column::CurrentVersion))
-        .to((version::Column::TenantId, version::Column::RuleId, version::Column::Version))
-        .into()
-}
-
 /// Reads heads and current terms in one statement, so that no change comes between the two.
 async fn with_terms(tx: &Tx, select: Select<head::Entity>) -> Result<Vec<Rule>, StoreError> {
+    let current = head::Entity::belongs_to(version::Entity)
+        .from((head::Column::TenantId, head::Column::Id, head::Column::CurrentVersion))
+        .to((version::Column::TenantId, version::Column::RuleId, version::Column::Version))
+        .into();
     let rows = select
-        .join(JoinType::InnerJoin, current())
+        .join(JoinType::InnerJoin, current)
         .order_by_asc(head::Column::Id)
         .select_two_required(version::Entity)
         .all(tx.connection())
@@ -81,29 +76,8 @@ pub async fn of_campaigns(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<Rule>, Stor
 /// # Errors
 /// As the database answers.
 pub async fn for_campaigns(tx: &Tx, ids: &[CampaignId]) -> Result<Vec<Rule>, StoreError> {
-    with_terms(tx, tx.find::<head::Entity>().filter(active(ids))).await
-}
-
-fn active(ids: &[CampaignId]) -> Condition {
-    any_of(head::Column::CampaignId, ids.iter().copied()).add(head::Column::Status.eq(RuleStatus::Active))
-}
-
-/// What [`for_campaigns`] reads, to be asked together with something else.
-pub(super) fn parts_for_campaigns(tx: &Tx, ids: &[CampaignId]) -> (Select<head::Entity>, Select<version::Entity>) {
-    let versions = tx.find::<version::Entity>().join(JoinType::InnerJoin, current().rev()).filter(active(ids));
-    (tx.find::<head::Entity>().filter(active(ids)), versions)
-}
-
-/// The rules of which these are the parts, as [`for_campaigns`] answers them.
-///
-/// # Errors
-/// `Inconsistent` for terms that are none of ours.
-pub(super) fn of_parts(heads: Vec<head::Model>, versions: Vec<version::Model>) -> Result<Vec<Rule>, StoreError> {
-    let mut versions: HashMap<_, _> = versions.into_iter().map(|row| (row.rule_id, row)).collect();
-    let parts = heads.into_iter().filter_map(|head| Some((versions.remove(&head.id)?, head)));
-    let mut rules = parts.map(|(terms, head)| read(head, terms)).collect::<Result<Vec<_>, _>>()?;
-    rules.sort_unstable_by_key(|rule| rule.head.id);
-    Ok(rules)
+    let select = tx.find::<head::Entity>().filter(any_of(head::Column::CampaignId, ids.iter().copied()));
+    with_terms(tx, select.filter(head::Column::Status.eq(RuleStatus::Active))).await
 }
 
 /// The newest versions of rules, at most [`VERSIONS_SHOWN`] of each, newest first. Each rule comes with its current

@@ -101,9 +101,7 @@ fn has_nginx() -> bool {
 /// sent again under its key, nothing is stored or told twice, nothing is missing, and the ledger verifies. The script
 /// compares.
 async fn rolling_restart_loses_nothing(signal: &str) {
-    if !has_nginx() {
-        return say("there is no nginx, so that nothing is restarted behind it");
-    }
+    assert!(has_nginx(), "there is no nginx: tests/with-servers installs it where it may");
     let check = Command::new(root().join("deploy/check-rolling-restart"))
         .args(["--program", env!("CARGO_BIN_EXE_tributary"), "--rounds", "1", "--workers", "8", "--signal", signal])
         .env("TRIBUTARY_TEST_DATABASE_URL", database::new_postgres().await)

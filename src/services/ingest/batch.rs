@@ -240,12 +240,9 @@ async fn record(
         .values()
         .map(|link| (link.campaign_id, link.affiliate_id))
         .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
+    let mut programme = Programme::default();
+    programme.add_pairs(tx, pairs).await?;
     let mut totals = BatchTotals::default();
-    let mut programme = if new_conversions.is_empty() {
-        Programme::of_clicks(tx, pairs).await?
-    } else {
-        Programme::of_conversions(tx, pairs, &mut totals.caps).await?
-    };
     let recorded = clicks::record(tx, new_clicks, links, &mut programme, &mut totals, now).await?;
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =

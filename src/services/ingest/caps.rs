@@ -47,17 +47,6 @@ pub(in crate::services) struct BatchCaps {
 }
 
 impl BatchCaps {
-    /// Takes note of the active caps of campaigns, of which nothing was known.
-    pub fn know(&mut self, campaign_ids: impl Iterator<Item = CampaignId>, rows: Vec<cap::Model>) {
-        let mut new: HashMap<CampaignId, Vec<cap::Model>> = campaign_ids.map(|id| (id, Vec::new())).collect();
-        for row in rows {
-            if let Some(caps) = new.get_mut(&row.campaign_id) {
-                caps.push(row);
-            }
-        }
-        self.of_campaign.extend(new);
-    }
-
     /// Reads the caps of campaigns and locks what they have in the periods of these instants. Needed before clicks and
     /// conversions of those are decided; again for campaigns and instants that become known later.
     ///
@@ -72,8 +61,10 @@ impl BatchCaps {
         let new: Vec<CampaignId> =
             campaign_ids.iter().copied().filter(|id| !self.of_campaign.contains_key(id)).collect();
         if !new.is_empty() {
-            let rows = caps::for_campaigns(tx, &new).await?;
-            self.know(new.into_iter(), rows);
+            self.of_campaign.extend(new.iter().map(|id| (*id, Vec::new())));
+            for row in caps::for_campaigns(tx, &new).await? {
+                self.of_campaign.entry(row.campaign_id).or_default().push(row);
+            }
         }
         let caps: Vec<&cap::Model> = campaign_ids.iter().filter_map(|id| self.of_campaign.get(id)).flatten().collect();
         if caps.is_empty() {

@@ -21,7 +21,7 @@ use crate::{
         error::{Constraint, StoreError},
         goals,
         invalid_clicks::{self, InvalidKey},
-        override_plans, programmes,
+        override_plans,
         rollups::{self, RollupKey},
         rules,
         scope::Tx,
@@ -49,63 +49,6 @@ pub(in crate::services) struct Programme {
 }
 
 impl Programme {
-    /// Reads what clicks of these pairs name.
-    pub async fn of_clicks(
-        tx: &Tx,
-        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
-    ) -> Result<Self, StoreError> {
-        let mut programme = Self::default();
-        programme.add_pairs(tx, pairs).await?;
-        Ok(programme)
-    }
-
-    /// Reads at once what conversions of these pairs may ask, caps among it. What they ask besides is read when they do.
-    pub async fn of_conversions(
-        tx: &Tx,
-        pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
-        caps: &mut BatchCaps,
-    ) -> Result<Self, StoreError> {
-        let mut programme = Self::default();
-        let pairs: BTreeSet<_> = pairs.collect();
-        let pairs: Vec<_> = pairs.into_iter().collect();
-        for pairs in pairs.chunks(programmes::PAIRS) {
-            let part = programmes::read(tx, pairs).await?;
-            let new: BTreeSet<CampaignId> =
-                part.campaigns.iter().map(|row| row.id).filter(|id| !programme.complete.contains(id)).collect();
-            caps.know(new.iter().copied(), part.caps);
-            programme.campaigns.extend(part.campaigns.into_iter().map(|row| (row.id, row)));
-            programme.affiliates.extend(part.affiliates.into_iter().map(|row| (row.id, row)));
-            programme.know_enrollments(part.enrollments);
-            programme.know_goals_and_rules(
-                part.goals.into_iter().filter(|row| new.contains(&row.campaign_id)),
-                part.rules.into_iter().filter(|rule| new.contains(&rule.head.campaign_id)),
-            );
-            let mut groups = part.groups;
-            programme.groups.extend(pairs.iter().map(|(_, id)| (*id, groups.remove(id))));
-            programme.know_plans(part.plans);
-            programme.planned.extend(&new);
-            programme.complete.extend(new);
-        }
-        programme.pairs.extend(pairs);
-        Ok(programme)
-    }
-
-    fn know_enrollments(&mut self, rows: Vec<enrollment::Model>) {
-        self.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
-    }
-
-    /// Of campaigns that are not complete yet.
-    fn know_goals_and_rules(
-        &mut self,
-        goals: impl IntoIterator<Item = goal::Model>,
-        rules: impl IntoIterator<Item = Rule>,
-    ) {
-        self.goals.extend(goals.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
-        for rule in rules {
-            self.rules.entry(rule.head.campaign_id).or_default().push(rule);
-        }
-    }
-
     fn know_plans(&mut self, plans: Vec<Plan>) {
         let known: BTreeSet<_> = self.plans.iter().map(|plan| plan.head.id).collect();
         self.plans.extend(plans.into_iter().filter(|plan| !known.contains(&plan.head.id)));
@@ -130,7 +73,7 @@ impl Programme {
         }
         let wanted: Vec<_> = pairs.iter().copied().collect();
         let rows = enrollments::for_pairs(tx, &wanted).await?;
-        self.know_enrollments(rows);
+        self.enrollments.extend(rows.into_iter().map(|row| ((row.campaign_id, row.affiliate_id), row)));
         self.pairs.extend(pairs);
         Ok(())
     }
@@ -151,7 +94,11 @@ impl Programme {
         if ids.is_empty() {
             return Ok(());
         }
-        self.know_goals_and_rules(goals::for_campaigns(tx, &ids).await?, rules::for_campaigns(tx, &ids).await?);
+        let rows = goals::for_campaigns(tx, &ids).await?;
+        self.goals.extend(rows.into_iter().map(|row| ((row.campaign_id, row.code.clone()), row)));
+        for rule in rules::for_campaigns(tx, &ids).await? {
+            self.rules.entry(rule.head.campaign_id).or_default().push(rule);
+        }
         self.complete.extend(ids);
         Ok(())
     }

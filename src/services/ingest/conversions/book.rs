@@ -3,7 +3,7 @@
 //! # Decisions
 //! - What the batch may count is locked first, in key order, after caps and before earnings: two nodes that share a tenant
 //!   decide one after the other. It is a little more than what is counted then, as criteria are not asked yet.
-//! - A tenant whose rules ask for nothing pays nothing: groups are read with the programme.
+//! - A tenant whose rules ask for nothing pays one look-up, for groups.
 //! - `WHOLE` tiers rate what was there before in work of their own, however much it is: the batch asks for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
