@@ -8,8 +8,13 @@ use std::{io::IsTerminal, sync::LazyLock, thread, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry_otlp::ExporterBuildError;
-use tracing::error;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, prelude::*};
+use tracing::{
+    Metadata, Subscriber, error,
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+    subscriber::Interest,
+};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, layer::Context, prelude::*};
 
 use crate::{
     config::{LogFormat, Settings},
@@ -27,13 +32,67 @@ pub fn start(settings: &Settings) -> Result<(), ExporterBuildError> {
         LogFormat::Text => fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed(),
         LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
     };
-    let mut layers = vec![log.with_filter(filter).boxed()];
-    layers.extend(trace::exporter(settings)?.map(Layer::boxed));
+    let exporter = trace::exporter(settings)?;
+    let wanted = Wanted { by_the_log: filter, with_traces: exporter.is_some() };
+    let mut layers = vec![log];
+    layers.extend(exporter.map(Layer::boxed));
     // In the log, where the request's id is; and there once.
     std::panic::set_hook(Box::new(|panic| error!(%panic, "panicked")));
     // Starting twice (tests) keeps the first.
-    let _ = tracing_subscriber::registry().with(layers).try_init();
+    let _ = tracing_subscriber::registry().with(layers).with(wanted).try_init();
     Ok(())
+}
+
+/// What is told at all: what the log's filter lets pass, and all of our spans where traces are exported. One filter for all
+/// layers: with one of the log's own, lines are lost after a library asks whether it would be heard and then says nothing.
+struct Wanted {
+    by_the_log: EnvFilter,
+    with_traces: bool,
+}
+
+impl Wanted {
+    fn is_traced(&self, metadata: &Metadata<'_>) -> bool {
+        self.with_traces && metadata.is_span() && trace::is_exported(metadata)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Wanted {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        match self.is_traced(metadata) {
+            true => Interest::always(),
+            false => Layer::<S>::register_callsite(&self.by_the_log, metadata),
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, context: Context<'_, S>) -> bool {
+        self.is_traced(metadata) || Layer::<S>::enabled(&self.by_the_log, metadata, context)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        let hint = Layer::<S>::max_level_hint(&self.by_the_log);
+        if self.with_traces { hint.map(|hint| hint.max(LevelFilter::DEBUG)) } else { hint }
+    }
+
+    // By the fields and the time of spans, where `RUST_LOG` names some.
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        self.by_the_log.on_new_span(attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        self.by_the_log.on_record(id, values, context);
+    }
+
+    fn on_enter(&self, id: &Id, context: Context<'_, S>) {
+        self.by_the_log.on_enter(id, context);
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        self.by_the_log.on_exit(id, context);
+    }
+
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        self.by_the_log.on_close(id, context);
+    }
 }
 
 /// How often samples of histograms are folded, so that they do not pile up where nobody asks for them.

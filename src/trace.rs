@@ -79,7 +79,7 @@ pub fn exporter(settings: &Settings) -> Result<Option<impl Layer<Registry> + Sen
 }
 
 /// Our spans, and what the log says within them. Not the exporter's own words: they would never end.
-fn is_exported(metadata: &Metadata<'_>) -> bool {
+pub fn is_exported(metadata: &Metadata<'_>) -> bool {
     let finest = if metadata.is_span() { Level::DEBUG } else { Level::INFO };
     metadata.target().starts_with("tributary") && *metadata.level() <= finest
 }

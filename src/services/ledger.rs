@@ -63,7 +63,7 @@ pub async fn post_named(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: In
     }
     balances::add(tx, &deltas).await?;
     // Whoever posts hears from this what was posted before.
-    Ok(tx.write_deferred().await?)
+    tx.write_deferred().await
 }
 
 /// What these affiliates owe, locked with what they have available: whoever credits one after the other would wait for who
