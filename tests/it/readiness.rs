@@ -15,6 +15,7 @@ use crate::support::{
 
 /// The statuses for all work and for redirects, and what is told of it.
 async fn probe(url: &str) -> ([u16; 2], Value) {
+    tributary::app::choose_tls();
     let response = reqwest::get(format!("{url}/readyz")).await.expect("an answer");
     let status = response.status().as_u16();
     let body = response.json().await.expect("JSON");

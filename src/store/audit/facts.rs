@@ -205,7 +205,7 @@ fn overrides(backend: DbBackend) -> Vec<(&'static str, String)> {
                 "SELECT 'commission ' || {} AS subject, 'a commission below that is ' || c.status AS expected, \
                  COALESCE(b.status, 'none') AS found FROM commission c LEFT JOIN commission b \
                  ON b.tenant_id = c.tenant_id AND b.conversion_id = c.conversion_id AND b.level = 0 \
-                 AND b.affiliate_id = c.base_affiliate_id WHERE c.tenant_id = $1 AND c.level > 0 \
+                 AND COALESCE(b.affiliate_id, c.base_affiliate_id) = c.base_affiliate_id WHERE c.tenant_id = $1 AND c.level > 0 \
                  AND COALESCE(b.status, '') <> c.status",
                 id("c.id")
             ),
