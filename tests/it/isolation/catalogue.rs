@@ -41,7 +41,7 @@ pub(super) const APPEND_ONLY: &[&str] = &[
     "revenue_settlement",
     "tier_adjustment",
 ];
-/// Kept by the migration tool, not ours; `row_security` shows that the application cannot touch it.
+/// Kept by the migration tool, not ours; `row_security` shows that the application can read it and no more.
 pub(super) const MIGRATIONS: &str = "seaql_migrations";
 
 on_both! {

@@ -159,7 +159,7 @@ async fn body(app: &TestApp) {
         role.set("directory", "").await;
     }
     for sql in [
-        format!("SELECT * FROM {MIGRATIONS}"),
+        format!("UPDATE {MIGRATIONS} SET version = version"),
         format!("DELETE FROM {MIGRATIONS}"),
         "ALTER TABLE tenant DISABLE ROW LEVEL SECURITY".to_owned(),
         "ALTER TABLE tenant NO FORCE ROW LEVEL SECURITY".to_owned(),
@@ -263,6 +263,8 @@ async fn row_security_and_grants_are_as_reviewed_on_every_table() {
             name if KEPT.contains(&name) => format!("{table} INSERT SELECT UPDATE"),
             _ => format!("{table} DELETE INSERT SELECT UPDATE"),
         });
+        // Which steps were done is nobody's: a node reads it to tell whether it is ready.
+        let expected = expected.chain([format!("{MIGRATIONS} SELECT")]);
         assert_eq!(BTreeSet::from_iter(grants), expected.collect(), "the grants of every table");
         let policies = texts(
             &app.auditor,
