@@ -15,7 +15,6 @@ use tributary_entity::{
     kinds::EventKind,
 };
 
-use super::ingest::programme::Programme;
 use crate::{
     ambient,
     domain::{
@@ -27,6 +26,7 @@ use crate::{
     store::{
         affiliate_parents,
         error::{Constraint, StoreError},
+        override_plans,
         scope::Tx,
     },
 };
@@ -35,21 +35,21 @@ use crate::{
 ///
 /// # Errors
 /// `CounterRange` when an amount is past what can be held; as the database answers.
-pub(super) async fn add(tx: &Tx, programme: &mut Programme, snapshots: Vec<&mut Snapshot>) -> Result<(), StoreError> {
+pub(super) async fn add(tx: &Tx, snapshots: Vec<&mut Snapshot>) -> Result<(), StoreError> {
     let snapshots: Vec<&mut Snapshot> = snapshots.into_iter().filter(|one| !one.commissions.is_empty()).collect();
     let campaign_ids: BTreeSet<CampaignId> = snapshots.iter().filter_map(|one| one.conversion.campaign_id).collect();
     if campaign_ids.is_empty() {
         return Ok(());
     }
-    let plans = programme.plans(tx, campaign_ids).await?;
+    let plans = override_plans::in_force(tx, &campaign_ids.into_iter().collect::<Vec<_>>()).await?;
     let earners: BTreeSet<AffiliateId> =
         snapshots.iter().flat_map(|one| &one.commissions).map(|row| row.affiliate_id).collect();
-    let chains = chains(tx, plans, &earners).await?;
+    let chains = chains(tx, &plans, &earners).await?;
     if chains.is_empty() {
         return Ok(());
     }
     for snapshot in snapshots {
-        let Some(plan) = snapshot.conversion.campaign_id.and_then(|id| rules::in_force(plans, id)) else { continue };
+        let Some(plan) = snapshot.conversion.campaign_id.and_then(|id| rules::in_force(&plans, id)) else { continue };
         let rows = overrides(snapshot, plan, &chains)?;
         let added = rows.iter().try_fold(snapshot.conversion.commission_minor, |sum, row| {
             sum.checked_add(row.amount_minor).ok_or(StoreError::Constraint(Constraint::CounterRange))

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// # Errors
-/// As the database answers.
+/// `Inconsistent` for a row without a value; the database answers when they are written.
 pub fn insert(
     tx: &mut Tx,
     decisions: Vec<attribution_decision::Model>,

@@ -72,7 +72,7 @@ pub async fn of_conversions(tx: &Tx, ids: &[ConversionId]) -> Result<Vec<commiss
 }
 
 /// # Errors
-/// As the database answers.
+/// `Inconsistent` for a row without a value; the database answers when it is written.
 pub fn insert(tx: &mut Tx, rows: Vec<commission::Model>) -> Result<(), StoreError> {
     tx.insert_later::<commission::Entity>(rows, None)
 }

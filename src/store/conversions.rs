@@ -245,7 +245,8 @@ pub async fn count(tx: &Tx, filter: &ConversionFilter) -> Result<i64, StoreError
 }
 
 /// # Errors
-/// `Constraint::ConversionOrder` or `ConversionClick` when another transaction was first with a natural key.
+/// `Inconsistent` for a row without a value. When it is written, `Constraint::ConversionOrder` or `ConversionClick` when
+/// another transaction was first with a natural key.
 pub fn insert(tx: &mut Tx, rows: Vec<conversion::Model>) -> Result<(), StoreError> {
     tx.insert_later::<conversion::Entity>(rows, None)
 }
@@ -253,13 +254,13 @@ pub fn insert(tx: &mut Tx, rows: Vec<conversion::Model>) -> Result<(), StoreErro
 /// Overwrites a locked conversion.
 ///
 /// # Errors
-/// As [`insert`]; `Inconsistent` when it vanished.
+/// The constraints of [`insert`]; `Inconsistent` when it vanished.
 pub async fn update(tx: &mut Tx, row: conversion::Model) -> Result<(), StoreError> {
     tx.save::<conversion::Entity>(row.id, row).await
 }
 
 /// # Errors
-/// As the database answers.
+/// As [`insert`], without its constraints.
 pub fn insert_history(tx: &mut Tx, rows: Vec<conversion_history::Model>) -> Result<(), StoreError> {
     tx.insert_later::<conversion_history::Entity>(rows, None)
 }

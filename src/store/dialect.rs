@@ -31,14 +31,12 @@ pub(super) fn lock_by_id<E: Identified>(tx: &Tx, select: Select<E>) -> Select<E>
 /// Turns `$n` into `?`, with each value as often as it is named. SQLite looks numbered parameters up one by one, so that
 /// a statement of a few thousand would spend its time there.
 pub(super) fn anonymous(sql: &str, values: &[Value]) -> (String, Vec<Value>) {
-    let mut parts = sql.split('$');
+    let (first, rest) = parts(sql);
     let mut text = String::with_capacity(sql.len());
     let mut bound = Vec::with_capacity(values.len());
-    text.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = part.split_at(digits);
-        let value = number.parse::<usize>().ok().and_then(|number| values.get(number.checked_sub(1)?));
+    text.push_str(first);
+    for (number, rest) in rest {
+        let value = number.checked_sub(1).and_then(|place| values.get(place));
         bound.push(value.expect("our statements name only values that they bind").clone());
         text.push('?');
         text.push_str(rest);
@@ -46,15 +44,24 @@ pub(super) fn anonymous(sql: &str, values: &[Value]) -> (String, Vec<Value>) {
     (text, bound)
 }
 
+/// A statement's text before its first `$n`, and each of those with the text behind it.
+fn parts(sql: &str) -> (&str, impl Iterator<Item = (usize, &str)>) {
+    let mut parts = sql.split('$');
+    let first = parts.next().unwrap_or_default();
+    let rest = parts.map(|part| {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        (number.parse().expect("our statements have no other dollars"), rest)
+    });
+    (first, rest)
+}
+
 /// Adds a statement's text and what it binds, behind what is bound already.
 pub(super) fn append(statement: Statement, sql: &mut String, values: &mut Vec<Value>) {
     let before = values.len();
-    let mut parts = statement.sql.split('$');
-    sql.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, rest) = part.split_at(digits);
-        let number: usize = number.parse().expect("our statements have no other dollars");
+    let (first, rest) = parts(&statement.sql);
+    sql.push_str(first);
+    for (number, rest) in rest {
         write!(sql, "${}{rest}", before + number).expect("a text takes what is written to it");
     }
     values.extend(statement.values.into_iter().flat_map(|values| values.0));

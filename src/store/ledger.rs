@@ -23,7 +23,7 @@ use crate::domain::{
 /// Makes the accounts that are not there yet.
 ///
 /// # Errors
-/// As the database answers.
+/// `Inconsistent` for a row without a value; the database answers when they are written.
 pub fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Instant) -> Result<(), StoreError> {
     let tenant_id = tx.scope().tenant_id();
     let mut rows: Vec<account::Model> = keys
@@ -54,7 +54,8 @@ pub fn ensure_accounts(tx: &mut Tx, keys: &BTreeSet<AccountKey>, now: Instant) -
 /// Appends journals; their entries get their numbers and are written when the transaction commits. The accounts exist.
 ///
 /// # Errors
-/// `Constraint::JournalBusinessKey` when one was posted before.
+/// `Inconsistent` for a row without a value. When they are written, `Constraint::JournalBusinessKey` when one was posted
+/// before.
 pub fn append(tx: &mut Tx, journals: &[(JournalId, &Journal)], now: Instant) -> Result<(), StoreError> {
     let tenant_id = tx.scope().tenant_id();
     let heads = journals

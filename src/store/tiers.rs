@@ -99,7 +99,7 @@ pub async fn add(tx: &mut Tx, amounts: &BTreeMap<TierKey, Counted>) -> Result<()
 /// Keeps what conversions counted.
 ///
 /// # Errors
-/// As the database answers.
+/// `Inconsistent` for a row without a value; the database answers when they are written.
 pub fn insert_shares(tx: &mut Tx, rows: Vec<tier_share::Model>) -> Result<(), StoreError> {
     tx.insert_later::<tier_share::Entity>(rows, None)
 }

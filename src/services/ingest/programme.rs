@@ -12,7 +12,6 @@ use super::caps::BatchCaps;
 use crate::{
     domain::{
         click_rate::{self, Basis, Rate},
-        override_plan::Plan,
         report::{self, Totals},
         rule::Rule,
     },
@@ -21,7 +20,6 @@ use crate::{
         error::{Constraint, StoreError},
         goals,
         invalid_clicks::{self, InvalidKey},
-        override_plans,
         rollups::{self, RollupKey},
         rules,
         scope::Tx,
@@ -40,20 +38,12 @@ pub(in crate::services) struct Programme {
     complete: BTreeSet<CampaignId>,
     goals: HashMap<(CampaignId, String), goal::Model>,
     rules: HashMap<CampaignId, Vec<Rule>>,
-    /// Of the affiliates that were looked for.
-    groups: HashMap<AffiliateId, Option<affiliate_group::Model>>,
-    /// Of the campaigns that were looked for, and the tenant's default.
-    plans: Vec<Plan>,
-    planned: BTreeSet<CampaignId>,
     click_rates: HashMap<CampaignId, Vec<Rate>>,
+    /// Of affiliates whose clicks earn; those that are in none are not there.
+    groups: BTreeMap<AffiliateId, affiliate_group::Model>,
 }
 
 impl Programme {
-    fn know_plans(&mut self, plans: Vec<Plan>) {
-        let known: BTreeSet<_> = self.plans.iter().map(|plan| plan.head.id).collect();
-        self.plans.extend(plans.into_iter().filter(|plan| !known.contains(&plan.head.id)));
-    }
-
     /// Reads what these pairs name, so far as it is not read.
     pub async fn add_pairs(
         &mut self,
@@ -103,36 +93,6 @@ impl Programme {
         Ok(())
     }
 
-    /// The groups of those of these affiliates that are in one.
-    pub async fn groups(
-        &mut self,
-        tx: &Tx,
-        ids: BTreeSet<AffiliateId>,
-    ) -> Result<HashMap<AffiliateId, affiliate_group::Model>, StoreError> {
-        self.read_groups(tx, &ids).await?;
-        Ok(ids.into_iter().filter_map(|id| Some((id, self.groups.get(&id)?.clone()?))).collect())
-    }
-
-    /// So far as they are not read.
-    async fn read_groups(&mut self, tx: &Tx, ids: &BTreeSet<AffiliateId>) -> Result<(), StoreError> {
-        let missing: Vec<AffiliateId> = ids.iter().copied().filter(|id| !self.groups.contains_key(id)).collect();
-        if !missing.is_empty() {
-            let mut found = affiliate_groups::of_affiliates(tx, &missing).await?;
-            self.groups.extend(missing.into_iter().map(|id| (id, found.remove(&id))));
-        }
-        Ok(())
-    }
-
-    /// The override plans that may hold in these campaigns.
-    pub async fn plans(&mut self, tx: &Tx, ids: BTreeSet<CampaignId>) -> Result<&[Plan], StoreError> {
-        let missing: Vec<CampaignId> = ids.into_iter().filter(|id| !self.planned.contains(id)).collect();
-        if !missing.is_empty() {
-            self.know_plans(override_plans::in_force(tx, &missing).await?);
-            self.planned.extend(missing);
-        }
-        Ok(&self.plans)
-    }
-
     /// Reads what clicks of campaigns earn.
     pub async fn add_click_rates(&mut self, tx: &Tx, ids: &[CampaignId]) -> Result<(), StoreError> {
         for rate in click_rates::in_force(tx, ids).await? {
@@ -149,13 +109,14 @@ impl Programme {
     ) -> Result<(), StoreError> {
         let earning = pairs.filter(|(campaign_id, _)| self.click_rates.contains_key(campaign_id));
         let ids: BTreeSet<AffiliateId> = earning.map(|(_, id)| id).collect();
-        self.read_groups(tx, &ids).await
+        self.groups.extend(affiliate_groups::of_affiliates(tx, &Vec::from_iter(ids)).await?);
+        Ok(())
     }
 
     /// What a unique valid click earns, in millionths of the major unit, and by what; none where clicks earn nothing.
     pub fn earned(&self, row: &click::Model) -> Option<(Basis, i64)> {
         let rates = self.click_rates.get(&row.campaign_id)?;
-        click_rate::earned(rates.iter(), row.affiliate_id, self.groups.get(&row.affiliate_id).and_then(Option::as_ref))
+        click_rate::earned(rates.iter(), row.affiliate_id, self.groups.get(&row.affiliate_id))
     }
 
     /// A campaign that a caller names.

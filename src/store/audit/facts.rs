@@ -199,6 +199,7 @@ fn overrides(backend: DbBackend) -> Vec<(&'static str, String)> {
         )
     };
     vec![
+        // By the index of conversions, as with `SAME_EARNER`.
         (
             "OVERRIDE",
             format!(

@@ -28,7 +28,7 @@ use crate::{
         fx_rate::Rates,
     },
     services::{ingest::programme::Programme, tiers as noun},
-    store::{error::StoreError, scope::Tx, tenants, tiers},
+    store::{affiliate_groups, error::StoreError, scope::Tx, tenants, tiers},
 };
 
 /// The book, and what a batch writes into it.
@@ -46,12 +46,16 @@ impl BatchBook {
         tx: &mut Tx,
         leads: &[&Lead<'_, '_>],
         known: &HashMap<ClickId, click::Model>,
-        programme: &mut Programme,
+        programme: &Programme,
         rates: &Rates,
         now: Instant,
     ) -> Result<Self, StoreError> {
+        let mut book = Book::default();
         let promoters: BTreeSet<AffiliateId> = leads.iter().flat_map(|lead| lead.affiliates()).collect();
-        let mut book = Book { groups: programme.groups(tx, promoters).await?, ..Book::default() };
+        if !promoters.is_empty() {
+            let promoters: Vec<AffiliateId> = promoters.into_iter().collect();
+            book.groups = affiliate_groups::of_affiliates(tx, &promoters).await?.into_iter().collect();
+        }
         let asks_for_time = leads
             .iter()
             .filter_map(|lead| lead.trace.campaign_id)

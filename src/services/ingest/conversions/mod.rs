@@ -113,7 +113,7 @@ pub(in crate::services) async fn settle(
     for snapshot in answers.iter_mut().flatten() {
         snapshot.set_decision_version(versions.get(&snapshot.conversion.id).map_or(1, |newest| newest + 1));
     }
-    overrides::add(tx, programme, answers.iter_mut().flatten().collect()).await?;
+    overrides::add(tx, answers.iter_mut().flatten().collect()).await?;
     noun::carry_over(tx, &mut answers).await?;
     let written: Vec<(&Case<'_>, &Snapshot)> =
         cases.iter().zip(&answers).filter_map(|(case, answer)| Some((case, answer.as_ref().ok()?))).collect();
