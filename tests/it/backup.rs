@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use sea_orm::{ConnectionTrait, Statement};
@@ -58,7 +59,8 @@ impl Past {
         Self { world, node, owner, click, watcher, early, checkpoint }
     }
 
-    /// Does something while somebody records conversions; how many of those were acknowledged before it began.
+    /// Does something while somebody records conversions: some are acknowledged before it begins, which is told, and the
+    /// next only when it is over, as it may be done between two of them.
     async fn under_load(&self, backup: impl Future<Output = ()>) -> i64 {
         let (owner, click, stop) = (self.owner.clone(), self.click.clone(), Arc::new(AtomicBool::new(false)));
         let stopped = Arc::clone(&stop);
@@ -70,13 +72,26 @@ impl Past {
                 owner.done("recordConversion", sale(&click, &format!("load-{number}"), "1.00"), "").await;
             }
         });
-        let before = self.world.auditor.number(CONVERSIONS).await;
+        let before = self.more_than(0).await;
         backup.await;
-        let after = self.world.auditor.number(CONVERSIONS).await;
+        self.more_than(before).await;
         stop.store(true, Relaxed);
         writing.await.expect("the writer writes");
-        assert!(after > before, "it is a backup of a node that works");
         before
+    }
+
+    /// How many conversions there are, when there are more than this.
+    async fn more_than(&self, past: i64) -> i64 {
+        let reached = async {
+            loop {
+                let count = self.world.auditor.number(CONVERSIONS).await;
+                if count > past {
+                    return count;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reached).await.expect("somebody records conversions")
     }
 
     /// Goes on after the backup, and is lost: its last conversion, which was told to the watcher.
