@@ -51,6 +51,7 @@ mod m20261127_31_clamps;
 mod m20261127_32_revenue_refusals;
 mod m20261127_33_click_rate_accruals;
 mod m20261127_51_policies;
+mod m20261128_1_programme_version;
 pub mod protect;
 
 /// All steps in order.
@@ -95,6 +96,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_32_revenue_refusals::Migration),
             Box::new(m20261127_33_click_rate_accruals::Migration),
             Box::new(m20261127_51_policies::Migration),
+            Box::new(m20261128_1_programme_version::Migration),
         ]
     }
 }

@@ -109,6 +109,11 @@ pub fn in_force(plans: &[Plan], campaign_id: CampaignId) -> Option<&Plan> {
     of(Some(campaign_id)).or_else(|| of(None))
 }
 
+/// How many levels up any of these plans pays.
+pub fn reach(plans: &[Plan]) -> i32 {
+    plans.iter().map(|plan| plan.levels().len()).max().and_then(|levels| i32::try_from(levels).ok()).unwrap_or_default()
+}
+
 /// A plan as a caller sets it.
 #[derive(Clone, Debug, Serialize)]
 pub struct NewPlan {

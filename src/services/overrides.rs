@@ -4,14 +4,14 @@
 //! - A parent's part is its commission line and what that is on, no more: it sees neither the conversion nor the customer,
 //!   and the affiliate below only by what it is told outside. The log has an event of its own for it, which carries
 //!   nothing but that its earnings changed.
-//! - A tenant without plans pays one look-up per batch.
+//! - A tenant without plans pays one look-up.
 //! - Caps have cut the commissions before: what is on top of them takes no room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tributary_entity::{
     Instant, commission,
-    ids::{AffiliateId, CampaignId, CommissionId},
+    ids::{AffiliateId, CommissionId},
     kinds::EventKind,
 };
 
@@ -23,10 +23,10 @@ use crate::{
         event::NewEvent,
         override_plan::{self as rules, Chains, Claim, Plan},
     },
+    services::ingest::programme::Programme,
     store::{
         affiliate_parents,
         error::{Constraint, StoreError},
-        override_plans,
         scope::Tx,
     },
 };
@@ -35,22 +35,14 @@ use crate::{
 ///
 /// # Errors
 /// `CounterRange` when an amount is past what can be held; as the database answers.
-pub(super) async fn add(tx: &Tx, snapshots: Vec<&mut Snapshot>) -> Result<(), StoreError> {
+pub(super) async fn add(tx: &Tx, programme: &mut Programme, snapshots: Vec<&mut Snapshot>) -> Result<(), StoreError> {
     let snapshots: Vec<&mut Snapshot> = snapshots.into_iter().filter(|one| !one.commissions.is_empty()).collect();
-    let campaign_ids: BTreeSet<CampaignId> = snapshots.iter().filter_map(|one| one.conversion.campaign_id).collect();
-    if campaign_ids.is_empty() {
-        return Ok(());
-    }
-    let plans = override_plans::in_force(tx, &campaign_ids.into_iter().collect::<Vec<_>>()).await?;
-    let earners: BTreeSet<AffiliateId> =
-        snapshots.iter().flat_map(|one| &one.commissions).map(|row| row.affiliate_id).collect();
-    let chains = chains(tx, &plans, &earners).await?;
-    if chains.is_empty() {
-        return Ok(());
-    }
+    programme.add_plans(tx, snapshots.iter().filter_map(|one| one.conversion.campaign_id)).await?;
+    let earners = snapshots.iter().flat_map(|one| &one.commissions).map(|row| row.affiliate_id);
+    programme.add_chains(tx, earners).await?;
     for snapshot in snapshots {
-        let Some(plan) = snapshot.conversion.campaign_id.and_then(|id| rules::in_force(&plans, id)) else { continue };
-        let rows = overrides(snapshot, plan, &chains)?;
+        let Some(plan) = snapshot.conversion.campaign_id.and_then(|id| programme.plan(id)) else { continue };
+        let rows = overrides(snapshot, plan, programme.chains())?;
         let added = rows.iter().try_fold(snapshot.conversion.commission_minor, |sum, row| {
             sum.checked_add(row.amount_minor).ok_or(StoreError::Constraint(Constraint::CounterRange))
         });
@@ -65,18 +57,18 @@ pub(super) async fn add(tx: &Tx, snapshots: Vec<&mut Snapshot>) -> Result<(), St
 /// # Errors
 /// As the database answers.
 pub(super) async fn chains(tx: &Tx, plans: &[Plan], ids: &BTreeSet<AffiliateId>) -> Result<Chains, StoreError> {
-    let levels = plans.iter().map(|plan| plan.levels().len()).max().unwrap_or_default();
+    let levels = rules::reach(plans);
     if levels == 0 || ids.is_empty() {
         return Ok(Chains::new());
     }
     let ids: Vec<AffiliateId> = ids.iter().copied().collect();
-    affiliate_parents::chains(tx, &ids, i32::try_from(levels).unwrap_or(i32::MAX)).await
+    affiliate_parents::chains(tx, &ids, levels).await
 }
 
 fn overrides(snapshot: &Snapshot, plan: &Plan, chains: &Chains) -> Result<Vec<commission::Model>, StoreError> {
     let mut claims: Vec<(Claim, &commission::Model)> = Vec::new();
     for row in &snapshot.commissions {
-        let Some(chain) = chains.get(&row.affiliate_id) else { continue };
+        let Some(chain) = chains.get(&row.affiliate_id).filter(|chain| !chain.is_empty()) else { continue };
         let base: Explanation =
             serde_json::from_str(&row.explanation).map_err(|error| StoreError::inconsistent("commission", error))?;
         claims.extend(rules::claims(plan, row.affiliate_id, &base, chain).into_iter().map(|claim| (claim, row)));

@@ -11,6 +11,7 @@ use tributary_entity::{
 
 use super::{
     arrays::{self, Array, Columns},
+    dialect,
     error::{StoreError, is_duplicate},
     page,
     scope::{INSERT_ROWS, Tx, any_of},
@@ -51,8 +52,7 @@ fn filtered(tx: &Tx, filter: &ClickFilter) -> Select<click::Entity> {
 /// # Errors
 /// As the database answers.
 pub async fn get_many(tx: &Tx, ids: &[ClickId]) -> Result<Vec<click::Model>, StoreError> {
-    let select = tx.visible::<click::Entity>().filter(any_of(click::Column::Id, ids.iter().copied()));
-    Ok(select.all(tx.connection()).await?)
+    tx.visible_by_ids::<click::Entity>(ids).await
 }
 
 /// # Errors
@@ -174,12 +174,17 @@ pub async fn of_journeys(tx: &Tx, journeys: &[Journey<'_>], limit: usize) -> Res
         let rows = arrays::relation(tx.backend(), rows, &mut values)?;
         let sql = format!(
             "WITH journey (number, campaign_id, visitor_id, from_at, until_at) AS ({rows}) \
-             SELECT number, id, affiliate_id, occurred_at FROM (SELECT journey.number AS number, click.id AS id, \
-             click.affiliate_id AS affiliate_id, click.occurred_at AS occurred_at, ROW_NUMBER() OVER \
-             (PARTITION BY journey.number ORDER BY click.occurred_at DESC, click.id DESC) AS place \
-             FROM journey JOIN click ON click.tenant_id = $1 AND click.visitor_id = journey.visitor_id \
-             AND click.occurred_at >= journey.from_at AND click.occurred_at <= journey.until_at \
-             AND click.campaign_id = journey.campaign_id AND click.invalid_reason IS NULL) found WHERE place <= {limit}"
+             SELECT number, id, affiliate_id, occurred_at FROM (SELECT journey.number AS number, found.id AS id, \
+             found.affiliate_id AS affiliate_id, found.occurred_at AS occurred_at, ROW_NUMBER() OVER \
+             (PARTITION BY journey.number ORDER BY found.occurred_at DESC, found.id DESC) AS place \
+             FROM journey {}) AS step WHERE place <= {limit}",
+            dialect::join_each(
+                tx.backend(),
+                "click",
+                "found.tenant_id = $1 AND found.visitor_id = journey.visitor_id \
+                 AND found.occurred_at >= journey.from_at AND found.occurred_at <= journey.until_at \
+                 AND found.campaign_id = journey.campaign_id AND found.invalid_reason IS NULL"
+            )
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
             let number: i64 = row.try_get_by_index(0)?;
@@ -222,7 +227,9 @@ pub async fn repeated(tx: &Tx, visits: &[Visit<'_>]) -> Result<HashSet<usize>, S
             "WITH visit (number, link_id, visitor_id, from_at, until_at) AS ({rows}) \
              SELECT visit.number AS number FROM visit WHERE EXISTS (SELECT 1 FROM click \
              WHERE click.tenant_id = $1 AND click.link_id = visit.link_id AND click.visitor_id = visit.visitor_id \
-             AND click.invalid_reason IS NULL AND click.occurred_at >= visit.from_at AND click.occurred_at <= visit.until_at)"
+             AND click.invalid_reason IS NULL AND click.occurred_at >= visit.from_at \
+             AND click.occurred_at <= visit.until_at{})",
+            dialect::for_each_row(tx.backend())
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
             let number: i64 = row.try_get("", "number")?;

@@ -1,9 +1,10 @@
 //! Conversions and their history.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sea_orm::{
-    ColumnTrait, Condition, ExprTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select, sea_query::Expr,
+    ColumnTrait, Condition, ConnectionTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait, Select,
+    Value, sea_query::Expr,
 };
 use tributary_entity::{
     Instant, click, conversion, conversion_affiliate, conversion_history,
@@ -12,7 +13,7 @@ use tributary_entity::{
 };
 
 use super::{
-    deltas, dialect,
+    arrays, deltas, dialect,
     error::StoreError,
     page,
     scope::{Tx, any_of},
@@ -341,45 +342,47 @@ pub async fn adjust(tx: &mut Tx, changes: &[(ConversionId, i64)], at: Instant) -
 /// # Errors
 /// As the database answers.
 pub async fn orders_taken(tx: &Tx, order_ids: &[String]) -> Result<HashSet<(CampaignId, GoalId, String)>, StoreError> {
-    use conversion::Column;
     let mut taken = HashSet::new();
     for chunk in order_ids.chunks(1_000) {
-        let rows: Vec<(CampaignId, GoalId, String)> = tx
-            .find::<conversion::Entity>()
-            .select_only()
-            .columns([Column::CampaignId, Column::GoalId, Column::UniqueOrderId])
-            .filter(any_of(Column::OrderId, chunk.iter().cloned()))
-            .filter(Column::UniqueOrderId.is_not_null())
-            .into_tuple()
-            .all(tx.connection())
-            .await?;
-        taken.extend(rows);
+        let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
+        let wanted = chunk.iter().map(|order_id| vec![order_id.clone().into()]);
+        let wanted = arrays::relation(tx.backend(), wanted, &mut values)?;
+        let condition =
+            "found.tenant_id = $1 AND found.order_id = wanted.order_id AND found.unique_order_id IS NOT NULL";
+        let sql = format!(
+            "WITH wanted (order_id) AS ({wanted}) SELECT found.campaign_id, found.goal_id, found.unique_order_id \
+             FROM wanted {}",
+            dialect::join_each(tx.backend(), "conversion", condition)
+        );
+        for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
+            taken.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+        }
     }
     Ok(taken)
 }
 
-/// Which of these clicks already count for a once-per-click goal.
+/// Which of these clicks already count for these once-per-click goals.
 ///
 /// # Errors
 /// As the database answers.
 pub async fn clicks_taken(
     tx: &Tx,
-    goal_ids: &[GoalId],
-    click_ids: &[ClickId],
+    pairs: &BTreeSet<(GoalId, ClickId)>,
 ) -> Result<HashSet<(GoalId, ClickId)>, StoreError> {
-    use conversion::Column;
     let mut taken = HashSet::new();
-    for chunk in click_ids.chunks(1_000) {
-        let rows: Vec<(GoalId, ClickId)> = tx
-            .find::<conversion::Entity>()
-            .select_only()
-            .columns([Column::GoalId, Column::UniqueClickId])
-            .filter(any_of(Column::GoalId, goal_ids.iter().copied()))
-            .filter(any_of(Column::UniqueClickId, chunk.iter().copied()))
-            .into_tuple()
-            .all(tx.connection())
-            .await?;
-        taken.extend(rows);
+    for chunk in Vec::from_iter(pairs).chunks(1_000) {
+        let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
+        let wanted = chunk.iter().map(|(goal_id, click_id)| vec![(*goal_id).into(), (*click_id).into()]);
+        let wanted = arrays::relation(tx.backend(), wanted, &mut values)?;
+        let condition =
+            "found.tenant_id = $1 AND found.goal_id = wanted.goal_id AND found.unique_click_id = wanted.click_id";
+        let sql = format!(
+            "WITH wanted (goal_id, click_id) AS ({wanted}) SELECT found.goal_id, found.unique_click_id FROM wanted {}",
+            dialect::join_each(tx.backend(), "conversion", condition)
+        );
+        for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
+            taken.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?));
+        }
     }
     Ok(taken)
 }

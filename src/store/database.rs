@@ -12,7 +12,7 @@
 //!   ([`CLIENT_CHECK`]), ends the statement. The driver alone would wait for it. SQLite's runs to its end.
 //! - Small pools: past 16 backends on two cores throughput falls by a third.
 
-use std::{future::ready, panic::Location as Place, path::Path, time::Duration};
+use std::{future::ready, panic::Location as Place, path::Path, sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr,
@@ -29,7 +29,8 @@ use tributary_migration::protect::APP_ROLE;
 use super::{
     error::{StoreError, is_broken, plans_are_older_than},
     migrations,
-    scope::Tx,
+    scope::{Plans, Tx},
+    shares::{Share, Shares},
     spanned::Spanned,
 };
 use crate::domain::tenancy::TenantScope;
@@ -59,10 +60,23 @@ pub struct Db {
     write: DatabaseConnection,
     read: DatabaseConnection,
     backend: DbBackend,
+    /// Of the pool that is read from; on PostgreSQL it is the only one. SQLite's one writer is everybody's.
+    shares: Arc<Shares>,
+}
+
+/// Of a transaction that writes. SQLite's deferred ones fail with "database is locked" when they turn into writers.
+fn immediate() -> TransactionOptions {
+    TransactionOptions {
+        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+        ..TransactionOptions::default()
+    }
 }
 
 /// How long a connection to PostgreSQL is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections that read from SQLite.
+const READERS: u32 = 4;
 
 /// How long a statement whose request was given up may still run before its connection is closed.
 const GRACE: Duration = Duration::from_millis(250);
@@ -118,8 +132,8 @@ impl Db {
         };
         let write = connect(1, false).await?;
         migrations::up(&write).await?;
-        let read = connect(4, true).await?;
-        Ok(Self { write, read, backend: DbBackend::Sqlite })
+        let read = connect(READERS, true).await?;
+        Ok(Self { write, read, backend: DbBackend::Sqlite, shares: Arc::new(Shares::of(READERS)) })
     }
 
     async fn open_postgres(url: &str, admin_url: &str, connections: u32) -> Result<Self, StoreError> {
@@ -154,7 +168,8 @@ impl Db {
             Err(error) => return Err(explain(url, error).await),
         };
         refuse_privileged_role(&pool).await?;
-        Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres })
+        let shares = Arc::new(Shares::of(connections));
+        Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres, shares })
     }
 
     /// Of each pool, how many connections are open and how many of them idle.
@@ -189,12 +204,16 @@ impl Db {
     /// As the database answers.
     #[track_caller]
     pub fn begin(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        let options = TransactionOptions {
-            // Deferred transactions fail with "database is locked" when they turn into writers.
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
-        };
-        self.open_on(&self.write, options, *scope, Place::caller())
+        self.open_on(&self.write, immediate(), *scope, Plans::ByValues, Place::caller())
+    }
+
+    /// As [`Db::begin`], for batches, whose statements all go by keys and are the same all day.
+    ///
+    /// # Errors
+    /// As the database answers.
+    #[track_caller]
+    pub fn begin_batch(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        self.open_on(&self.write, immediate(), *scope, Plans::Once, Place::caller())
     }
 
     /// Begins a transaction that reads one state of one tenant: all its reads see the same moment.
@@ -225,10 +244,9 @@ impl Db {
     pub fn begin_rebuild(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
         let options = TransactionOptions {
             isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-            ..TransactionOptions::default()
+            ..immediate()
         };
-        let begun = self.open_on(&self.write, options, *scope, Place::caller());
+        let begun = self.open_on(&self.write, options, *scope, Plans::ByValues, Place::caller());
         async move { self.take_time(begun.await?).await }
     }
 
@@ -242,7 +260,7 @@ impl Db {
             access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
-        self.open_on(&self.read, options, scope, wanted_by)
+        self.open_on(&self.read, options, scope, Plans::ByValues, wanted_by)
     }
 
     /// Begins a transaction of a tenant; who wants it tells what it is for.
@@ -251,10 +269,20 @@ impl Db {
         pool: &DatabaseConnection,
         options: TransactionOptions,
         scope: TenantScope,
+        plans: Plans,
         wanted_by: &'static Place<'static>,
     ) -> Result<Tx, StoreError> {
         let spanned = Spanned::begin(self.backend, &scope, wanted_by);
-        Tx::open(begin_on(pool, options).await?, scope, self.backend, spanned).await
+        let writes = options.sqlite_transaction_mode == Some(SqliteTransactionMode::Immediate);
+        let share = if writes && self.has_one_writer() { None } else { Some(self.share(scope).await?) };
+        let tx = Tx::open(begin_on(pool, options).await?, scope, self.backend, plans, spanned).await?;
+        Ok(tx.holding(share))
+    }
+
+    /// One of the tenant's connections, waited for as long as for one of all.
+    async fn share(&self, scope: TenantScope) -> Result<Share, StoreError> {
+        let share = timeout(PATIENCE, self.shares.take(scope.tenant_id())).await;
+        share.map_err(|_| StoreError::timed_out())
     }
 
     async fn take_time(&self, tx: Tx) -> Result<Tx, StoreError> {

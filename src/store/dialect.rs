@@ -73,6 +73,28 @@ pub(super) fn bind(values: &mut Vec<Value>, value: impl Into<Value>) -> String {
     format!("${}", values.len())
 }
 
+/// What ends a sub-select that is to be answered anew for each row around it, by an index.
+///
+/// PostgreSQL would turn the two into a join, which it reads as it thinks best by what it knew of the table when it was last
+/// analyzed: of one that has grown since, as the new month's clicks, it goes through all rows of the tenant.
+pub(super) const fn for_each_row(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Sqlite => "",
+        _ => " OFFSET 0",
+    }
+}
+
+/// Joins `found`, the rows of a table that `condition` names, to each row around it; see [`for_each_row`].
+pub(super) fn join_each(backend: DbBackend, table: &str, condition: &str) -> String {
+    match backend {
+        DbBackend::Sqlite => format!("CROSS JOIN {table} AS found ON {condition}"),
+        _ => {
+            let end = for_each_row(backend);
+            format!("CROSS JOIN LATERAL (SELECT * FROM {table} AS found WHERE {condition}{end}) AS found")
+        }
+    }
+}
+
 /// How many values one statement may bind.
 pub(super) const fn bind_limit(backend: DbBackend) -> usize {
     match backend {

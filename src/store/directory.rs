@@ -3,6 +3,8 @@
 //!
 //! On PostgreSQL these run with `app.directory` set, which opens a SELECT policy on just these tables.
 
+use std::collections::{BTreeSet, HashMap};
+
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter, QueryOrder, QuerySelect,
     Statement,
@@ -143,6 +145,9 @@ pub async fn tenants(db: &Db) -> Result<Vec<TenantScope>, StoreError> {
 
 /// Work of these kinds that is due and not leased, with the scope it belongs to. The claim itself is made in that scope.
 ///
+/// The tenants take turns, each in the order in which its work is due: however much one has asked for, another's next piece
+/// stands behind no more than one of each tenant's.
+///
 /// # Errors
 /// As the database answers.
 #[expect(clippy::disallowed_methods, reason = "the one home of unscoped finds")]
@@ -157,13 +162,86 @@ pub async fn due_work(
     let select = outbox::Entity::find()
         .filter(outbox::Column::Kind.is_in(kinds.iter().copied()))
         .filter(outbox::Column::DueAt.lte(now))
-        .filter(free);
-    let rows = select.order_by_asc(outbox::Column::DueAt).limit(limit).all(&tx).await?;
+        .filter(free)
+        .order_by_asc(outbox::Column::DueAt);
+    let mut rows = select.clone().limit(limit).all(&tx).await?;
+    let mut further = rows.len() as u64 == limit;
+    // Behind who fills a page alone others may wait: theirs is read beside it.
+    let mut read: BTreeSet<TenantId> = BTreeSet::new();
+    for _ in 0..FURTHER {
+        read.extend(rows.iter().map(|row| row.tenant_id));
+        if !further || read.len() as u64 >= limit {
+            break;
+        }
+        let others = select.clone().filter(outbox::Column::TenantId.is_not_in(read.iter().copied()));
+        let others = others.limit(limit).all(&tx).await?;
+        further = others.len() as u64 == limit;
+        rows.extend(others);
+    }
     tx.commit().await?;
-    Ok(rows.into_iter().map(|row| (TenantScope::tenant(row.tenant_id), row)).collect())
+    Ok(in_turns(rows).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+}
+
+/// How often due work is read once more, of tenants that had none in what was read before.
+const FURTHER: usize = 8;
+
+/// A piece of each tenant's, then another of each, and so on; of each in the order given.
+fn in_turns(rows: Vec<outbox::Model>) -> impl Iterator<Item = (TenantScope, outbox::Model)> {
+    let mut counts: HashMap<TenantId, usize> = HashMap::new();
+    let mut turns: Vec<(usize, outbox::Model)> = rows
+        .into_iter()
+        .map(|row| {
+            let count = counts.entry(row.tenant_id).or_default();
+            *count += 1;
+            (*count, row)
+        })
+        .collect();
+    // Stable: who was due first goes first in each turn.
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, row)| (TenantScope::tenant(row.tenant_id), row))
 }
 
 /// The scope of a tenant that is about to be made.
 pub fn new_tenant() -> TenantScope {
     TenantScope::tenant(TenantId::from_uuid(crate::ambient::new_uuid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ambient,
+        store::{outbox as work, testing::TestDb},
+    };
+
+    fn now() -> Instant {
+        Instant::default() + chrono::TimeDelta::days(1)
+    }
+
+    /// Whose work is due, one letter each.
+    async fn due(db: &TestDb, scopes: [TenantScope; 3], limit: u64) -> String {
+        let due = due_work(db.db(), &[OutboxKind::ReleaseHolds], now(), limit).await.expect("due");
+        let is = |this: TenantScope, that: TenantScope| this.tenant_id() == that.tenant_id();
+        let letter = |scope| "abc".chars().zip(scopes).find(|(_, one)| is(*one, scope)).expect("known").0;
+        due.into_iter().map(|(scope, _)| letter(scope)).collect()
+    }
+
+    #[tokio::test]
+    async fn tenants_take_turns_however_much_one_has_asked_for() {
+        let db = TestDb::open().await;
+        let scopes = [db.tenant("a").await, db.tenant("b").await, db.tenant("c").await];
+        for (scope, count, at) in [(scopes[0], 20, 0), (scopes[1], 2, 100), (scopes[2], 1, 200)] {
+            let mut tx = db.begin(scope).await;
+            for number in 0..count {
+                let id = tributary_entity::ids::OutboxId::from_uuid(ambient::new_uuid());
+                let due_at = now() - chrono::TimeDelta::seconds(1_000 - at - number);
+                let key = number.to_string();
+                work::ask(&mut tx, id, OutboxKind::ReleaseHolds, key, due_at, due_at).await.expect("asked");
+            }
+            tx.commit().await.expect("committed");
+        }
+        assert_eq!(due(&db, scopes, 5).await, "abcab");
+        assert_eq!(due(&db, scopes, 100).await.len(), 23);
+        assert_eq!(due(&db, scopes, 1).await, "a", "who was due first");
+    }
 }

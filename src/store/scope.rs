@@ -3,11 +3,15 @@
 //! Every find filters by the scope's tenant, every insert stamps it, and on PostgreSQL row-level security is told it as
 //! the first statement. Nobody outside `store` can make a query, because nobody holds a connection.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany, IdenStatic,
-    IntoActiveModel, Iterable, QueryFilter, QueryTrait, Select, Statement, UpdateMany, Value,
+    ActiveModelTrait, ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, DbBackend, DeleteMany,
+    FromQueryResult, IdenStatic, IntoActiveModel, Iterable, QueryFilter, QueryTrait, Select, Statement, UpdateMany,
+    Value,
     sea_query::{InsertStatement, OnConflict},
 };
 use tributary_entity::{
@@ -16,11 +20,30 @@ use tributary_entity::{
     scope::{Identified, OwnedByAffiliate, Scoped},
 };
 
-use super::{arrays, deferral::Connection, dialect, error::StoreError, events, ledger, sequences, spanned::Spanned};
+use super::{
+    arrays,
+    deferral::Connection,
+    dialect,
+    error::StoreError,
+    events, ledger, programme,
+    sequences::{self, Steps},
+    shares::Share,
+    spanned::Spanned,
+};
 use crate::domain::{
     event::{Committed, NewEvent},
     tenancy::{Ring, TenantScope},
 };
+
+/// How PostgreSQL plans a transaction's statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plans {
+    /// By the values that are bound, where it thinks that this is worth the time.
+    ByValues,
+    /// Once for a connection: for statements that go by keys, which have one good plan. Planning one of those anew takes up
+    /// to half a millisecond, ten times as long as running it.
+    Once,
+}
 
 /// A transaction of one tenant. Dropped without [`Tx::commit`], it rolls back.
 pub struct Tx {
@@ -35,6 +58,12 @@ pub struct Tx {
     journals: i64,
     /// Whose hourly totals this transaction changes.
     counted: BTreeSet<(CampaignId, AffiliateId)>,
+    /// It changes what batches remember.
+    changes_programme: AtomicBool,
+    /// The version of the programme that it was decided by.
+    relies_on: Option<i64>,
+    /// Of the tenant's connections; given back last.
+    _share: Option<Share>,
     spanned: Spanned,
 }
 
@@ -43,20 +72,40 @@ impl Tx {
         inner: DatabaseTransaction,
         scope: TenantScope,
         backend: DbBackend,
+        plans: Plans,
         spanned: Spanned,
     ) -> Result<Self, StoreError> {
         if backend == DbBackend::Postgres {
-            inner
-                .execute_raw(Statement::from_sql_and_values(
-                    backend,
-                    "SELECT set_config('app.tenant', $1, true)",
-                    [scope.tenant_id().uuid().to_string().into()],
-                ))
-                .await?;
+            let sql = match plans {
+                Plans::ByValues => "SELECT set_config('app.tenant', $1, true)",
+                Plans::Once => {
+                    "SELECT set_config('app.tenant', $1, true), \
+                     set_config('plan_cache_mode', 'force_generic_plan', true)"
+                }
+            };
+            let tenant_id = scope.tenant_id().uuid().to_string();
+            inner.execute_raw(Statement::from_sql_and_values(backend, sql, [tenant_id.into()])).await?;
         }
         let (pending, entries) = (Vec::new(), Vec::new());
         let inner = Connection::new(inner);
-        Ok(Self { inner, scope, backend, pending, entries, journals: 0, counted: BTreeSet::new(), spanned })
+        Ok(Self {
+            inner,
+            scope,
+            backend,
+            pending,
+            entries,
+            journals: 0,
+            counted: BTreeSet::new(),
+            changes_programme: AtomicBool::new(false),
+            relies_on: None,
+            _share: None,
+            spanned,
+        })
+    }
+
+    /// Keeps a share for as long as this lives.
+    pub(super) fn holding(self, share: Option<Share>) -> Self {
+        Self { _share: share, ..self }
     }
 
     /// Whose rows this transaction sees.
@@ -88,6 +137,35 @@ impl Tx {
         }
     }
 
+    /// The rows with these ids that the scope's ring may see, each looked up by its key, however many others there are.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub(super) async fn visible_by_ids<E>(&self, ids: &[E::Id]) -> Result<Vec<E::Model>, StoreError>
+    where
+        E: Identified + OwnedByAffiliate,
+    {
+        let columns: Vec<String> = E::Column::iter().map(|column| format!("found.{}", column.as_str())).collect();
+        let mut condition = format!("found.tenant_id = $1 AND found.{} = wanted.id", E::id_column().as_str());
+        let mut bound: Vec<Value> = vec![self.scope.tenant_id().into()];
+        if let Ring::Affiliate(id) = self.scope.ring() {
+            let owner = dialect::bind(&mut bound, id);
+            condition.push_str(&format!(" AND found.{} = {owner}", E::affiliate_column().as_str()));
+        }
+        let mut rows = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(INSERT_ROWS) {
+            let mut values = bound.clone();
+            let wanted = arrays::relation(self.backend, ids.iter().map(|id| vec![(*id).into()]), &mut values)?;
+            let sql = format!(
+                "WITH wanted (id) AS ({wanted}) SELECT {} FROM wanted {}",
+                columns.join(", "),
+                dialect::join_each(self.backend, E::default().table_name(), &condition)
+            );
+            rows.extend(E::Model::find_by_statement(self.statement(sql, values)).all(self.connection()).await?);
+        }
+        Ok(rows)
+    }
+
     /// A select of one row by its id.
     pub(super) fn by_id<E: Identified>(&self, id: E::Id) -> Select<E>
     where
@@ -96,15 +174,29 @@ impl Tx {
         self.find::<E>().filter(E::id_column().eq(id))
     }
 
+    /// Notes that a table is written.
+    fn note<E: Scoped>(&self) {
+        if programme::has::<E>() {
+            self.changes_programme.store(true, Relaxed);
+        }
+    }
+
+    /// Says by which version of the programme this transaction was decided: its commit fails when another one is in force.
+    pub const fn rely(&mut self, version: i64) {
+        self.relies_on = Some(version);
+    }
+
     /// An update over the tenant's rows of a table.
     #[expect(clippy::disallowed_methods, reason = "the one home of updates: the tenant is filtered here")]
     pub(super) fn update_many<E: Scoped>(&self) -> UpdateMany<E> {
+        self.note::<E>();
         E::update_many().filter(E::tenant_column().eq(self.scope.tenant_id()))
     }
 
     /// A delete over the tenant's rows of a table.
     #[expect(clippy::disallowed_methods, reason = "the one home of deletes: the tenant is filtered here")]
     pub(super) fn delete_many<E: Scoped>(&self) -> DeleteMany<E> {
+        self.note::<E>();
         E::delete_many().filter(E::tenant_column().eq(self.scope.tenant_id()))
     }
 
@@ -171,6 +263,7 @@ impl Tx {
         E::Model: IntoActiveModel<E::ActiveModel>,
         E::ActiveModel: Send,
     {
+        self.note::<E>();
         let chunk = (dialect::bind_limit(self.backend) / E::Column::iter().count()).clamp(1, INSERT_ROWS);
         let mut statements = Vec::with_capacity(rows.len().div_ceil(chunk));
         let mut rows = rows.into_iter().map(|row| {
@@ -302,13 +395,29 @@ impl Tx {
     ///
     /// # Errors
     /// As the database answers; nothing of the transaction is kept then (or, when the connection broke at the very
-    /// commit, its outcome is unknown, which idempotency keys resolve).
+    /// commit, its outcome is unknown, which idempotency keys resolve). `Conflict` when it [relies](Tx::rely) on what is no
+    /// longer so.
     pub async fn commit(mut self) -> Result<Committed, StoreError> {
         let (pending, entries) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.entries));
-        let journals = self.journals;
-        let before = sequences::advance(&mut self, pending.len(), journals).await?;
-        let events = events::append(&mut self, pending, before.event_seq)?;
-        ledger::append_entries(&mut self, entries, before.journal_seq)?;
+        let changes_programme = self.changes_programme.load(Relaxed);
+        let steps = Steps { events: pending.len(), journals: self.journals, changes_programme };
+        let before = sequences::advance(&mut self, &steps).await?;
+        if let Some(version) = self.relies_on {
+            let current = match &before {
+                Some(counters) => counters.programme_version,
+                None => programme::version(&self).await?,
+            };
+            if current != version {
+                return Err(StoreError::raced("the programme was changed"));
+            }
+        }
+        let events = match before {
+            Some(before) => {
+                ledger::append_entries(&mut self, entries, before.journal_seq)?;
+                events::append(&mut self, pending, before.event_seq)?
+            }
+            None => Vec::new(),
+        };
         self.inner.commit().await?;
         self.spanned.commit();
         Ok(Committed { events, counted: self.counted })

@@ -30,7 +30,8 @@ pub async fn lock(tx: &Tx) -> Result<tenant::Model, StoreError> {
 /// # Errors
 /// `Constraint::TenantSlug` when the slug is taken.
 pub async fn insert(tx: &mut Tx, row: tenant::Model) -> Result<(), StoreError> {
-    let counter = tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0, journal_seq: 0 };
+    let counter =
+        tenant_counter::Model { tenant_id: row.tenant_id, event_seq: 0, journal_seq: 0, programme_version: 0 };
     tx.insert::<tenant::Entity>(row).await?;
     tx.insert::<tenant_counter::Entity>(counter).await
 }

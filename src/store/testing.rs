@@ -33,6 +33,10 @@ impl TestDb {
         Self { db, _dir: dir }
     }
 
+    pub const fn db(&self) -> &Db {
+        &self.db
+    }
+
     pub async fn begin(&self, scope: TenantScope) -> Tx {
         self.db.begin(&scope).await.expect("begins")
     }

@@ -3,7 +3,7 @@
 use sea_orm::{ConnectionTrait, Value};
 use tributary_entity::{Instant, ids::CampaignId};
 
-use super::{arrays, error::StoreError, scope::Tx};
+use super::{arrays, dialect, error::StoreError, scope::Tx};
 use crate::domain::{attribution::TOUCHES_MAX, touches::PastClick};
 
 /// Rows of one statement.
@@ -38,14 +38,19 @@ pub async fn past_clicks(tx: &Tx, wanted: &[Wanted<'_>]) -> Result<Vec<(i64, Pas
         let rows = arrays::relation(tx.backend(), rows, &mut values)?;
         let sql = format!(
             "WITH wanted (number, visitor_id, campaign_id, from_at, until_at) AS ({rows}), \
-             past AS (SELECT wanted.number AS number, click.id AS id, click.campaign_id AS campaign_id, \
-             click.affiliate_id AS affiliate_id, click.occurred_at AS occurred_at, \
-             ROW_NUMBER() OVER (PARTITION BY wanted.number ORDER BY click.occurred_at DESC, click.id DESC) AS place \
-             FROM wanted JOIN click ON click.tenant_id = $1 AND click.visitor_id = wanted.visitor_id \
-             AND click.occurred_at >= wanted.from_at AND click.occurred_at <= wanted.until_at \
-             AND click.invalid_reason IS NULL \
-             WHERE wanted.campaign_id IS NULL OR click.campaign_id = wanted.campaign_id) \
-             SELECT number, id, campaign_id, affiliate_id, occurred_at FROM past WHERE place <= {TOUCHES_MAX}"
+             past AS (SELECT wanted.number AS number, found.id AS id, found.campaign_id AS campaign_id, \
+             found.affiliate_id AS affiliate_id, found.occurred_at AS occurred_at, \
+             ROW_NUMBER() OVER (PARTITION BY wanted.number ORDER BY found.occurred_at DESC, found.id DESC) AS place \
+             FROM wanted {}) \
+             SELECT number, id, campaign_id, affiliate_id, occurred_at FROM past WHERE place <= {TOUCHES_MAX}",
+            dialect::join_each(
+                tx.backend(),
+                "click",
+                "found.tenant_id = $1 AND found.visitor_id = wanted.visitor_id \
+                 AND found.occurred_at >= wanted.from_at AND found.occurred_at <= wanted.until_at \
+                 AND found.invalid_reason IS NULL \
+                 AND (wanted.campaign_id IS NULL OR found.campaign_id = wanted.campaign_id)"
+            )
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
             let click = PastClick {

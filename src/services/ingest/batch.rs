@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::{
     Answer, Env, Failure, Item, Recorded, Work, clicks,
     conversions::{self, Case},
-    programme::{BatchTotals, Programme},
+    programme::{BatchTotals, Memory, Programme, Remembered},
 };
 use crate::{
     ambient,
@@ -40,11 +40,11 @@ const TIME_LIMIT: Duration = Duration::from_secs(45);
 const ATTEMPTS: u32 = 6;
 
 /// Records items in as few transactions as it takes: one, unless an item cannot be stored and is halved out.
-pub(super) async fn settle(env: &Env, scope: &TenantScope, items: &[Item]) -> Vec<Answer> {
+pub(super) async fn settle(env: &Env, memory: &Memory, scope: &TenantScope, items: &[Item]) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
     let mut open: Vec<Range<usize>> = std::iter::once(0..items.len()).collect();
     while let Some(range) = open.pop() {
-        match contained(attempt(env, scope, &items[range.clone()])).await {
+        match contained(attempt(env, memory, scope, &items[range.clone()])).await {
             Ok(done) => {
                 for (slot, answer) in answers[range].iter_mut().zip(done) {
                     *slot = Some(answer);
@@ -81,17 +81,27 @@ async fn contained<T>(work: impl Future<Output = Result<T, StoreError>>) -> Resu
 }
 
 /// Does a batch, again when it lost a race against another node.
-async fn attempt(env: &Env, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+async fn attempt(env: &Env, memory: &Memory, scope: &TenantScope, items: &[Item]) -> Result<Vec<Answer>, StoreError> {
+    let batch = Attempt { env, memory, scope, items };
+    if let Some(remembered) = memory.take() {
+        match contained(batch.in_time(Some(remembered), false)).await {
+            Err(error) if !matches!(error, StoreError::Unavailable(_)) => {
+                // It may be for what was remembered: nothing is decided by that against anybody.
+                tracing::debug!(%error, "a batch is done again, without what was remembered");
+            }
+            result => return result,
+        }
+    }
     let mut delay = Duration::from_millis(5);
     for number in 1..ATTEMPTS {
-        match transact_in_time(env, scope, items, number > 1).await {
+        match batch.in_time(None, number > 1).await {
             // Another node was first with a natural key: the next try sees its row and decides anew.
             Err(error) if error.is_conflict() || error.was_second() => tokio::time::sleep(delay).await,
             result => return result,
         }
         delay *= 2;
     }
-    transact_in_time(env, scope, items, true).await
+    batch.in_time(None, true).await
 }
 
 /// What is to be done with an item, as far as its link and its key tell.
@@ -102,22 +112,48 @@ enum Plan {
     Refuse(Problem),
 }
 
-/// One try, given up when the database does not answer: a server that vanished must not hold the lane. Whether it had
-/// committed is unknown then; the callers' keys tell them.
-async fn transact_in_time(
-    env: &Env,
-    scope: &TenantScope,
-    items: &[Item],
-    again: bool,
-) -> Result<Vec<Answer>, StoreError> {
-    let transacted = tokio::time::timeout(TIME_LIMIT, transact(env, scope, items, again)).await;
-    transacted.unwrap_or_else(|_| Err(StoreError::timed_out()))
+/// What is tried.
+struct Attempt<'a> {
+    env: &'a Env,
+    memory: &'a Memory,
+    scope: &'a TenantScope,
+    items: &'a [Item],
+}
+
+impl Attempt<'_> {
+    /// One try, given up when the database does not answer: a server that vanished must not hold the lane. Whether it had
+    /// committed is unknown then; the callers' keys tell them.
+    async fn in_time(&self, remembered: Option<Remembered>, again: bool) -> Result<Vec<Answer>, StoreError> {
+        let transacted = tokio::time::timeout(TIME_LIMIT, self.transact(remembered, again)).await;
+        transacted.unwrap_or_else(|_| Err(StoreError::timed_out()))
+    }
+
+    /// By what is remembered, if all of it is still so at the commit.
+    async fn transact(&self, remembered: Option<Remembered>, again: bool) -> Result<Vec<Answer>, StoreError> {
+        let now = self.env.clock.now();
+        let mut tx = self.env.db.begin_batch(self.scope).await?;
+        let mut known = match remembered {
+            Some(remembered) => {
+                remembered.hold(&mut tx);
+                remembered
+            }
+            None => Remembered::begin(&tx).await?,
+        };
+        let answers = transact(self.env, tx, self.items, &mut known.programme, again, now).await?;
+        self.memory.put(known);
+        Ok(answers)
+    }
 }
 
 /// Clicks that are there already are rare: they are looked for only when it is done `again`, having met one.
-async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -> Result<Vec<Answer>, StoreError> {
-    let now = env.clock.now();
-    let mut tx = env.db.begin(scope).await?;
+async fn transact(
+    env: &Env,
+    mut tx: Tx,
+    items: &[Item],
+    programme: &mut Programme,
+    again: bool,
+    now: Instant,
+) -> Result<Vec<Answer>, StoreError> {
     let ids: Vec<Uuid> = items.iter().map(|item| item.work.id().unwrap_or_else(ambient::new_uuid)).collect();
 
     let link_ids = items.iter().filter_map(|item| match &item.work {
@@ -201,7 +237,7 @@ async fn transact(env: &Env, scope: &TenantScope, items: &[Item], again: bool) -
     let mut answers: Vec<Option<Answer>> = items.iter().map(|_| None).collect();
     if !new_clicks.is_empty() || !new_conversions.is_empty() {
         fault::point("ingest.before_insert");
-        let recorded = record(&mut tx, &new_clicks, new_conversions, &links, now).await?;
+        let recorded = record(&mut tx, &new_clicks, new_conversions, &links, programme, now).await?;
         for (index, answer) in recorded {
             if let Err(Failure::Refused(problem)) = &answer {
                 refuse(&mut tx, items, &ids, &mut plans, index, problem).await?;
@@ -232,6 +268,7 @@ async fn record(
     new_clicks: &[clicks::Fresh<'_>],
     new_conversions: Vec<(usize, Case<'_>)>,
     links: &HashMap<LinkId, link::Model>,
+    programme: &mut Programme,
     now: Instant,
 ) -> Result<Vec<(usize, Answer)>, StoreError> {
     let named = new_conversions.iter().filter_map(|(_, case)| case.input.click_id).collect();
@@ -240,10 +277,9 @@ async fn record(
         .values()
         .map(|link| (link.campaign_id, link.affiliate_id))
         .chain(known.values().map(|click| (click.campaign_id, click.affiliate_id)));
-    let mut programme = Programme::default();
     programme.add_pairs(tx, pairs).await?;
     let mut totals = BatchTotals::default();
-    let recorded = clicks::record(tx, new_clicks, links, &mut programme, &mut totals, now).await?;
+    let recorded = clicks::record(tx, new_clicks, links, programme, &mut totals, now).await?;
     // Only an id that was given away before its click was recorded can be named by a conversion that waits.
     let given: Vec<ClickId> =
         new_clicks.iter().filter(|fresh| fresh.input.id.is_some()).map(|fresh| fresh.id).collect();
@@ -254,7 +290,7 @@ async fn record(
     }
     let (indexes, fresh): (Vec<usize>, Vec<Case<'_>>) = new_conversions.into_iter().unzip();
     cases.extend(fresh);
-    let settled = conversions::settle(tx, cases, &known, &mut programme, &mut totals, now).await?;
+    let settled = conversions::settle(tx, cases, &known, programme, &mut totals, now).await?;
     totals.write(tx).await?;
     let clicks = recorded.into_iter().map(|(index, row)| (index, Ok(Recorded::Click(Box::new(row)))));
     let conversions = indexes.into_iter().zip(settled.into_iter().skip(waited)).map(|(index, answer)| {

@@ -2,7 +2,7 @@
 //!
 //! # Decisions
 //! - What a batch may touch is locked before anything is decided, in key order: two nodes that share a tenant decide one
-//!   after the other, and never wait for each other in a circle. A tenant without caps pays one look-up per batch.
+//!   after the other, and never wait for each other in a circle. A tenant without caps pays one look-up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,6 +13,7 @@ use tributary_entity::{
     kinds::{CapMetric, ConversionReason, ConversionStatus},
 };
 
+use super::programme::Programme;
 use crate::{
     domain::{
         cap::{self as rules, Demand},
@@ -47,6 +48,27 @@ pub(in crate::services) struct BatchCaps {
 }
 
 impl BatchCaps {
+    /// Takes the caps of campaigns, and the tenant's time zone, from what a programme has of them.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn learn(
+        &mut self,
+        tx: &Tx,
+        programme: &mut Programme,
+        campaign_ids: &[CampaignId],
+    ) -> Result<(), StoreError> {
+        programme.add_caps(tx, campaign_ids).await?;
+        for id in campaign_ids {
+            let caps = programme.caps(*id).unwrap_or_default();
+            self.of_campaign.entry(*id).or_insert_with(|| caps.to_vec());
+        }
+        if self.zone.is_none() && self.of_campaign.values().any(|caps| !caps.is_empty()) {
+            self.zone = Some(rules::zone(&programme.tenant(tx).await?.time_zone));
+        }
+        Ok(())
+    }
+
     /// Reads the caps of campaigns and locks what they have in the periods of these instants. Needed before clicks and
     /// conversions of those are decided; again for campaigns and instants that become known later.
     ///

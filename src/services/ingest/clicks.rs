@@ -71,7 +71,9 @@ pub(super) async fn record(
     let instants = clicks.iter().map(|click| click.at).collect();
     let campaigns = distinct(clicks.iter().map(|click| click.facts.campaign_id));
     programme.add_click_rates(tx, &campaigns).await?;
-    programme.add_groups(tx, clicks.iter().map(|click| (click.facts.campaign_id, click.facts.affiliate_id))).await?;
+    let pairs = clicks.iter().map(|click| (click.facts.campaign_id, click.facts.affiliate_id));
+    programme.add_groups_of_earning(tx, pairs).await?;
+    totals.caps.learn(tx, programme, &campaigns).await?;
     totals.caps.prepare(tx, &campaigns, &instants).await?;
     let repeated = repeated(tx, &clicks).await?;
     let mut rows = Vec::with_capacity(clicks.len());

@@ -6,9 +6,9 @@
 //!
 //! # Decisions
 //! - A call's items stay together (at most 1 000), so that a batch mutation is usually one transaction.
-//! - Conversions have one transaction in flight: they share accounts, caps and the tenant's numbers of events, and two at
-//!   once would wait for each other. Clicks share no more than a row of totals, their last statement: where the database
-//!   has several writers, two of their batches overlap, so that one is gathered while the other is written.
+//! - Where the database has several writers, two batches of a lane overlap: one is decided while the other is written and
+//!   waited for. What they share (accounts, caps, totals, the tenant's numbers of events) is locked as between two nodes, and
+//!   but for caps and tiers last. Clicks and conversions do not overlap: a conversion finds the click that was sent before it.
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
@@ -36,6 +36,7 @@ use tributary_entity::{
 use uuid::Uuid;
 
 use meters::{Meters, Waiting};
+use programme::Memory;
 
 use super::ServiceError;
 use crate::{
@@ -177,6 +178,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a batch is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Clicks,
+    Conversions,
+    Both,
+}
+
 /// Calls that are recorded together.
 #[derive(Default)]
 struct Batch {
@@ -206,14 +215,19 @@ impl Batch {
         span
     }
 
-    fn is_of_clicks(&self) -> bool {
-        self.items.iter().all(|item| matches!(item.work, Work::Click(_)))
+    fn kind(&self) -> Kind {
+        let has = |click: bool| self.items.iter().any(|item| matches!(item.work, Work::Click(_)) == click);
+        match (has(true), has(false)) {
+            (true, true) => Kind::Both,
+            (true, false) => Kind::Clicks,
+            (false, _) => Kind::Conversions,
+        }
     }
 
-    async fn settle(mut self, env: &Env, scope: &TenantScope) {
+    async fn settle(mut self, env: &Env, memory: &Memory, scope: &TenantScope) {
         let began = Instant::now();
         let span = self.span();
-        let results = batch::settle(env, scope, &self.items).instrument(span).await;
+        let results = batch::settle(env, memory, scope, &self.items).instrument(span).await;
         env.meters.settled(self.items.len(), began.elapsed());
         for (item, answer) in self.items.iter().zip(&results) {
             env.meters.answered(answer, matches!(item.work, Work::Click(_)));
@@ -234,11 +248,11 @@ pub struct Lanes {
     lanes: Arc<Mutex<HashMap<TenantId, Lane>>>,
     queue_items: usize,
     batch_items: usize,
-    /// Batches of clicks that one lane may be at.
+    /// Batches that one lane may be at.
     flights: u32,
 }
 
-/// How many batches of clicks overlap where the database has several writers: one is gathered, one is written.
+/// How many batches of a lane overlap where the database has several writers: one is gathered, one is written.
 const FLIGHTS: u32 = 2;
 /// How long an idle lane keeps its task.
 const IDLE: Duration = Duration::from_secs(30);
@@ -341,7 +355,9 @@ impl Lanes {
     /// One lane: takes what is queued, commits it, answers, and again.
     async fn run(self, scope: TenantScope, mut calls: mpsc::UnboundedReceiver<Call>, busy: Busy) {
         let flights = Arc::new(Semaphore::new(self.flights as usize));
+        let memory: Arc<Memory> = Arc::default();
         let mut held: Option<Call> = None;
+        let mut before = Kind::Both;
         loop {
             let first = match held.take() {
                 Some(call) => call,
@@ -359,15 +375,19 @@ impl Lanes {
             // Before the batch is gathered: it grows until it may begin.
             let Ok(mut flight) = Arc::clone(&flights).acquire_owned().await else { return };
             let batch = self.gather(first, &mut calls, &mut held);
-            if !batch.is_of_clicks() && self.flights > 1 {
-                // Until the batches before it have ended; none begins after it, as this is the only one to begin any.
+            let kind = batch.kind();
+            if kind == Kind::Both || kind != before {
+                // Until the batches before it have ended; none begins meanwhile, as this is the only one to begin any.
                 let Ok(others) = Arc::clone(&flights).acquire_many_owned(self.flights - 1).await else { return };
-                flight.merge(others);
+                if kind == Kind::Both {
+                    flight.merge(others);
+                }
             }
-            let (env, scope, busy) = (Arc::clone(&self.env), scope, busy.clone());
+            before = kind;
+            let (env, memory, scope, busy) = (Arc::clone(&self.env), Arc::clone(&memory), scope, busy.clone());
             let work = async move {
                 let _flight = (flight, busy.begin());
-                batch.settle(&env, &scope).await;
+                batch.settle(&env, &memory, &scope).await;
             };
             if self.flights > 1 {
                 tokio::spawn(work);

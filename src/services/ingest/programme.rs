@@ -1,32 +1,90 @@
 //! What a batch must know of campaigns and affiliates, and the totals it adds up before it writes them once.
+//!
+//! # Decisions
+//! - What one batch has read, the next one of its lane [remembers](Memory): eight statements of a single conversion's twenty
+//!   were for what is the same day after day. It is good as long as the tenant's version of it is as it was, which the commit
+//!   compares (see `store::programme`); what was decided by something else is given up, and decided anew.
+//! - It is forgotten after a second all the same, for what is not counted: a node of an earlier release changes something, or
+//!   somebody by hand. So it never grows past what a second's batches ask for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant as Time},
+};
 
 use tributary_entity::{
-    Instant, affiliate, affiliate_group, campaign, click, enrollment, goal,
+    Instant, affiliate, affiliate_group, campaign, cap, click, enrollment, goal,
     ids::{AffiliateId, CampaignId},
     money::Currency,
+    tenant,
 };
 
 use super::caps::BatchCaps;
 use crate::{
     domain::{
         click_rate::{self, Basis, Rate},
+        override_plan::{self, Chains, Plan},
         report::{self, Totals},
         rule::Rule,
     },
     store::{
-        affiliate_groups, affiliates, campaigns, click_rates, enrollments,
+        affiliate_groups, affiliate_parents, affiliates, campaigns, caps, click_rates, enrollments,
         error::{Constraint, StoreError},
         goals,
         invalid_clicks::{self, InvalidKey},
+        override_plans, programme,
         rollups::{self, RollupKey},
         rules,
         scope::Tx,
+        tenants,
     },
 };
 
-/// The campaigns, affiliates and enrollments that a batch's clicks and conversions name.
+/// What a lane's batches remember: a programme for each that may be under way. Whoever takes one has it alone.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<Vec<Remembered>>);
+
+/// A programme, and until when it is good.
+pub(super) struct Remembered {
+    pub programme: Programme,
+    version: i64,
+    read_at: Time,
+}
+
+/// After which a programme is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+
+impl Memory {
+    /// What is remembered, if it is not too old.
+    pub fn take(&self) -> Option<Remembered> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.read_at.elapsed() < FORGOTTEN_AFTER);
+        all.pop()
+    }
+
+    /// Remembers what a batch that was committed has read.
+    pub fn put(&self, remembered: Remembered) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(remembered);
+    }
+}
+
+impl Remembered {
+    /// Nothing yet: what is read from now on.
+    ///
+    /// # Errors
+    /// As the database answers.
+    pub async fn begin(tx: &Tx) -> Result<Self, StoreError> {
+        Ok(Self { programme: Programme::default(), version: programme::version(tx).await?, read_at: Time::now() })
+    }
+
+    /// Has a transaction commit only if all of it is still so.
+    pub const fn hold(&self, tx: &mut Tx) {
+        tx.rely(self.version);
+    }
+}
+
+/// What a batch's clicks and conversions name, and what is agreed on it. Each is read once.
 #[derive(Default)]
 pub(in crate::services) struct Programme {
     campaigns: HashMap<CampaignId, campaign::Model>,
@@ -38,9 +96,19 @@ pub(in crate::services) struct Programme {
     complete: BTreeSet<CampaignId>,
     goals: HashMap<(CampaignId, String), goal::Model>,
     rules: HashMap<CampaignId, Vec<Rule>>,
+    /// Each of campaigns whose rates are read, which may have none.
     click_rates: HashMap<CampaignId, Vec<Rate>>,
-    /// Of affiliates whose clicks earn; those that are in none are not there.
-    groups: BTreeMap<AffiliateId, affiliate_group::Model>,
+    /// Of affiliates whose group is read; those that are in none have none.
+    groups: BTreeMap<AffiliateId, Option<affiliate_group::Model>>,
+    /// The active ones of each campaign whose caps are read.
+    caps: HashMap<CampaignId, Vec<cap::Model>>,
+    /// The campaigns whose override plans are read, with the tenant's default.
+    planned: BTreeSet<CampaignId>,
+    plans: Vec<Plan>,
+    /// Those above affiliates, as far up as `levels` say; of each that was asked for, who may have nobody.
+    chains: Chains,
+    levels: i32,
+    tenant: Option<tenant::Model>,
 }
 
 impl Programme {
@@ -95,28 +163,118 @@ impl Programme {
 
     /// Reads what clicks of campaigns earn.
     pub async fn add_click_rates(&mut self, tx: &Tx, ids: &[CampaignId]) -> Result<(), StoreError> {
-        for rate in click_rates::in_force(tx, ids).await? {
+        let ids: Vec<CampaignId> = ids.iter().copied().filter(|id| !self.click_rates.contains_key(id)).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rates = click_rates::in_force(tx, &ids).await?;
+        self.click_rates.extend(ids.into_iter().map(|id| (id, Vec::new())));
+        for rate in rates {
             self.click_rates.entry(rate.head.campaign_id).or_default().push(rate);
         }
         Ok(())
     }
 
     /// Reads the groups of affiliates in campaigns whose clicks earn something.
-    pub async fn add_groups(
+    pub async fn add_groups_of_earning(
         &mut self,
         tx: &Tx,
         pairs: impl Iterator<Item = (CampaignId, AffiliateId)>,
     ) -> Result<(), StoreError> {
-        let earning = pairs.filter(|(campaign_id, _)| self.click_rates.contains_key(campaign_id));
-        let ids: BTreeSet<AffiliateId> = earning.map(|(_, id)| id).collect();
-        self.groups.extend(affiliate_groups::of_affiliates(tx, &Vec::from_iter(ids)).await?);
+        let earns = |id: &CampaignId| self.click_rates.get(id).is_some_and(|rates| !rates.is_empty());
+        let ids: Vec<AffiliateId> = pairs.filter(|(campaign_id, _)| earns(campaign_id)).map(|(_, id)| id).collect();
+        self.add_groups(tx, ids.into_iter()).await
+    }
+
+    /// Reads the groups of affiliates.
+    pub async fn add_groups(&mut self, tx: &Tx, ids: impl Iterator<Item = AffiliateId>) -> Result<(), StoreError> {
+        let ids: BTreeSet<AffiliateId> = ids.filter(|id| !self.groups.contains_key(id)).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ids = Vec::from_iter(ids);
+        let mut groups = affiliate_groups::of_affiliates(tx, &ids).await?;
+        self.groups.extend(ids.into_iter().map(|id| (id, groups.remove(&id))));
         Ok(())
+    }
+
+    /// Reads the active caps of campaigns.
+    pub async fn add_caps(&mut self, tx: &Tx, ids: &[CampaignId]) -> Result<(), StoreError> {
+        let ids: Vec<CampaignId> = ids.iter().copied().filter(|id| !self.caps.contains_key(id)).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let rows = caps::for_campaigns(tx, &ids).await?;
+        self.caps.extend(ids.into_iter().map(|id| (id, Vec::new())));
+        for row in rows {
+            self.caps.entry(row.campaign_id).or_default().push(row);
+        }
+        Ok(())
+    }
+
+    /// Reads the override plans in force in campaigns.
+    pub async fn add_plans(&mut self, tx: &Tx, ids: impl Iterator<Item = CampaignId>) -> Result<(), StoreError> {
+        let ids: BTreeSet<CampaignId> = ids.filter(|id| !self.planned.contains(id)).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let found = override_plans::in_force(tx, &Vec::from_iter(ids.iter().copied())).await?;
+        // The tenant's default comes with each.
+        let known: BTreeSet<_> = self.plans.iter().map(|plan| plan.head.id).collect();
+        self.plans.extend(found.into_iter().filter(|plan| !known.contains(&plan.head.id)));
+        self.planned.extend(ids);
+        Ok(())
+    }
+
+    /// Reads those above affiliates, as far up as any of the plans that are read pays; nobody where none pays.
+    pub async fn add_chains(&mut self, tx: &Tx, ids: impl Iterator<Item = AffiliateId>) -> Result<(), StoreError> {
+        let levels = override_plan::reach(&self.plans);
+        if levels > self.levels {
+            self.chains.clear();
+            self.levels = levels;
+        }
+        let ids: BTreeSet<AffiliateId> = ids.filter(|id| !self.chains.contains_key(id)).collect();
+        if levels == 0 || ids.is_empty() {
+            return Ok(());
+        }
+        let ids = Vec::from_iter(ids);
+        let mut chains = affiliate_parents::chains(tx, &ids, levels).await?;
+        self.chains.extend(ids.into_iter().map(|id| (id, chains.remove(&id).unwrap_or_default())));
+        Ok(())
+    }
+
+    /// The tenant.
+    pub async fn tenant(&mut self, tx: &Tx) -> Result<&tenant::Model, StoreError> {
+        Ok(match &mut self.tenant {
+            Some(row) => row,
+            none => none.insert(tenants::get(tx).await?),
+        })
     }
 
     /// What a unique valid click earns, in millionths of the major unit, and by what; none where clicks earn nothing.
     pub fn earned(&self, row: &click::Model) -> Option<(Basis, i64)> {
         let rates = self.click_rates.get(&row.campaign_id)?;
-        click_rate::earned(rates.iter(), row.affiliate_id, self.groups.get(&row.affiliate_id))
+        click_rate::earned(rates.iter(), row.affiliate_id, self.group(row.affiliate_id))
+    }
+
+    /// An affiliate's group, where it was read and there is one.
+    pub fn group(&self, id: AffiliateId) -> Option<&affiliate_group::Model> {
+        self.groups.get(&id)?.as_ref()
+    }
+
+    /// The active caps of a campaign whose caps were read.
+    pub fn caps(&self, id: CampaignId) -> Option<&[cap::Model]> {
+        self.caps.get(&id).map(Vec::as_slice)
+    }
+
+    /// The override plan in force in a campaign, of those that were read.
+    pub fn plan(&self, id: CampaignId) -> Option<&Plan> {
+        override_plan::in_force(&self.plans, id)
+    }
+
+    /// Those above affiliates, of those who were read.
+    pub const fn chains(&self) -> &Chains {
+        &self.chains
     }
 
     /// A campaign that a caller names.

@@ -3,7 +3,7 @@
 //! # Decisions
 //! - What the batch may count is locked first, in key order, after caps and before earnings: two nodes that share a tenant
 //!   decide one after the other. It is a little more than what is counted then, as criteria are not asked yet.
-//! - A tenant whose rules ask for nothing pays one look-up, for groups.
+//! - A tenant whose rules ask for nothing pays nothing.
 //! - `WHOLE` tiers rate what was there before in work of their own, however much it is: the batch asks for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,6 +18,7 @@ use tributary_entity::{
 use super::{Lead, Past, Taken, facts};
 use crate::{
     domain::{
+        cap,
         commission::{
             Book, Explanation,
             book::{CustomerKey, Deal, asks_for_firsts, asks_for_origins, tiered},
@@ -28,7 +29,7 @@ use crate::{
         fx_rate::Rates,
     },
     services::{ingest::programme::Programme, tiers as noun},
-    store::{affiliate_groups, error::StoreError, scope::Tx, tenants, tiers},
+    store::{error::StoreError, scope::Tx, tiers},
 };
 
 /// The book, and what a batch writes into it.
@@ -46,23 +47,21 @@ impl BatchBook {
         tx: &mut Tx,
         leads: &[&Lead<'_, '_>],
         known: &HashMap<ClickId, click::Model>,
-        programme: &Programme,
+        programme: &mut Programme,
         rates: &Rates,
         now: Instant,
     ) -> Result<Self, StoreError> {
         let mut book = Book::default();
         let promoters: BTreeSet<AffiliateId> = leads.iter().flat_map(|lead| lead.affiliates()).collect();
-        if !promoters.is_empty() {
-            let promoters: Vec<AffiliateId> = promoters.into_iter().collect();
-            book.groups = affiliate_groups::of_affiliates(tx, &promoters).await?.into_iter().collect();
-        }
+        programme.add_groups(tx, promoters.iter().copied()).await?;
+        book.groups = promoters.into_iter().filter_map(|id| Some((id, programme.group(id)?.clone()))).collect();
         let asks_for_time = leads
             .iter()
             .filter_map(|lead| lead.trace.campaign_id)
             .flat_map(|id| programme.rules(id))
             .any(|rule| rule.plan.tiers.is_some() || rule.plan.max_months.is_some());
         if asks_for_time {
-            book.zone = tenants::zone(tx).await?;
+            book.zone = cap::zone(&programme.tenant(tx).await?.time_zone);
         }
         let mut wanted = Wanted::default();
         for lead in leads {

@@ -35,7 +35,6 @@ use crate::{
         attributions, conversions,
         error::{Constraint, StoreError},
         scope::Tx,
-        tenants,
     },
 };
 
@@ -94,12 +93,14 @@ pub(in crate::services) async fn settle(
     let mut taken = Taken::load(tx, leads.iter().flatten()).await?;
     let campaign_ids: BTreeSet<CampaignId> = leads.iter().flatten().filter_map(|lead| lead.trace.campaign_id).collect();
     let instants = cases.iter().map(|case| case.occurred_at(now)).collect();
-    totals.caps.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
+    let campaign_ids = Vec::from_iter(campaign_ids);
+    totals.caps.learn(tx, programme, &campaign_ids).await?;
+    totals.caps.prepare(tx, &campaign_ids, &instants).await?;
     let counting: Vec<&Lead<'_, '_>> = leads.iter().flatten().collect();
     let rates = rated::rates(tx, counting.iter().copied(), programme, now).await?;
     let mut book = BatchBook::load(tx, &counting, known, programme, &rates, now).await?;
     let needs_tenant = leads.iter().flatten().any(|lead| lead.trace.campaign_id.is_none());
-    let tenant = if needs_tenant { Some(tenants::get(tx).await?) } else { None };
+    let tenant = if needs_tenant { Some(programme.tenant(tx).await?.clone()) } else { None };
     let versions = decision_versions(tx, &cases).await?;
     let mut answers = Vec::with_capacity(cases.len());
     let mut batch = Batch { taken: &mut taken, totals: &mut *totals, book: &mut book, rates: &rates };
@@ -113,7 +114,7 @@ pub(in crate::services) async fn settle(
     for snapshot in answers.iter_mut().flatten() {
         snapshot.set_decision_version(versions.get(&snapshot.conversion.id).map_or(1, |newest| newest + 1));
     }
-    overrides::add(tx, answers.iter_mut().flatten().collect()).await?;
+    overrides::add(tx, programme, answers.iter_mut().flatten().collect()).await?;
     noun::carry_over(tx, &mut answers).await?;
     let written: Vec<(&Case<'_>, &Snapshot)> =
         cases.iter().zip(&answers).filter_map(|(case, answer)| Some((case, answer.as_ref().ok()?))).collect();
@@ -194,17 +195,10 @@ impl Taken {
     ) -> Result<Self, StoreError> {
         let orders: BTreeSet<&String> = leads.clone().filter_map(|lead| lead.case.input.order_id.as_ref()).collect();
         let orders: Vec<String> = orders.into_iter().cloned().collect();
-        let goal_ids: BTreeSet<GoalId> = leads.clone().filter_map(|lead| lead.once).map(|(id, _)| id).collect();
-        let click_ids: BTreeSet<ClickId> = leads.filter_map(|lead| lead.once).map(|(_, id)| id).collect();
+        let clicks: BTreeSet<(GoalId, ClickId)> = leads.filter_map(|lead| lead.once).collect();
         Ok(Self {
-            orders: if orders.is_empty() { HashSet::new() } else { conversions::orders_taken(tx, &orders).await? },
-            clicks: if goal_ids.is_empty() {
-                HashSet::new()
-            } else {
-                let (goal_ids, click_ids): (Vec<_>, Vec<_>) =
-                    (goal_ids.into_iter().collect(), click_ids.into_iter().collect());
-                conversions::clicks_taken(tx, &goal_ids, &click_ids).await?
-            },
+            orders: conversions::orders_taken(tx, &orders).await?,
+            clicks: conversions::clicks_taken(tx, &clicks).await?,
         })
     }
 }
