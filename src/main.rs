@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use tributary::cli::{self, Cli};
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match cli::run(Cli::parse()).await {

@@ -115,6 +115,19 @@ impl Credentials {
         })
     }
 
+    /// Whether these are of the same account as others; none where they do not tell: a new key of Stripe's, or a new app of
+    /// PayPal's, may be of any.
+    pub fn is_account_of(&self, other: &Self) -> Option<bool> {
+        match (self, other) {
+            (Self::Stripe { secret_key: this, .. }, Self::Stripe { secret_key: that, .. })
+            | (Self::Paypal { client_id: this, .. }, Self::Paypal { client_id: that, .. }) => {
+                (this == that).then_some(true)
+            }
+            (Self::Wise { profile_id: this, .. }, Self::Wise { profile_id: that, .. }) => Some(this == that),
+            _ => Some(false),
+        }
+    }
+
     /// The account as far as its owner needs to know it again: no secret, nor a part of one that helps to guess it.
     pub fn mask(&self) -> String {
         let key = match self {

@@ -358,6 +358,10 @@ pub(super) struct SetProcessorInput {
     idempotency_key: Option<String>,
     /// At which processor, and its credentials, all of them.
     account: ProcessorAccountInput,
+    /// The credentials are of the account that is there, such as a new key. It has to be said while payouts are under way
+    /// there, where the credentials do not tell it themselves: another account, asked for them, would not know them.
+    #[graphql(default)]
+    keeps_account: bool,
 }
 
 /// Credentials at a processor: exactly one of these. They are kept encrypted, and never shown again.
@@ -498,7 +502,7 @@ impl ProcessorMutation {
     ) -> Result<SetProcessorPayload> {
         let (services, viewer) = ctx.caller()?;
         let key = input.idempotency_key.as_deref();
-        let result = services::processors::set(services, viewer, key, input.account.into()).await;
+        let result = services::processors::set(services, viewer, key, input.account.into(), input.keeps_account).await;
         SetProcessorPayload::answer(result, &services.settings.base_url())
     }
 

@@ -1,9 +1,10 @@
 //! What payouts are at their processors.
 
-use sea_orm::{ColumnTrait, QueryFilter, sea_query::Expr};
+use sea_orm::{ColumnTrait, EntityTrait, JoinType, QueryFilter, QuerySelect, sea_query::Expr};
 use tributary_entity::{
     ids::PayoutId,
-    kinds::PayoutMethod,
+    kinds::{PayoutMethod, PayoutStatus},
+    payout,
     payout_transfer::{self, Column},
 };
 
@@ -37,6 +38,25 @@ pub async fn by_external(tx: &Tx, method: PayoutMethod, id: &str) -> Result<Opti
     let select =
         tx.find::<payout_transfer::Entity>().filter(Column::Method.eq(method)).filter(Column::ExternalId.eq(id));
     Ok(select.one(tx.connection()).await?.map(|row| row.payout_id))
+}
+
+/// Whether a payout is under way for which a processor was called.
+///
+/// # Errors
+/// As the database answers.
+pub async fn is_any_under_way(tx: &Tx, method: PayoutMethod) -> Result<bool, StoreError> {
+    let under_way = [PayoutStatus::Submitted, PayoutStatus::InTransit, PayoutStatus::Unknown];
+    let of_transfer = payout::Entity::belongs_to(payout_transfer::Entity)
+        .from((payout::Column::TenantId, payout::Column::Id))
+        .to((Column::TenantId, Column::PayoutId))
+        .into();
+    let select = tx
+        .find::<payout::Entity>()
+        .join(JoinType::InnerJoin, of_transfer)
+        .filter(any_of(payout::Column::Status, under_way))
+        .filter(Column::Method.eq(method))
+        .filter(Column::HandedAt.is_not_null());
+    Ok(select.one(tx.connection()).await?.is_some())
 }
 
 /// # Errors

@@ -63,6 +63,15 @@ pub async fn first_of(tx: &Tx, method: PayoutMethod) -> Result<Option<processor:
     Ok(select.one(tx.connection()).await?)
 }
 
+/// The last that was in use at a processor: it may be still.
+///
+/// # Errors
+/// As the database answers.
+pub async fn last_of(tx: &Tx, method: PayoutMethod) -> Result<Option<processor::Model>, StoreError> {
+    let select = tx.find::<processor::Entity>().filter(Column::Method.eq(method)).order_by_desc(Column::CreatedAt);
+    Ok(select.one(tx.connection()).await?)
+}
+
 /// As [`live_of`], locked until the transaction ends.
 ///
 /// # Errors

@@ -191,6 +191,48 @@ with_double! {
         assert_eq!(payout(&owner, &drafted).await["method"], "MANUAL");
     }
 
+    async fn account_stays_while_payouts_are_under_way_at_it(app, double) {
+        let owner = app.owner();
+        let stripe = |key: &str| json!({ "stripe": { "secretKey": key, "webhookSecret": "whsec_another" } });
+        let wise = |profile: &str| json!({ "wise": { "apiToken": "another-token", "profileId": profile } });
+        for (kind, count) in [(Kind::Stripe, 1), (Kind::Wise, 2)] {
+            set_up(app, kind).await;
+            let programme = earner(app, &owner, kind).await;
+            double.fates(&[Fate::Hangs]);
+            submitted(&owner, &programme).await;
+            until(app, "UNKNOWN", count).await;
+        }
+        // A key does not tell whose it is; a profile does.
+        let key = stripe("sk_test_another_0000");
+        assert_eq!(owner.refusal("setProcessor", json!({ "account": key })).await, "INVALID_TRANSITION");
+        for keeps in [false, true] {
+            let input = json!({ "account": wise("999"), "keepsAccount": keeps });
+            assert_eq!(owner.refusal("setProcessor", input).await, "INVALID_TRANSITION");
+        }
+        // Nor is it another one that is set up after the removal of that one.
+        let processors = owner.data("{ processors { id method } }", json!({})).await;
+        for processor in processors["processors"].as_array().expect("a list") {
+            owner.done("removeProcessor", json!({ "id": processor["id"] }), "").await;
+        }
+        assert_eq!(owner.refusal("setProcessor", json!({ "account": key })).await, "INVALID_TRANSITION");
+        assert_eq!(owner.refusal("setProcessor", json!({ "account": wise("999") })).await, "INVALID_TRANSITION");
+        // Another tenant's payouts are its own.
+        app.stranger().done("setProcessor", json!({ "account": wise("999") }), "").await;
+        owner.done("setProcessor", json!({ "account": key, "keepsAccount": true }), "").await;
+        for kind in [Kind::Stripe, Kind::Wise] {
+            let mut same = kind.credentials();
+            same["keepsAccount"] = json!(kind == Kind::Stripe);
+            owner.done("setProcessor", same, "").await;
+        }
+        app.clock.advance(TimeDelta::hours(2));
+        tributary::jobs::outbox::call_processors(&app.services).await.expect("called");
+        until(app, "PAID", 1).await;
+        until(app, "IN_TRANSIT", 1).await;
+        assert_eq!(double.payments(), 2, "one payment each");
+        // What is final holds nobody.
+        owner.done("setProcessor", json!({ "account": key }), "").await;
+    }
+
     async fn what_the_processor_has_is_not_moved_by_hand(app, double) {
         let owner = app.owner();
         set_up(app, Kind::Wise).await;

@@ -3,6 +3,8 @@
 //!
 //! # Decisions
 //! - Credentials go in and never come out: what is shown is a mask. Whoever changes them gives all of them.
+//! - While payouts are under way that a processor was called about, its account stays the same: another one, asked for them,
+//!   would not know them, and they would be paid a second time. Where credentials do not tell whose they are, a person does.
 //! - The address that the processor calls stays when credentials change, as it is written down at the processor; its token
 //!   is told once, when the account is set up.
 
@@ -23,11 +25,12 @@ use crate::{
     domain::{
         event::NewEvent,
         page::{Page, PageRequest},
+        problem::{Problem, ProblemCode},
         processor::Credentials,
         tenancy::TenantScope,
     },
     processors::Processor,
-    store::{error::Constraint, processors, scope::Tx},
+    store::{error::Constraint, payout_transfers, processors, scope::Tx},
 };
 
 /// An account as it is told to who set it up.
@@ -38,15 +41,18 @@ pub struct ProcessorWithToken {
     pub token: Option<String>,
 }
 
-/// Sets up an account at a processor, or gives the one that is there other credentials.
+/// Sets up an account at a processor, or gives the one that is there other credentials. `keeps_account` says that they are
+/// of the account that is there, or was there last, where they do not tell it themselves.
 ///
 /// # Errors
-/// The input's problems; `ALREADY_EXISTS` when another one was set up at the same time; `IDEMPOTENCY_CONFLICT`.
+/// The input's problems; `INVALID_TRANSITION` for another account while payouts are under way at the one that is there;
+/// `ALREADY_EXISTS` when another one was set up at the same time; `IDEMPOTENCY_CONFLICT`.
 pub async fn set(
     services: &Services,
     viewer: &Viewer,
     key: Option<&str>,
     input: Credentials,
+    keeps_account: bool,
 ) -> Result<Outcome<ProcessorWithToken>, ServiceError> {
     let input = input.check()?;
     let new_id = ProcessorId::from_uuid(ambient::new_uuid());
@@ -58,6 +64,7 @@ pub async fn set(
         let row = existing(&tx, ProcessorId::from_uuid(id)).await?;
         return Ok(Outcome::replayed(ProcessorWithToken { row, token: None }));
     }
+    refuse_other_account(services, &tx, &input, keeps_account).await?;
     let now = services.now();
     let secret = serde_json::to_vec(&input).map_err(|_| ServiceError::Internal("credentials cannot be written"))?;
     let sealed = services.vault.seal(&viewer.scope, id.uuid(), &secret);
@@ -92,6 +99,26 @@ pub async fn set(
     tx.record(changed(&row));
     services.commit(tx).await?;
     Ok(Outcome::done(ProcessorWithToken { row, token }))
+}
+
+/// Refuses another account while payouts are under way at the one that is there, or was there last.
+async fn refuse_other_account(
+    services: &Services,
+    tx: &Tx,
+    input: &Credentials,
+    keeps_account: bool,
+) -> Result<(), ServiceError> {
+    let method = input.method();
+    let Some(last) = processors::last_of(tx, method).await? else { return Ok(()) };
+    let is_same = credentials(services, tx.scope(), &last).and_then(|last| input.is_account_of(&last));
+    if is_same.unwrap_or(keeps_account) || !payout_transfers::is_any_under_way(tx, method).await? {
+        return Ok(());
+    }
+    let message = match is_same {
+        Some(_) => "payouts are under way at another account: it stays until they are final",
+        None => "payouts are under way: say with `keepsAccount` that these are of the same account",
+    };
+    Err(Problem::new(ProblemCode::InvalidTransition, &["account"], message).into())
 }
 
 /// What the log keeps of an account: no secret, neither sealed nor hashed.
@@ -133,15 +160,20 @@ async fn existing(tx: &Tx, id: ProcessorId) -> Result<processor::Model, ServiceE
 
 /// The account of a row, ready to be called. None, and a line in the log, when its credentials cannot be opened.
 pub(super) fn open(services: &Services, scope: &TenantScope, row: &processor::Model) -> Option<Box<dyn Processor>> {
+    credentials(services, scope, row).map(|credentials| services.processors.open(credentials))
+}
+
+fn credentials(services: &Services, scope: &TenantScope, row: &processor::Model) -> Option<Credentials> {
     let opened = services.vault.open(scope, row.id.uuid(), &row.sealed).ok();
     let credentials = opened.and_then(|secret| serde_json::from_slice::<Credentials>(&secret).ok());
     if credentials.is_none() {
         tracing::error!(processor.id = %row.id, "credentials cannot be opened; were they sealed with another secret?");
     }
-    credentials.map(|credentials| services.processors.open(credentials))
+    credentials
 }
 
-/// The tenant's account at a method's processor, ready to be called.
+/// The tenant's account at a method's processor, ready to be called. It stays as it is until the transaction ends: what is to
+/// be called through it is noted by then.
 ///
 /// # Errors
 /// As the database answers.
@@ -150,7 +182,7 @@ pub(super) async fn of_method(
     tx: &Tx,
     method: PayoutMethod,
 ) -> Result<Option<Box<dyn Processor>>, ServiceError> {
-    let row = processors::live_of(tx, method).await?;
+    let row = processors::lock_live_of(tx, method).await?;
     Ok(row.and_then(|row| open(services, tx.scope(), &row)))
 }
 
