@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::support::{
@@ -37,6 +38,49 @@ async fn conversion_reaches_the_other_node() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn second_process_may_share_a_file() {
     reaches_the_other_node(Backend::Sqlite).await;
+}
+
+/// Batches remember what is agreed. Whatever is changed at one node, the next conversion at the other one is decided by it,
+/// while others keep both busy.
+async fn change_counts_for_the_next_conversion_elsewhere(backend: Backend) {
+    let mut rng = seeded();
+    let pair = Pair::start(World::new(backend).await).await;
+    let writing = pair.write(2, &mut rng);
+    let sell = async |node: usize, order: String| {
+        let selection = "conversion { status reason commissions { amount { amount } } }";
+        let input = sale(&pair.click, &order, "100.00");
+        pair.owners[node].done("recordConversion", input, selection).await["conversion"].take()
+    };
+    for turn in 1..=20 {
+        let (here, there) = (turn % 2, 1 - turn % 2);
+        let terms = json!({ "id": pair.programme.rule, "terms": { "percent": turn.to_string() } });
+        pair.owners[here].done("updateCommissionRule", terms, "").await;
+        let sold = sell(there, format!("rule-{turn}")).await;
+        let amount = &sold["commissions"][0]["amount"]["amount"];
+        assert_eq!(*amount, format!("{turn}.00"), "{sold}");
+    }
+    writing.end().await;
+    let affiliate = json!({ "id": pair.programme.affiliate });
+    for turn in 1..=6 {
+        let (here, there) = (turn % 2, 1 - turn % 2);
+        let sold = sell(there, format!("before-{turn}")).await;
+        assert_eq!(sold["status"], "APPROVED", "{sold}");
+        pair.owners[here].done("suspendAffiliate", affiliate.clone(), "").await;
+        let sold = sell(there, format!("suspended-{turn}")).await;
+        assert_eq!((&sold["status"], &sold["reason"]), (&json!("REJECTED"), &json!("AFFILIATE_NOT_ACTIVE")), "{sold}");
+        pair.owners[here].done("approveAffiliate", affiliate.clone(), "").await;
+    }
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_counts_for_the_next_conversion_elsewhere_postgres() {
+    change_counts_for_the_next_conversion_elsewhere(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_counts_for_the_next_conversion_elsewhere_sqlite() {
+    change_counts_for_the_next_conversion_elsewhere(Backend::Sqlite).await;
 }
 
 /// A subscriber goes back and forth between the nodes while writers send to both.
@@ -77,7 +121,7 @@ async fn killed_node_leaves_its_work_to_the_other() {
     let pair = Pair::start(World::new(Backend::Postgres).await).await;
     let mut watcher = Watcher::begin(&pair.owners[1], &pair.click).await;
     let writing = pair.write(4, &mut rng);
-    let Pair { world, nodes: [first, second], owners, click } = pair;
+    let Pair { world, nodes: [first, second], owners, click, .. } = pair;
     for _ in 0..rng.random_range(20..80) {
         assert!(watcher.read().await);
     }

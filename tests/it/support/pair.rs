@@ -13,11 +13,12 @@ use super::{
     writer::{Writer, Writing},
 };
 
-/// Two nodes, a client of each, and a click to convert.
+/// Two nodes, a client of each, a programme, and a click to convert.
 pub struct Pair {
     pub world: World,
     pub nodes: [Node; 2],
     pub owners: [Client; 2],
+    pub programme: Programme,
     pub click: String,
 }
 
@@ -33,7 +34,7 @@ impl Pair {
         let owners = [world.owner(&nodes[0]), world.owner(&nodes[1])];
         let programme = Programme::build(&owners[0], &Terms::default()).await;
         let click = programme.click(&owners[1]).await;
-        Self { world, nodes, owners, click }
+        Self { world, nodes, owners, programme, click }
     }
 
     /// Records a sale at a node; the conversion's id.
