@@ -90,7 +90,7 @@ pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let what =
         |what: &str| format!("two batches of {} affiliates, {commissions} commissions: {what}", options.affiliates);
     Ok(vec![
-        Figure::new("payouts", what("time"), seconds, "s"),
+        Figure::new("payouts", what("time"), seconds, "s").demand(Demand::AtMost(60.0)),
         Figure::new("payouts", what("growth of memory"), mib(peak.saturating_sub(before)) as f64, "MiB")
             .demand(Demand::AtMost(mib(ROOM) as f64)),
     ])

@@ -221,9 +221,9 @@ impl SetFxRateInput {
 /// What a file of rates is.
 #[derive(Clone, Copy, PartialEq, Eq, Enum)]
 pub(super) enum FxFileFormat {
-    /// The ECB's `eurofxref-daily.xml`, `eurofxref-hist-90d.xml` or `eurofxref-hist.xml`.
+    /// The ECB's `eurofxref-daily.xml` or `eurofxref-hist-90d.xml`, or some years of `eurofxref-hist.xml`.
     EcbXml,
-    /// The ECB's `eurofxref.csv` or `eurofxref-hist.csv`, or a table with the columns `date,base,quote,rate`.
+    /// The ECB's `eurofxref.csv` or some years of `eurofxref-hist.csv`, or a table with the columns `date,base,quote,rate`.
     Csv,
 }
 

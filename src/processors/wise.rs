@@ -184,16 +184,16 @@ impl Wise {
         asked(send(self.request(Method::GET, &format!("/v1/transfers/{id}"))).await?.read())
     }
 
-    /// What is known of a transfer. Its fee is looked up once it is paid; a fee that cannot be had now is told by the
-    /// next report, or found by the comparison of the books.
-    async fn report(&self, transfer: &Transfer) -> Report {
+    /// What is known of a transfer. Its fee is looked up once it was paid, whatever became of it since: that may be the first
+    /// that is heard of it. Without an answer to that nothing is known yet, as a payout that is PAID is not asked for again.
+    async fn report(&self, transfer: &Transfer) -> Result<Report, CallError> {
         let progress = transfer.progress();
         let fee = match transfer.quote_uuid {
-            Some(id) if progress == Progress::Paid => self.fee(id).await,
+            Some(id) if matches!(progress, Progress::Paid | Progress::Returned) => self.fee(id).await?,
             _ => None,
         };
         let id = transfer.id.to_string();
-        Report {
+        Ok(Report {
             progress,
             reference: id.clone(),
             return_reference: None,
@@ -202,13 +202,17 @@ impl Wise {
             amount: transfer.amount(),
             fee: fee.filter(|fee| fee.amount_minor > 0).map(|amount| Fee { transaction: format!("{id}:fee"), amount }),
             external_id: id,
-        }
+        })
     }
 
-    async fn fee(&self, quote: Uuid) -> Option<Money> {
+    /// None where there is no such quote any more: the comparison of the books finds what it cost.
+    async fn fee(&self, quote: Uuid) -> Result<Option<Money>, CallError> {
         let path = format!("/v3/profiles/{}/quotes/{quote}", self.profile_id);
-        let answer = send(self.request(Method::GET, &path)).await.ok()?;
-        answer.read::<Quote>().ok()?.fee()
+        match send(self.request(Method::GET, &path)).await?.read::<Quote>() {
+            Ok(quote) => Ok(quote.fee()),
+            Err(CallError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn quote(&self, amount: Money) -> Result<Quote, CallError> {
@@ -313,10 +317,10 @@ impl Processor for Wise {
             return Err(CallError::Unknown("answered another transfer".to_owned()));
         }
         if transfer.status != WAITS {
-            return Ok(self.report(&transfer).await);
+            return self.report(&transfer).await;
         }
         self.fund(&transfer).await?;
-        Ok(self.report(&Transfer { status: "processing".to_owned(), ..transfer }).await)
+        self.report(&Transfer { status: "processing".to_owned(), ..transfer }).await
     }
 
     async fn find(&self, order: &Order) -> Result<Found, CallError> {
@@ -330,7 +334,7 @@ impl Processor for Wise {
         };
         Ok(match transfer {
             Some(transfer) if transfer.status == WAITS => Found::Begun(transfer.id.to_string()),
-            Some(transfer) => Found::Known(self.report(&transfer).await),
+            Some(transfer) => Found::Known(self.report(&transfer).await?),
             None => Found::Nothing,
         })
     }
@@ -347,7 +351,7 @@ impl Processor for Wise {
             let unavailable = |error: CallError| NoticeError::Unavailable(error.to_string());
             let transfer = self.transfer(resource.id).await.map_err(unavailable)?;
             // What waits for its funds, nothing has happened to.
-            let report = self.report(&transfer).await;
+            let report = self.report(&transfer).await.map_err(unavailable)?;
             (transfer.status != WAITS).then(|| About { payout_id: transfer.payout_id(), report })
         } else {
             None

@@ -2,11 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{Days, TimeDelta};
 use rand::{RngExt, seq::SliceRandom};
 use serde_json::json;
 use tokio::time::{sleep, timeout};
-use tributary::{domain::tenancy::TenantScope, jobs::outbox, services::payouts::drive};
+use tributary::{
+    ambient::Clock,
+    domain::tenancy::TenantScope,
+    jobs::outbox,
+    services::{payouts::drive, processors::reconcile},
+};
 use tributary_entity::ids::PayoutId;
 
 use crate::{
@@ -213,12 +218,31 @@ with_double! {
             assert_eq!(states(&owner, &id).await, before, "{kind:?}");
             assert_eq!(available(&owner, &programme.affiliate).await, "10.00", "{kind:?}");
             until(app, "RETURNED", index as i64 + 1).await;
-            // Wise is asked, and tells no fee of what it gave back.
-            if kind != Kind::Wise {
-                books_agree(app, double).await;
-            }
+            books_agree(app, double).await;
         }
+        app.clock.advance(TimeDelta::days(1));
+        let scope = TenantScope::tenant(app.home);
+        let yesterday = app.clock.now().date_naive() - Days::new(1);
+        assert!(reconcile::up_to(&app.services, &scope, yesterday).await.expect("compared") > 0);
         assert_eq!(app.auditor.number("SELECT COUNT(*) FROM reconciliation_item").await, 0);
+    }
+
+    async fn payment_whose_fee_is_not_told_is_asked_for_again(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Wise).await;
+        let programme = earner(app, &owner, Kind::Wise).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        double.set(Kind::Wise, &id, State::Paid);
+        // Its own call is not taken either: it comes again.
+        double.hide_quotes(2);
+        assert_eq!(double.notice(Kind::Wise, &id).send(&url).await.0, 503);
+        let trouble = called(app, &id, 2).await;
+        assert!(trouble.starts_with("500"), "{trouble}");
+        assert_eq!(payout(&owner, &id).await["status"], "IN_TRANSIT");
+        assert_eq!(double.notice(Kind::Wise, &id).send(&url).await, (200, "taken".to_owned()));
+        assert_eq!(payout(&owner, &id).await["transfer"]["fee"]["amount"], "0.41");
+        books_agree(app, double).await;
     }
 
     async fn call_that_paypal_cannot_verify_now_is_told_again(app, double) {

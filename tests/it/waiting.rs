@@ -162,7 +162,7 @@ on_both! {
             input
         };
         assert_eq!(record(&owner, named("1")).await["reason"], "UNKNOWN_CLICK");
-        app.auditor.run("UPDATE campaign SET click_wait_secs = 60").await.expect("a known column");
+        app.auditor.agree("UPDATE campaign SET click_wait_secs = 60").await;
         assert_eq!(record(&owner, named("2")).await["reason"], "AWAITING_CLICK");
     }
 

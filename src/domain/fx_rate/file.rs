@@ -17,9 +17,9 @@ use crate::domain::problem::{Problem, ProblemCode};
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Format {
-    /// `eurofxref-daily.xml`, `eurofxref-hist-90d.xml` or `eurofxref-hist.xml`.
+    /// `eurofxref-daily.xml`, `eurofxref-hist-90d.xml`, or some years of `eurofxref-hist.xml`.
     EcbXml,
-    /// `eurofxref.csv` or `eurofxref-hist.csv`; or a table of our own with the columns `date,base,quote,rate`.
+    /// `eurofxref.csv`, or some years of `eurofxref-hist.csv`; or a table of our own with the columns `date,base,quote,rate`.
     Csv,
 }
 

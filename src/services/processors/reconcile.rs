@@ -277,14 +277,15 @@ fn other_amount(payout: &payout::Model, theirs: Money) -> Option<Difference<'_>>
     })
 }
 
-/// A fee is posted once the payout is paid.
+/// A fee is posted once the payout is paid, and stays when it comes back.
 fn other_fee<'a>(
     payout: &'a payout::Model,
     transfer: Option<&payout_transfer::Model>,
     theirs: Money,
 ) -> Option<Difference<'a>> {
     let posted = transfer.and_then(|transfer| transfer.fee_minor).unwrap_or(0);
-    (payout.status == PayoutStatus::Paid && theirs.amount_minor != posted).then(|| Difference {
+    let was_paid = matches!(payout.status, PayoutStatus::Paid | PayoutStatus::Returned);
+    (was_paid && theirs.amount_minor != posted).then(|| Difference {
         ours_minor: Some(posted),
         theirs_minor: Some(theirs.amount_minor),
         currency: Some(theirs.currency),

@@ -131,6 +131,12 @@ impl Auditor {
         self.0.execute_unprepared(sql).await.map(drop)
     }
 
+    /// Changes by hand what is agreed: batches remember it for a second, unless they are told.
+    pub async fn agree(&self, sql: &str) {
+        let told = "UPDATE tenant_counter SET programme_version = programme_version + 1";
+        self.run(&format!("{sql}; {told}")).await.expect("a known column");
+    }
+
     /// A transaction, to lock what a node needs.
     pub async fn begin(&self) -> DatabaseTransaction {
         self.0.begin().await.expect("begins")

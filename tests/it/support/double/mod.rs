@@ -181,6 +181,8 @@ struct Books {
     fundings: VecDeque<Fate>,
     /// Of the cancellations there.
     cancellations: VecDeque<Fate>,
+    /// How many questions about quotes there are not answered.
+    hidden_quotes: usize,
     /// Of questions: look-ups, and whether a call was signed.
     questions: VecDeque<Fate>,
     /// What is refused when it is asked for again.
@@ -228,6 +230,7 @@ impl Double {
             fates: VecDeque::new(),
             fundings: VecDeque::new(),
             cancellations: VecDeque::new(),
+            hidden_quotes: 0,
             questions: VecDeque::new(),
             refused_next: BTreeSet::new(),
             file: File::create(&path).expect("a file"),
@@ -295,6 +298,11 @@ impl Double {
     /// What becomes of the next cancellations of transfers at Wise.
     pub fn cancellations(&self, fates: &[Fate]) {
         self.shared.books().cancellations.extend(fates);
+    }
+
+    /// Answers the next questions about quotes of Wise by 500.
+    pub fn hide_quotes(&self, count: usize) {
+        self.shared.books().hidden_quotes = count;
     }
 
     /// How the next questions are answered, which change nothing: look-ups, and whether a call was signed.

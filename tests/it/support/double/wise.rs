@@ -66,7 +66,11 @@ async fn quote(Shares(shared): Shares<Arc<Shared>>, headers: HeaderMap, Json(bod
 }
 
 async fn show_quote(Shares(shared): Shares<Arc<Shared>>, Path((_, id)): Path<(String, String)>) -> Response {
-    let books = shared.books();
+    let mut books = shared.books();
+    if books.hidden_quotes > 0 {
+        books.hidden_quotes -= 1;
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     let mut all = books.payments.values();
     let found = all.find(|payment| payment.kind == Kind::Wise && quote_id(payment.number) == id);
     Json(quoted(&id, found.map_or(Kind::Wise.fee(), |payment| payment.fee_minor))).into_response()
