@@ -29,7 +29,7 @@ use tributary_migration::protect::APP_ROLE;
 use super::{
     error::{StoreError, is_broken, plans_are_older_than},
     migrations,
-    scope::{Plans, Tx},
+    scope::Tx,
     shares::{Share, Shares},
     spanned::Spanned,
 };
@@ -204,16 +204,7 @@ impl Db {
     /// As the database answers.
     #[track_caller]
     pub fn begin(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        self.open_on(&self.write, immediate(), *scope, Plans::ByValues, Place::caller())
-    }
-
-    /// As [`Db::begin`], for batches, whose statements all go by keys and are the same all day.
-    ///
-    /// # Errors
-    /// As the database answers.
-    #[track_caller]
-    pub fn begin_batch(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        self.open_on(&self.write, immediate(), *scope, Plans::Once, Place::caller())
+        self.open_on(&self.write, immediate(), *scope, Place::caller())
     }
 
     /// Begins a transaction that reads one state of one tenant: all its reads see the same moment.
@@ -246,7 +237,7 @@ impl Db {
             isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
             ..immediate()
         };
-        let begun = self.open_on(&self.write, options, *scope, Plans::ByValues, Place::caller());
+        let begun = self.open_on(&self.write, options, *scope, Place::caller());
         async move { self.take_time(begun.await?).await }
     }
 
@@ -260,7 +251,7 @@ impl Db {
             access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
         };
-        self.open_on(&self.read, options, scope, Plans::ByValues, wanted_by)
+        self.open_on(&self.read, options, scope, wanted_by)
     }
 
     /// Begins a transaction of a tenant; who wants it tells what it is for.
@@ -269,13 +260,12 @@ impl Db {
         pool: &DatabaseConnection,
         options: TransactionOptions,
         scope: TenantScope,
-        plans: Plans,
         wanted_by: &'static Place<'static>,
     ) -> Result<Tx, StoreError> {
         let spanned = Spanned::begin(self.backend, &scope, wanted_by);
         let writes = options.sqlite_transaction_mode == Some(SqliteTransactionMode::Immediate);
         let share = if writes && self.has_one_writer() { None } else { Some(self.share(scope).await?) };
-        let tx = Tx::open(begin_on(pool, options).await?, scope, self.backend, plans, spanned).await?;
+        let tx = Tx::open(begin_on(pool, options).await?, scope, self.backend, spanned).await?;
         Ok(tx.holding(share))
     }
 

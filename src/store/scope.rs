@@ -35,16 +35,6 @@ use crate::domain::{
     tenancy::{Ring, TenantScope},
 };
 
-/// How PostgreSQL plans a transaction's statements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Plans {
-    /// By the values that are bound, where it thinks that this is worth the time.
-    ByValues,
-    /// Once for a connection: for statements that go by keys, which have one good plan. Planning one of those anew takes up
-    /// to half a millisecond, ten times as long as running it.
-    Once,
-}
-
 /// A transaction of one tenant. Dropped without [`Tx::commit`], it rolls back.
 pub struct Tx {
     inner: Connection,
@@ -72,17 +62,10 @@ impl Tx {
         inner: DatabaseTransaction,
         scope: TenantScope,
         backend: DbBackend,
-        plans: Plans,
         spanned: Spanned,
     ) -> Result<Self, StoreError> {
         if backend == DbBackend::Postgres {
-            let sql = match plans {
-                Plans::ByValues => "SELECT set_config('app.tenant', $1, true)",
-                Plans::Once => {
-                    "SELECT set_config('app.tenant', $1, true), \
-                     set_config('plan_cache_mode', 'force_generic_plan', true)"
-                }
-            };
+            let sql = "SELECT set_config('app.tenant', $1, true)";
             let tenant_id = scope.tenant_id().uuid().to_string();
             inner.execute_raw(Statement::from_sql_and_values(backend, sql, [tenant_id.into()])).await?;
         }

@@ -227,24 +227,6 @@ with_double! {
         assert_eq!(app.auditor.number("SELECT COUNT(*) FROM reconciliation_item").await, 0);
     }
 
-    async fn payment_whose_fee_is_not_told_is_asked_for_again(app, double) {
-        let owner = app.owner();
-        let url = set_up(app, Kind::Wise).await;
-        let programme = earner(app, &owner, Kind::Wise).await;
-        let id = submitted(&owner, &programme).await;
-        until(app, "IN_TRANSIT", 1).await;
-        double.set(Kind::Wise, &id, State::Paid);
-        // Its own call is not taken either: it comes again.
-        double.hide_quotes(2);
-        assert_eq!(double.notice(Kind::Wise, &id).send(&url).await.0, 503);
-        let trouble = called(app, &id, 2).await;
-        assert!(trouble.starts_with("500"), "{trouble}");
-        assert_eq!(payout(&owner, &id).await["status"], "IN_TRANSIT");
-        assert_eq!(double.notice(Kind::Wise, &id).send(&url).await, (200, "taken".to_owned()));
-        assert_eq!(payout(&owner, &id).await["transfer"]["fee"]["amount"], "0.41");
-        books_agree(app, double).await;
-    }
-
     async fn call_that_paypal_cannot_verify_now_is_told_again(app, double) {
         let owner = app.owner();
         let url = set_up(app, Kind::Paypal).await;

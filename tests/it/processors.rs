@@ -233,6 +233,23 @@ with_double! {
         owner.done("setProcessor", json!({ "account": key }), "").await;
     }
 
+    async fn payment_whose_fee_is_not_told_is_not_taken_for_paid(app, double) {
+        let owner = app.owner();
+        let url = set_up(app, Kind::Wise).await;
+        let programme = earner(app, &owner, Kind::Wise).await;
+        let id = submitted(&owner, &programme).await;
+        until(app, "IN_TRANSIT", 1).await;
+        double.set(Kind::Wise, &id, State::Paid);
+        double.hide_quotes(1);
+        let paid = double.notice(Kind::Wise, &id);
+        // It comes again.
+        assert_eq!(paid.send(&url).await.0, 503);
+        assert_eq!(payout(&owner, &id).await["status"], "IN_TRANSIT");
+        assert_eq!(paid.send(&url).await, (200, "taken".to_owned()));
+        assert_eq!(payout(&owner, &id).await["transfer"]["fee"]["amount"], "0.41");
+        books_agree(app, double).await;
+    }
+
     async fn what_the_processor_has_is_not_moved_by_hand(app, double) {
         let owner = app.owner();
         set_up(app, Kind::Wise).await;

@@ -131,7 +131,7 @@ impl Attempt<'_> {
     /// By what is remembered, if all of it is still so at the commit.
     async fn transact(&self, remembered: Option<Remembered>, again: bool) -> Result<Vec<Answer>, StoreError> {
         let now = self.env.clock.now();
-        let mut tx = self.env.db.begin_batch(self.scope).await?;
+        let mut tx = self.env.db.begin(self.scope).await?;
         let mut known = match remembered {
             Some(remembered) => {
                 remembered.hold(&mut tx);
