@@ -76,7 +76,8 @@ pub(super) fn bind(values: &mut Vec<Value>, value: impl Into<Value>) -> String {
 /// What ends a sub-select that is to be answered anew for each row around it, by an index.
 ///
 /// PostgreSQL would turn the two into a join, which it reads as it thinks best by what it knew of the table when it was last
-/// analyzed: of one that has grown since, as the new month's clicks, it goes through all rows of the tenant.
+/// analyzed: of one that has grown since, as the new month's clicks, it goes through all rows of the tenant. Which index it
+/// takes is still its choice: a plan that was made for good while the table was empty may take another one of the tenant's.
 pub(super) const fn for_each_row(backend: DbBackend) -> &'static str {
     match backend {
         DbBackend::Sqlite => "",

@@ -120,7 +120,7 @@ impl Tx {
         }
     }
 
-    /// The rows with these ids that the scope's ring may see, each looked up by its key, however many others there are.
+    /// The rows with these ids that the scope's ring may see, each looked up by itself; see [`dialect::join_each`].
     ///
     /// # Errors
     /// As the database answers.

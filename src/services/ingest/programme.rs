@@ -163,14 +163,10 @@ impl Programme {
 
     /// Reads what clicks of campaigns earn.
     pub async fn add_click_rates(&mut self, tx: &Tx, ids: &[CampaignId]) -> Result<(), StoreError> {
-        let ids: Vec<CampaignId> = ids.iter().copied().filter(|id| !self.click_rates.contains_key(id)).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let rates = click_rates::in_force(tx, &ids).await?;
-        self.click_rates.extend(ids.into_iter().map(|id| (id, Vec::new())));
-        for rate in rates {
-            self.click_rates.entry(rate.head.campaign_id).or_default().push(rate);
+        let ids = unread(&self.click_rates, ids);
+        if !ids.is_empty() {
+            let rates = click_rates::in_force(tx, &ids).await?;
+            file(&mut self.click_rates, ids, rates, |rate| rate.head.campaign_id);
         }
         Ok(())
     }
@@ -200,14 +196,10 @@ impl Programme {
 
     /// Reads the active caps of campaigns.
     pub async fn add_caps(&mut self, tx: &Tx, ids: &[CampaignId]) -> Result<(), StoreError> {
-        let ids: Vec<CampaignId> = ids.iter().copied().filter(|id| !self.caps.contains_key(id)).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let rows = caps::for_campaigns(tx, &ids).await?;
-        self.caps.extend(ids.into_iter().map(|id| (id, Vec::new())));
-        for row in rows {
-            self.caps.entry(row.campaign_id).or_default().push(row);
+        let ids = unread(&self.caps, ids);
+        if !ids.is_empty() {
+            let rows = caps::for_campaigns(tx, &ids).await?;
+            file(&mut self.caps, ids, rows, |row| row.campaign_id);
         }
         Ok(())
     }
@@ -302,6 +294,24 @@ impl Programme {
 
     pub fn rules(&self, campaign_id: CampaignId) -> &[Rule] {
         self.rules.get(&campaign_id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Those of campaigns of which nothing was read yet.
+fn unread<T>(read: &HashMap<CampaignId, Vec<T>>, ids: &[CampaignId]) -> Vec<CampaignId> {
+    ids.iter().copied().filter(|id| !read.contains_key(id)).collect()
+}
+
+/// Files what was read of campaigns; of some there may be nothing.
+fn file<T>(
+    read: &mut HashMap<CampaignId, Vec<T>>,
+    ids: Vec<CampaignId>,
+    rows: Vec<T>,
+    campaign: impl Fn(&T) -> CampaignId,
+) {
+    read.extend(ids.into_iter().map(|id| (id, Vec::new())));
+    for row in rows {
+        read.entry(campaign(&row)).or_default().push(row);
     }
 }
 
