@@ -14,12 +14,14 @@
 //! - The terms never change, so that what was given stays explained. An archived rule gives nothing more, also not for a
 //!   period that is over and still waited.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Datelike, Days, Months, TimeDelta};
 use chrono_tz::Tz;
 use serde::Serialize;
 use tributary_entity::{
     Instant, bonus_rule,
-    ids::{BonusRuleId, CampaignId, TenantId},
+    ids::{AffiliateId, BonusRuleId, CampaignId, TenantId},
     kinds::{CapPeriod, RuleStatus, TierBasis},
     money::{Currency, Money},
 };
@@ -227,6 +229,54 @@ fn end(period: CapPeriod, at: Instant, zone: Tz) -> Instant {
     midnight(next, zone)
 }
 
+/// A conversion that counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Brought {
+    pub affiliate_id: AffiliateId,
+    pub occurred_at: Instant,
+    pub sale: Money,
+}
+
+/// A period in which an affiliate brought enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    pub affiliate_id: AffiliateId,
+    pub from: Instant,
+    /// Exclusive; of a milestone the end of the day on which it was reached.
+    pub until: Instant,
+    /// Of a milestone by then.
+    pub counted: Threshold,
+}
+
+/// Who would be given a rule's amount for what is brought, by affiliate and period.
+pub fn reached(rule: &bonus_rule::Model, brought: impl Iterator<Item = Brought>, zone: Tz) -> Vec<Reached> {
+    // By the periods that are decided together: of a milestone the days, one after the other.
+    let mut counted: BTreeMap<(AffiliateId, Instant), i64> = BTreeMap::new();
+    for Brought { affiliate_id, occurred_at, sale } in brought {
+        let amount = match rule.basis {
+            TierBasis::Conversions => 1,
+            TierBasis::SaleAmount if sale.currency == rule.currency => sale.amount_minor,
+            TierBasis::SaleAmount => 0,
+        };
+        let sum = counted.entry((affiliate_id, period_start(decided_by(rule.period), occurred_at, zone))).or_default();
+        *sum = sum.saturating_add(amount);
+    }
+    let is_milestone = rule.period == CapPeriod::Lifetime;
+    let mut reached: Vec<Reached> = Vec::new();
+    let (mut whose, mut sum) = (None, 0_i64);
+    for ((affiliate_id, from), amount) in counted {
+        sum = if is_milestone && whose == Some(affiliate_id) { sum.saturating_add(amount) } else { amount };
+        whose = Some(affiliate_id);
+        let has_it = is_milestone && reached.last().is_some_and(|last| last.affiliate_id == affiliate_id);
+        if sum >= rule.threshold && !has_it {
+            let until = end(decided_by(rule.period), from, zone);
+            let from = if is_milestone { DateTime::UNIX_EPOCH } else { from };
+            reached.push(Reached { affiliate_id, from, until, counted: Threshold::reached(rule, sum) });
+        }
+    }
+    reached
+}
+
 /// How a bonus came about. The dates are the tenant's, the last one inclusive.
 pub fn steps(rule: &bonus_rule::Model, period: &Period, counted: i64, zone: Tz) -> Vec<Step> {
     let date = |at: Instant| at.with_timezone(&zone).date_naive();
@@ -355,5 +405,60 @@ mod tests {
                 prop_assert!(period_start(period, at, zone) <= at);
             }
         }
+    }
+
+    fn asking(basis: TierBasis, threshold: i64, period: CapPeriod) -> bonus_rule::Model {
+        let threshold = match basis {
+            TierBasis::Conversions => Threshold::Conversions(threshold),
+            TierBasis::SaleAmount => Threshold::SaleAmount(money(threshold, "EUR")),
+        };
+        let amount = money(500, "EUR");
+        let new = NewBonusRule {
+            campaign_id: None,
+            name: "Many".to_owned(),
+            threshold,
+            period,
+            amount,
+            hold_secs: 0,
+            wait_days: 0,
+        };
+        new.row(TenantId::default(), BonusRuleId::default(), at("2026-11-03T10:00:00Z"), zone("Europe/Berlin"))
+    }
+
+    #[test]
+    fn what_is_brought_counts_in_its_period_and_a_milestone_once() {
+        let affiliate = |number| AffiliateId::from_uuid(uuid::Uuid::from_u128(number));
+        let brought = |number, when: &str, minor, currency: &str| Brought {
+            affiliate_id: affiliate(number),
+            occurred_at: at(when),
+            sale: money(minor, currency),
+        };
+        // Midnight in Berlin is at 23:00.
+        let events = [
+            brought(1, "2026-11-02T22:59:59Z", 100, "EUR"),
+            brought(1, "2026-11-02T23:00:00Z", 100, "EUR"),
+            brought(1, "2026-11-03T22:59:59Z", 100, "EUR"),
+            brought(1, "2026-11-03T23:00:00Z", 900, "USD"),
+            brought(2, "2026-11-03T12:00:00Z", 250, "EUR"),
+        ];
+        let told = |basis, threshold, period| -> Vec<(AffiliateId, String, i64)> {
+            let reached = reached(&asking(basis, threshold, period), events.iter().copied(), zone("Europe/Berlin"));
+            let told = reached.into_iter().map(|one| {
+                let counted = match one.counted {
+                    Threshold::Conversions(count) => count,
+                    Threshold::SaleAmount(sale) => sale.amount_minor,
+                };
+                (one.affiliate_id, one.until.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), counted)
+            });
+            told.collect()
+        };
+        let line = |number, until: &str, counted| (affiliate(number), until.to_owned(), counted);
+        let (second, third) = ("2026-11-02T23:00:00Z", "2026-11-03T23:00:00Z");
+        assert_eq!(told(TierBasis::Conversions, 2, CapPeriod::Day), [line(1, third, 2)]);
+        assert_eq!(told(TierBasis::SaleAmount, 200, CapPeriod::Day), [line(1, third, 200), line(2, third, 250)]);
+        assert_eq!(told(TierBasis::SaleAmount, 301, CapPeriod::Month), [], "dollars do not count");
+        assert_eq!(told(TierBasis::Conversions, 1, CapPeriod::Lifetime), [line(1, second, 1), line(2, third, 1)]);
+        assert_eq!(told(TierBasis::Conversions, 3, CapPeriod::Lifetime), [line(1, third, 3)]);
+        assert_eq!(told(TierBasis::SaleAmount, 300, CapPeriod::Lifetime), [line(1, third, 300)]);
     }
 }

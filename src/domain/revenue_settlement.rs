@@ -227,7 +227,8 @@ fn push_taken(lines: &mut Vec<Line>, name: &str, amount_minor: i64, taken: Optio
     }
 }
 
-fn sum(one: Activity, other: Activity) -> Option<Activity> {
+/// Both together; none past what can be held.
+pub fn sum(one: Activity, other: Activity) -> Option<Activity> {
     Some(Activity {
         ggr_minor: one.ggr_minor.checked_add(other.ggr_minor)?,
         bonuses_minor: one.bonuses_minor.checked_add(other.bonuses_minor)?,

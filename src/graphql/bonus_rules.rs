@@ -165,6 +165,16 @@ pub(super) enum BonusThresholdInput {
     SaleAmount(MoneyInput),
 }
 
+impl BonusThresholdInput {
+    /// Problems name fields of `threshold`.
+    pub(super) fn parse(self) -> Result<Threshold, Problem> {
+        Ok(match self {
+            Self::Conversions(count) => Threshold::Conversions(count),
+            Self::SaleAmount(sale) => Threshold::SaleAmount(sale.money(&["threshold", "saleAmount"])?),
+        })
+    }
+}
+
 /// A bonus rule.
 #[derive(Clone, InputObject)]
 pub(super) struct CreateBonusRuleInput {
@@ -194,12 +204,7 @@ impl CreateBonusRuleInput {
         Ok(NewBonusRule {
             campaign_id: self.campaign_id.map(|id| ids::parse(&["campaignId"], &id)).transpose()?,
             name: self.name,
-            threshold: match self.threshold {
-                BonusThresholdInput::Conversions(count) => Threshold::Conversions(count),
-                BonusThresholdInput::SaleAmount(sale) => {
-                    Threshold::SaleAmount(sale.money(&["threshold", "saleAmount"])?)
-                }
-            },
+            threshold: self.threshold.parse()?,
             period: self.period.into(),
             amount: self.amount.money(&["amount"])?,
             hold_secs: self.hold_seconds,

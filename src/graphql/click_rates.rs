@@ -126,6 +126,17 @@ pub(super) enum ClickRateTermsInput {
     PerMille(Decimal),
 }
 
+impl ClickRateTermsInput {
+    /// The kind, and the rate in millionths of the currency's unit. Problems name fields of `terms`.
+    pub(super) fn parse(&self) -> Result<(kinds::ClickRateKind, i64), Problem> {
+        let (kind, text, field) = match self {
+            Self::PerClick(text) => (kinds::ClickRateKind::PerClick, text, "perClick"),
+            Self::PerMille(text) => (kinds::ClickRateKind::PerMille, text, "perMille"),
+        };
+        Ok((kind, rules::parse_rate(&["terms", field], kind, &text.0)?))
+    }
+}
+
 /// What clicks of a campaign, or of a group or one affiliate in it, are to earn.
 #[derive(Clone, InputObject)]
 pub(super) struct SetClickRateInput {
@@ -144,16 +155,13 @@ pub(super) struct SetClickRateInput {
 
 impl SetClickRateInput {
     fn parse(self) -> Result<NewRate, Problem> {
-        let (kind, text, field) = match &self.terms {
-            ClickRateTermsInput::PerClick(text) => (kinds::ClickRateKind::PerClick, text, "perClick"),
-            ClickRateTermsInput::PerMille(text) => (kinds::ClickRateKind::PerMille, text, "perMille"),
-        };
+        let (kind, rate_micros) = self.terms.parse()?;
         Ok(NewRate {
             campaign_id: ids::parse(&["campaignId"], &self.campaign_id)?,
             affiliate_id: self.affiliate_id.map(|id| ids::parse(&["affiliateId"], &id)).transpose()?,
             group_id: ids::parse_optional(&["groupId"], self.group_id.as_ref())?,
             kind,
-            rate_micros: rules::parse_rate(&["terms", field], kind, &text.0)?,
+            rate_micros,
         })
     }
 }

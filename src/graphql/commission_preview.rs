@@ -4,10 +4,13 @@ use async_graphql::{Context, ID, InputObject, Object, Result, SimpleObject};
 use tributary_entity::{Instant, ids::CampaignId, money};
 
 use super::{
+    bonus_rules::BonusThresholdInput,
     caps::CapAmountInput,
+    click_rates::ClickRateTermsInput,
     context::{Needs, RequestData},
     error::IntoGraphql,
     explanation::{CommissionClamp, CommissionExplanation},
+    fx_rates::FxQuote,
     ids,
     kinds::{CapMetric, CapPeriod},
     labels::SubLabelsInput,
@@ -19,6 +22,8 @@ use super::{
 use crate::{
     auth::Permission,
     domain::{
+        bonus_rule::{NewBonusRule, Threshold},
+        click_rate::format_micros,
         commission::choose::Origin,
         override_plan::Level,
         problem::{Problem, ProblemCode},
@@ -26,7 +31,9 @@ use crate::{
     },
     services::{
         self,
-        commission_preview::{Plan, Preview, Trial, TrialCap, TrialEvent, TrialRule},
+        commission_preview::{
+            Bonus, Plan, Preview, Trial, TrialCap, TrialClickRate, TrialClicks, TrialEvent, TrialRule,
+        },
     },
 };
 
@@ -48,8 +55,17 @@ pub(super) struct CommissionPreviewInput {
     /// What it may come to. Absent takes a campaign's caps as they stand, and none with rules; at most 100. Nothing is used of
     /// any before the first event.
     caps: Option<Vec<PreviewCapInput>>,
-    /// 1 to 1,000; they are taken in the order of their time.
+    /// What clicks earn by themselves. Absent takes a campaign's rates as they stand, and none with rules; at most 100.
+    click_rates: Option<Vec<PreviewClickRateInput>>,
+    /// What who brings enough is given. Absent takes those of a campaign's bonus rules that are in its currency, as they
+    /// stand, and none with rules; at most 100. All events count for them, as if they were approved in time.
+    bonuses: Option<Vec<PreviewBonusInput>>,
+    /// With `clicks` 1 to 1,000; they are taken in the order of their time.
+    #[graphql(default)]
     events: Vec<PreviewEventInput>,
+    /// They are taken in the order of their time.
+    #[graphql(default)]
+    clicks: Vec<PreviewClicksInput>,
 }
 
 /// A rule that is tried.
@@ -83,7 +99,40 @@ pub(super) struct PreviewModifierInput {
     percent: Decimal,
 }
 
-/// A cap that is tried. Caps on clicks limit no events.
+/// What clicks are tried to earn.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewClickRateInput {
+    /// The affiliate whose own it is, as events name it; absent is for all without one of their own.
+    affiliate: Option<String>,
+    /// The rate.
+    terms: ClickRateTermsInput,
+}
+
+/// A bonus that is tried.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewBonusInput {
+    /// For people; at most 200 characters.
+    name: String,
+    /// How much an affiliate has to bring, inclusive.
+    threshold: BonusThresholdInput,
+    /// What is counted together, in the tenant's time zone. LIFETIME is given once.
+    period: CapPeriod,
+    /// What is given; more than nothing.
+    amount: MoneyInput,
+}
+
+/// Unique valid clicks that might come.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewClicksInput {
+    /// As events name it.
+    affiliate: String,
+    /// When: it matters to caps on clicks.
+    occurred_at: Instant,
+    /// How many; 1 to 1,000,000,000.
+    count: i64,
+}
+
+/// A cap that is tried. Caps on clicks limit `clicks`, the others events.
 #[derive(Clone, InputObject)]
 pub(super) struct PreviewCapInput {
     /// Limits one affiliate, as events name it; absent limits all together.
@@ -113,7 +162,8 @@ pub(super) struct PreviewEventInput {
     goal: String,
     /// When; of equal ones the first given comes first.
     occurred_at: Instant,
-    /// What the customer would pay; absent for a lead.
+    /// What the customer would pay; absent for a lead. In another currency than the plan's it is reckoned by the tenant's
+    /// rate of its day.
     sale_amount: Option<MoneyInput>,
     /// Who the customer is.
     customer_id: Option<String>,
@@ -163,6 +213,33 @@ impl PreviewCapInput {
     }
 }
 
+impl PreviewClickRateInput {
+    fn parse(self) -> Result<TrialClickRate, Problem> {
+        let (kind, rate_micros) = self.terms.parse().map_err(|problem| problem.within("clickRates"))?;
+        Ok(TrialClickRate { affiliate: self.affiliate, kind, rate_micros })
+    }
+}
+
+impl PreviewBonusInput {
+    fn parse(self) -> Result<NewBonusRule, Problem> {
+        Ok(NewBonusRule {
+            campaign_id: None,
+            name: self.name,
+            threshold: self.threshold.parse().map_err(|problem| problem.within("bonuses"))?,
+            period: self.period.into(),
+            amount: self.amount.money(&["bonuses", "amount"])?,
+            hold_secs: 0,
+            wait_days: 0,
+        })
+    }
+}
+
+impl From<PreviewClicksInput> for TrialClicks {
+    fn from(input: PreviewClicksInput) -> Self {
+        Self { affiliate: input.affiliate, occurred_at: input.occurred_at, count: input.count }
+    }
+}
+
 impl PreviewEventInput {
     fn parse(self) -> Result<TrialEvent, Problem> {
         let labels = self.labels.map(SubLabelsInput::into_labels).unwrap_or_default();
@@ -197,9 +274,13 @@ impl CommissionPreviewInput {
             }
         };
         let events = self.events.into_iter().map(PreviewEventInput::parse).collect::<Result<_, _>>()?;
+        let clicks = self.clicks.into_iter().map(TrialClicks::from).collect();
         let levels = self.overrides.map(PreviewOverridesInput::parse).transpose()?;
         let caps = self.caps.map(|caps| caps.into_iter().map(PreviewCapInput::parse).collect()).transpose()?;
-        Ok(Trial { plan, levels, caps, events })
+        let click_rates = self.click_rates.map(|rates| rates.into_iter().map(PreviewClickRateInput::parse).collect());
+        let bonuses = self.bonuses.map(|bonuses| bonuses.into_iter().map(PreviewBonusInput::parse).collect());
+        let (click_rates, bonuses) = (click_rates.transpose()?, bonuses.transpose()?);
+        Ok(Trial { plan, levels, caps, click_rates, bonuses, events, clicks })
     }
 }
 
@@ -208,7 +289,11 @@ impl CommissionPreviewInput {
 pub(super) struct CommissionPreview {
     /// What each event would earn, in the order given; at most 1,000.
     lines: Vec<CommissionPreviewLine>,
-    /// What each affiliate would earn, by name; at most 1,000.
+    /// What each affiliate's clicks would earn, by name; at most 1,000.
+    clicks: Vec<CommissionPreviewClicks>,
+    /// What would be given to who brought enough; at most 100 for each event.
+    bonuses: Vec<CommissionPreviewBonus>,
+    /// What each affiliate would earn in all, by name; at most 1,000.
     totals: Vec<CommissionPreviewTotal>,
 }
 
@@ -225,6 +310,10 @@ pub(super) struct CommissionPreviewLine {
     adjustment_clamp: Option<CommissionClamp>,
     /// It would not fit into a cap: it would be refused, and count for nothing.
     over_cap: bool,
+    /// No exchange rate is known for its sale: it would wait for one, and counts for nothing here.
+    waits_for_rate: bool,
+    /// By what its sale was reckoned; null where it is in the plan's currency.
+    fx: Option<FxQuote>,
     /// Both together.
     total: Money,
     /// Why; null where no rule applies.
@@ -243,12 +332,58 @@ pub(super) struct CommissionPreviewOverride {
     amount: Money,
 }
 
+/// What an affiliate's clicks would earn.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPreviewClicks {
+    /// As the clicks name it.
+    affiliate: String,
+    /// Those that fit into every cap.
+    clicks: i64,
+    /// Those that do not: they would be invalid.
+    over_cap: i64,
+    /// To a millionth of the currency's unit.
+    accrued: Decimal,
+    /// The whole smallest units of it, which are paid.
+    amount: Money,
+}
+
+/// What would be given to who brought enough.
+#[derive(SimpleObject)]
+pub(super) struct CommissionPreviewBonus {
+    /// As the events name it.
+    affiliate: String,
+    /// The bonus's name.
+    name: String,
+    /// From when it counts; of a milestone the beginning of time.
+    from: Instant,
+    /// Until when, exclusive: it is given then.
+    until: Instant,
+    /// The conversions that count; null where sales are counted.
+    conversions: Option<i64>,
+    /// The sales that count; null where conversions are counted.
+    sale_amount: Option<Money>,
+    /// What is given.
+    amount: Money,
+}
+
+impl From<Bonus> for CommissionPreviewBonus {
+    fn from(bonus: Bonus) -> Self {
+        let Bonus { affiliate, name, reached, amount } = bonus;
+        let (conversions, sale_amount) = match reached.counted {
+            Threshold::Conversions(count) => (Some(count), None),
+            Threshold::SaleAmount(sale) => (None, Some(sale.into())),
+        };
+        let (from, until) = (reached.from, reached.until);
+        Self { affiliate, name, from, until, conversions, sale_amount, amount: amount.into() }
+    }
+}
+
 /// What an affiliate would earn.
 #[derive(SimpleObject)]
 pub(super) struct CommissionPreviewTotal {
-    /// As its events name it.
+    /// As its events and clicks name it.
     affiliate: String,
-    /// Of all its events.
+    /// Of all its events and clicks, with its bonuses.
     total: Money,
 }
 
@@ -267,14 +402,27 @@ impl CommissionPreview {
             adjustment: money(line.rerated_minor),
             adjustment_clamp: line.clamp.map(|clamp| CommissionClamp::of(clamp, preview.currency)),
             over_cap: line.is_over_cap,
+            waits_for_rate: line.waits_for_rate,
+            fx: line.fx.map(FxQuote::from),
             total: money(line.total_minor()),
             explanation: line.earned.map(CommissionExplanation),
             overrides: line.overrides.into_iter().map(CommissionPreviewOverride::from).collect(),
         });
-        let totals = preview.totals.iter();
-        let totals = totals
-            .map(|(affiliate, total)| CommissionPreviewTotal { affiliate: affiliate.clone(), total: money(*total) });
-        Self { totals: totals.collect(), lines: lines.collect() }
+        let clicks = preview.clicks.into_iter().map(|(affiliate, line)| CommissionPreviewClicks {
+            affiliate,
+            clicks: line.clicks,
+            over_cap: line.over_cap,
+            accrued: Decimal(format_micros(line.earned_micros)),
+            amount: line.payable(preview.currency).into(),
+        });
+        let totals = preview.totals.into_iter();
+        let totals = totals.map(|(affiliate, total)| CommissionPreviewTotal { affiliate, total: money(total) });
+        Self {
+            lines: lines.collect(),
+            clicks: clicks.collect(),
+            bonuses: preview.bonuses.into_iter().map(Into::into).collect(),
+            totals: totals.collect(),
+        }
     }
 }
 
@@ -283,9 +431,9 @@ pub(super) struct CommissionPreviewQuery;
 
 #[Object]
 impl CommissionPreviewQuery {
-    /// Tries a plan on a list of events, by the code that pays for real ones. Nothing is written. Caps cut and refuse as they
-    /// would, each from nothing used. Not simulated: attribution, what clicks earn by themselves, bonuses, shares of net
-    /// revenue, refunds. Null where there is no such campaign.
+    /// Tries a plan on events and clicks, by the code that pays for real ones. Nothing is written. Caps cut and refuse as they
+    /// would, each from nothing used. Attribution is tried by `attributionPreview`, shares of net revenue by
+    /// `revenueDealPreview`; refunds are not. Null where there is no such campaign.
     #[graphql(guard = "Needs(Permission::ReadRules)")]
     async fn commission_preview(
         &self,

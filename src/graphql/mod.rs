@@ -92,6 +92,7 @@ pub struct Query(
     commission_preview::CommissionPreviewQuery,
     earnings::EarningsQuery,
     awards::AwardQuery,
+    revenue_deals::RevenueDealQuery,
     revenue_records::RevenueRecordQuery,
     revenue_settlements::RevenueSettlementQuery,
     bonus_rules::BonusRuleQuery,

@@ -1,7 +1,7 @@
 //! Revenue deals: what affiliates have of their customers' net revenue in a campaign.
 
 use async_graphql::{Context, Description, Enum, ID, InputObject, Object, Result, SimpleObject};
-use tributary_entity::kinds;
+use tributary_entity::{kinds, money};
 
 use super::{
     affiliates::Affiliate,
@@ -10,16 +10,21 @@ use super::{
     error::IntoGraphql,
     ids,
     kinds::RuleStatus,
-    scalars::{Decimal, Money, MoneyInput},
+    revenue_settlements::RevenueReckoning,
+    scalars::{CurrencyCode, Date, Decimal, Money, MoneyInput, SignedMoneyInput},
 };
 use crate::{
     auth::Permission,
     domain::{
         problem::{Problem, ProblemCode},
         revenue_deal::{Basis, Carryover, Deal, Deduction, NewDeal, QualifiedCpa, Terms},
+        revenue_record::Amounts,
         rule::{format_percent, parse_percent},
     },
-    services::{self, ServiceError},
+    services::{
+        self, ServiceError,
+        revenue_deals::{Trial, TrialPeriod},
+    },
 };
 
 /// How often net revenue is settled.
@@ -301,19 +306,147 @@ pub(super) struct SetRevenueDealInput {
     qualified: Option<RevenueQualificationInput>,
 }
 
+fn terms(
+    share: Decimal,
+    deductions: Vec<RevenueDeductionInput>,
+    carryover: Option<RevenueCarryoverInput>,
+    period: SettlementPeriod,
+    wait_days: i32,
+    qualified: Option<RevenueQualificationInput>,
+) -> Result<Terms, Problem> {
+    Ok(Terms {
+        share_ppm: parse_percent(&["share"], &share.0)?,
+        deductions: deductions.into_iter().map(RevenueDeductionInput::parse).collect::<Result<_, _>>()?,
+        carryover: carryover.map_or(Ok(Carryover::None), RevenueCarryoverInput::parse)?,
+        period: period.into(),
+        wait_days,
+        qualified: qualified.map(RevenueQualificationInput::parse).transpose()?,
+    })
+}
+
 impl SetRevenueDealInput {
     fn parse(self) -> Result<NewDeal, Problem> {
         Ok(NewDeal {
             campaign_id: ids::parse(&["campaignId"], &self.campaign_id)?,
             affiliate_id: self.affiliate_id.map(|id| ids::parse(&["affiliateId"], &id)).transpose()?,
-            terms: Terms {
-                share_ppm: parse_percent(&["share"], &self.share.0)?,
-                deductions: self.deductions.into_iter().map(RevenueDeductionInput::parse).collect::<Result<_, _>>()?,
-                carryover: self.carryover.map_or(Ok(Carryover::None), RevenueCarryoverInput::parse)?,
-                period: self.period.into(),
-                wait_days: self.wait_days,
-                qualified: self.qualified.map(RevenueQualificationInput::parse).transpose()?,
-            },
+            terms: terms(self.share, self.deductions, self.carryover, self.period, self.wait_days, self.qualified)?,
+        })
+    }
+}
+
+/// Terms of a revenue deal, and what they are tried on.
+#[derive(Clone, InputObject)]
+pub(super) struct RevenueDealPreviewInput {
+    /// Of all amounts.
+    currency: CurrencyCode,
+    /// As in `setRevenueDeal`.
+    #[graphql(default_with = "Decimal(\"0\".to_owned())")]
+    share: Decimal,
+    /// As in `setRevenueDeal`.
+    #[graphql(default)]
+    deductions: Vec<RevenueDeductionInput>,
+    /// As in `setRevenueDeal`.
+    carryover: Option<RevenueCarryoverInput>,
+    /// How long a period is.
+    #[graphql(default_with = "SettlementPeriod::Month")]
+    period: SettlementPeriod,
+    /// As in `setRevenueDeal`; who qualifies is told with the periods.
+    qualified: Option<RevenueQualificationInput>,
+    /// A day of the first period.
+    from: Date,
+    /// One after the other, without a gap; 1 to 120, with at most 1,000 records in all.
+    periods: Vec<PreviewRevenuePeriodInput>,
+}
+
+/// What an affiliate's customers might bring in a period.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewRevenuePeriodInput {
+    /// Of one customer they are summed up.
+    #[graphql(default)]
+    records: Vec<PreviewRevenueInput>,
+    /// How many customers qualify in it.
+    #[graphql(default = 0)]
+    qualified: i64,
+}
+
+/// What a customer might bring.
+#[derive(Clone, InputObject)]
+pub(super) struct PreviewRevenueInput {
+    /// Any name; at most 255 characters.
+    customer_id: String,
+    /// Gross gaming revenue: stakes less winnings.
+    ggr: Option<SignedMoneyInput>,
+    /// What the customer is given.
+    bonuses: Option<SignedMoneyInput>,
+    /// Payments that are taken back.
+    chargebacks: Option<SignedMoneyInput>,
+}
+
+impl PreviewRevenueInput {
+    fn parse(self) -> Result<(String, Amounts), Problem> {
+        let money = |name, money: Option<SignedMoneyInput>| {
+            money.map(|money| money.money(&["periods", "records", name])).transpose()
+        };
+        let amounts = Amounts {
+            ggr: money("ggr", self.ggr)?,
+            bonuses: money("bonuses", self.bonuses)?,
+            chargebacks: money("chargebacks", self.chargebacks)?,
+            ..Amounts::default()
+        };
+        Ok((self.customer_id, amounts))
+    }
+}
+
+impl PreviewRevenuePeriodInput {
+    fn parse(self) -> Result<TrialPeriod, Problem> {
+        let records = self.records.into_iter().map(PreviewRevenueInput::parse).collect::<Result<_, _>>()?;
+        Ok(TrialPeriod { records, qualified: self.qualified })
+    }
+}
+
+impl RevenueDealPreviewInput {
+    fn parse(self) -> Result<Trial, Problem> {
+        Ok(Trial {
+            currency: self.currency.currency(&[])?,
+            terms: terms(self.share, self.deductions, self.carryover, self.period, 0, self.qualified)?,
+            from: self.from.0,
+            periods: self.periods.into_iter().map(PreviewRevenuePeriodInput::parse).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// What a revenue deal would pay. Nothing was written.
+#[derive(SimpleObject)]
+pub(super) struct RevenueDealPreview {
+    /// Each with what the one before left; at most 120.
+    periods: Vec<RevenueReckoning>,
+    /// What the affiliate would get in all.
+    earned: Money,
+}
+
+#[derive(Default)]
+pub(super) struct RevenueDealQuery;
+
+#[Object]
+impl RevenueDealQuery {
+    /// Tries the terms of a revenue deal on what customers might bring, period by period, by the code that settles real ones.
+    /// Nothing is written.
+    #[graphql(guard = "Needs(Permission::ReadRules)")]
+    async fn revenue_deal_preview(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The terms and the periods.")] input: RevenueDealPreviewInput,
+    ) -> Result<RevenueDealPreview> {
+        let (services, _) = ctx.caller()?;
+        let trial = input.parse().or_graphql()?;
+        let currency = trial.currency;
+        let settled = services::revenue_deals::preview(services, trial).or_graphql()?;
+        let earned = settled.iter().map(|row| row.share_minor + row.qualified_minor);
+        let too_large = || ServiceError::from(Problem::new(ProblemCode::OutOfRange, &["periods"], "too large a sum"));
+        let earned = earned.clone().try_fold(0_i64, i64::checked_add).ok_or_else(too_large).or_graphql()?;
+        Ok(RevenueDealPreview {
+            earned: money::Money::new(earned, currency).into(),
+            periods: settled.into_iter().map(RevenueReckoning).collect(),
         })
     }
 }

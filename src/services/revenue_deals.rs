@@ -2,10 +2,14 @@
 //!
 //! A deal is a part of its campaign: whoever sets one holds the campaign's row.
 
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
 use tributary_entity::{
-    ids::{CampaignId, RevenueDealId},
+    ids::{AffiliateId, CampaignId, RevenueDealId, RevenueSettlementId, TenantId},
     kinds::RuleStatus,
-    revenue_deal,
+    money::Currency,
+    revenue_deal, revenue_settlement,
 };
 
 use super::{Outcome, ServiceError, Services, campaigns, idempotency, revenue_settlements};
@@ -14,9 +18,12 @@ use crate::{
     auth::Viewer,
     domain::{
         problem::{Problem, ProblemCode},
-        revenue_deal::{self as rules, DEALS_MAX, Deal, NewDeal},
+        revenue_deal::{self as rules, DEALS_MAX, Deal, NewDeal, Terms, minor_of},
+        revenue_record::Amounts,
+        revenue_settlement::{Activity, Carried, settle, sum},
+        text,
     },
-    store::{affiliates, revenue_deals, scope::Tx},
+    store::{affiliates, error::StoreError, revenue_deals, scope::Tx},
 };
 
 /// Sets what an affiliate, or all without a deal of their own, have of their customers' net revenue: the deal's first
@@ -129,4 +136,96 @@ pub async fn get_many(services: &Services, viewer: &Viewer, ids: &[RevenueDealId
 pub async fn of_campaigns(services: &Services, viewer: &Viewer, ids: &[CampaignId]) -> Result<Vec<Deal>, ServiceError> {
     let tx = services.snapshot(viewer).await?;
     Ok(revenue_deals::of_campaigns(&tx, ids).await?)
+}
+
+/// The most periods that terms are tried on.
+pub const TRIAL_PERIODS_MAX: usize = 120;
+/// The most records of customers in all of them.
+pub const TRIAL_RECORDS_MAX: usize = 1_000;
+
+/// Terms, and what they are tried on.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub currency: Currency,
+    pub terms: Terms,
+    /// A day of the first period.
+    pub from: NaiveDate,
+    /// One after the other.
+    pub periods: Vec<TrialPeriod>,
+}
+
+/// What an affiliate's customers might bring in a period.
+#[derive(Clone, Debug)]
+pub struct TrialPeriod {
+    /// By customer reference.
+    pub records: Vec<(String, Amounts)>,
+    /// How many customers qualify in it.
+    pub qualified: i64,
+}
+
+/// Settles periods by terms that are nowhere stored, each with what the one before left. Nothing is written.
+///
+/// # Errors
+/// The problems of the terms; `BATCH_SIZE` past [`TRIAL_PERIODS_MAX`] or [`TRIAL_RECORDS_MAX`]; `CURRENCY_MISMATCH`;
+/// `OUT_OF_RANGE` when a sum is past what can be held.
+pub fn preview(services: &Services, trial: Trial) -> Result<Vec<revenue_settlement::Model>, ServiceError> {
+    let Trial { currency, terms, from, periods } = trial;
+    let records = periods.iter().map(|period| period.records.len()).sum::<usize>();
+    let too_many = Problem::batch_size(&["periods"], periods.len(), TRIAL_PERIODS_MAX)
+        .or_else(|| Problem::batch_size(&["periods", "records"], records, TRIAL_RECORDS_MAX).filter(|_| records > 0));
+    if let Some(problem) = too_many {
+        return Err(problem.into());
+    }
+    let new = NewDeal { campaign_id: CampaignId::default(), affiliate_id: None, terms };
+    let terms = new.check(currency)?.terms;
+    let too_large = || Problem::new(ProblemCode::OutOfRange, &["periods"], "a sum is past what can be held");
+    let (mut carried, mut day) = (Carried::default(), from);
+    let mut settlements = Vec::with_capacity(periods.len());
+    for TrialPeriod { records, qualified } in periods {
+        let qualified = usize::try_from(qualified)
+            .map_err(|_| Problem::new(ProblemCode::OutOfRange, &["periods", "qualified"], "not negative"))?;
+        let mut activities: BTreeMap<String, Activity> = BTreeMap::new();
+        for (customer, amounts) in records {
+            let field = ["periods", "records", "customerId"];
+            let customer = text::required(&field, &customer, text::REFERENCE_MAX)?;
+            let minor = |name, money: Option<_>| {
+                money.map_or(Ok(0), |money| minor_of(&["periods", "records", name], money, currency))
+            };
+            let activity = Activity {
+                ggr_minor: minor("ggr", amounts.ggr)?,
+                bonuses_minor: minor("bonuses", amounts.bonuses)?,
+                chargebacks_minor: minor("chargebacks", amounts.chargebacks)?,
+            };
+            let before = activities.entry(customer).or_default();
+            *before = sum(*before, activity).ok_or_else(too_large)?;
+        }
+        let records = i64::try_from(activities.len()).unwrap_or(i64::MAX);
+        let settled = settle(&terms, &activities, &carried, qualified).ok_or_else(too_large)?;
+        let (period_start, period_end) = terms.period_of(day);
+        let lines = serde_json::to_string(&settled.lines);
+        settlements.push(revenue_settlement::Model {
+            tenant_id: TenantId::default(),
+            id: RevenueSettlementId::default(),
+            campaign_id: CampaignId::default(),
+            affiliate_id: AffiliateId::default(),
+            deal_id: RevenueDealId::default(),
+            deal_version: 1,
+            period_start,
+            period_end,
+            currency,
+            records,
+            ggr_minor: settled.ggr_minor,
+            ngr_minor: settled.ngr_minor,
+            shared_minor: settled.shared_minor,
+            share_minor: settled.share_minor,
+            qualified: settled.qualified,
+            qualified_minor: settled.qualified_minor,
+            lines: lines.map_err(|error| StoreError::inconsistent("revenue_settlement", error))?,
+            carried_minor: settled.carried.sum_minor(),
+            award_id: None,
+            created_at: services.now(),
+        });
+        (carried, day) = (settled.carried, period_end);
+    }
+    Ok(settlements)
 }

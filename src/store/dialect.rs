@@ -134,6 +134,14 @@ pub(super) fn days_after(backend: DbBackend, column: &str, days: i32) -> String 
     }
 }
 
+/// Whether an instant's column is so many minutes later than another one, or more.
+pub(super) fn is_later_by(backend: DbBackend, column: &str, than: &str, minutes: u32) -> String {
+    match backend {
+        DbBackend::Sqlite => format!("julianday({column}) >= julianday({than}) + {minutes} / 1440.0"),
+        _ => format!("{column} >= {than} + INTERVAL '{minutes} minutes'"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use super::{
     scope::{Tx, any_of},
 };
 use crate::domain::{
-    fx_rate::FxRateFilter,
+    fx_rate::{FxRateFilter, Rates},
     page::{Page, PageRequest},
 };
 
@@ -40,6 +40,28 @@ pub async fn of_days(
         .add(any_of(Column::Quote, currencies.iter().copied()));
     let select = tx.find::<Entity>().filter(Column::ValidOn.between(first, last)).filter(either);
     Ok(select.order_by_asc(Column::Id).all(tx.connection()).await?)
+}
+
+/// The rates by which amounts of these days are reckoned, each from its first currency to the second. Reads nothing where
+/// both are always the same.
+///
+/// # Errors
+/// As the database answers.
+pub async fn of_needs(
+    tx: &Tx,
+    needs: impl Iterator<Item = (Currency, Currency, NaiveDate)>,
+) -> Result<Rates, StoreError> {
+    let mut currencies = BTreeSet::new();
+    let mut days: Option<(NaiveDate, NaiveDate)> = None;
+    for (from, to, on) in needs.filter(|(from, to, _)| from != to) {
+        currencies.extend([from, to]);
+        let (first, last) = Rates::days(on);
+        days = Some(days.map_or((first, last), |(earliest, latest)| (earliest.min(first), latest.max(last))));
+    }
+    match days {
+        Some(days) => Ok(Rates::of(&of_days(tx, days, &currencies).await?)),
+        None => Ok(Rates::default()),
+    }
 }
 
 fn filtered(tx: &Tx, filter: &FxRateFilter) -> Select<Entity> {

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 
 use crate::{
     books::{dump, everything},
-    support::{Client, Programme, Terms, on_both, programme::sale},
+    support::{
+        Client, Programme, Terms, on_both,
+        programme::{merge, sale},
+    },
 };
 
 const PREVIEW: &str = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { \
@@ -162,6 +165,94 @@ on_both! {
         assert_eq!(wrong(many).await.0, json!("OUT_OF_RANGE"));
     }
 
+    async fn clicks_earn_in_a_preview_what_they_earn(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        owner.done("setClickRate", json!({ "campaignId": programme.campaign, "terms": { "perMille": "2.5" } }), "").await;
+        let cap = json!({ "metric": "CLICKS", "period": "DAY", "amount": { "count": 5_000 }, "campaignId": programme.campaign });
+        owner.done("createCap", cap, "").await;
+        let query = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { \
+            clicks { affiliate clicks overCap accrued amount { amount } } totals { affiliate total { amount } } } }";
+        let preview = async |input: Value| owner.data(query, json!({ "input": input })).await["commissionPreview"].take();
+        let lot = |affiliate: &str, day: u32, count: i64| {
+            json!({ "affiliate": affiliate, "occurredAt": format!("2026-11-{day:02}T10:00:00Z"), "count": count })
+        };
+        let before = dump(app, &everything(app).await).await;
+        let ada = &programme.affiliate;
+        let clicks = json!([lot(ada, 4, 1), lot(ada, 3, 4_000), lot(ada, 3, 2_345)]);
+        let answer = preview(json!({ "campaignId": programme.campaign, "clicks": clicks })).await;
+        assert_eq!(dump(app, &everything(app).await).await, before, "no table has another row");
+        assert_eq!(answer["clicks"], json!([{
+            "affiliate": ada, "clicks": 5_001, "overCap": 1_345, "accrued": "12.5025", "amount": { "amount": "12.50" },
+        }]));
+        assert_eq!(answer["totals"], json!([{ "affiliate": ada, "total": { "amount": "12.50" } }]));
+        // Rates that are tried: an own one goes before everybody's, the group's modifier is on top, a yen has no parts.
+        let rates = json!([{ "terms": { "perClick": "1" } }, { "affiliate": "bob", "terms": { "perClick": "2.5" } }]);
+        let tried = json!({
+            "rules": [{ "name": "Standard", "terms": { "percent": "1" } }], "currency": "JPY", "clickRates": rates,
+            "modifiers": [{ "affiliate": "bob", "percent": "10" }], "clicks": [lot("ada", 3, 3), lot("bob", 3, 3)],
+        });
+        let answer = preview(tried).await;
+        let told = answer["clicks"].as_array().expect("two").iter();
+        let told: Vec<_> = told.map(|line| (line["accrued"].clone(), line["amount"]["amount"].clone())).collect();
+        assert_eq!(told, [(json!("3"), json!("3")), (json!("8.25"), json!("8"))]);
+        let none = json!({ "campaignId": programme.campaign, "clickRates": [], "clicks": [lot(ada, 3, 10)] });
+        assert_eq!(preview(none).await["totals"][0]["total"]["amount"], "0.00");
+    }
+
+    async fn bonuses_are_given_in_a_preview_to_who_brings_enough(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let euros = |amount: &str| json!({ "amount": amount, "currency": "EUR" });
+        let rule = json!({
+            "campaignId": programme.campaign, "name": "Three a day", "threshold": { "conversions": 3 }, "period": "DAY",
+            "amount": euros("5.00"),
+        });
+        owner.done("createBonusRule", rule, "").await;
+        let query = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { bonuses { affiliate \
+            name from until conversions saleAmount { amount } amount { amount } } totals { affiliate total { amount } } } }";
+        let preview = async |input: Value| owner.data(query, json!({ "input": input })).await["commissionPreview"].take();
+        let mut events: Vec<Value> = (0..4).map(|minute| event("ada", minute, "10.00", "EUR")).collect();
+        events.extend((0..2).map(|minute| event("bob", minute, "100.00", "EUR")));
+        let answer = preview(json!({ "campaignId": programme.campaign, "events": events })).await;
+        assert_eq!(answer["bonuses"], json!([{
+            "affiliate": "ada", "name": "Three a day", "from": "2026-11-03T00:00:00+00:00", "until": "2026-11-04T00:00:00+00:00",
+            "conversions": 4, "saleAmount": null, "amount": { "amount": "5.00" },
+        }]));
+        assert_eq!(answer["totals"][0], json!({ "affiliate": "ada", "total": { "amount": "9.00" } }), "4 x 1.00 and 5.00");
+        // A milestone is given once, when it is reached.
+        let milestone = json!({
+            "name": "First 150", "threshold": { "saleAmount": euros("150.00") }, "period": "LIFETIME", "amount": euros("7.00"),
+        });
+        let answer = preview(json!({ "campaignId": programme.campaign, "events": events, "bonuses": [milestone] })).await;
+        let bonuses = answer["bonuses"].as_array().expect("a list");
+        assert_eq!(bonuses.len(), 1, "{bonuses:?}");
+        assert_eq!((&bonuses[0]["affiliate"], &bonuses[0]["saleAmount"]["amount"]), (&json!("bob"), &json!("200.00")));
+        let none = preview(json!({ "campaignId": programme.campaign, "events": events, "bonuses": [] })).await;
+        assert_eq!(none["bonuses"], json!([]));
+    }
+
+    async fn sales_in_other_currencies_are_reckoned_in_a_preview_by_the_rate_of_their_day(app) {
+        let owner = app.owner();
+        let rate = json!({ "base": "EUR", "quote": "USD", "rate": "1.25", "validOn": "2026-11-02" });
+        owner.done("setFxRate", rate, "").await;
+        let query = "query($input: CommissionPreviewInput!) { commissionPreview(input: $input) { lines { waitsForRate \
+            fx { from to rate } total { amount currency } } } }";
+        let rules = json!([{ "name": "Standard", "terms": { "percent": "10" } }]);
+        let events = json!([event("ada", 0, "125.00", "USD"), event("ada", 1, "100.00", "GBP"), event("ada", 2, "1.00", "EUR")]);
+        let input = json!({ "rules": rules, "currency": "EUR", "events": events });
+        let lines = owner.data(query, json!({ "input": input })).await["commissionPreview"]["lines"].take();
+        let total = |amount: &str| json!({ "amount": amount, "currency": "EUR" });
+        assert_eq!(lines, json!([
+            { "waitsForRate": false, "fx": { "from": "USD", "to": "EUR", "rate": "0.8" }, "total": total("10.00") },
+            { "waitsForRate": true, "fx": null, "total": total("0.00") },
+            { "waitsForRate": false, "fx": null, "total": total("0.10") },
+        ]));
+        // Another tenant's rates are not this one's.
+        let lines = app.stranger().data(query, json!({ "input": input })).await["commissionPreview"]["lines"].take();
+        assert_eq!(lines[0]["waitsForRate"], true);
+    }
+
     async fn preview_is_bounded_and_says_what_is_missing(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;
@@ -173,7 +264,20 @@ on_both! {
         let one = json!([event("ada", 0, "1.00", "EUR")]);
         assert_eq!(code(json!({ "events": one })).await, "REQUIRED");
         assert_eq!(code(json!({ "rules": [rule], "events": one })).await, "REQUIRED", "no currency");
-        assert_eq!(code(json!({ "rules": [rule], "currency": "USD", "events": one })).await, "CURRENCY_MISMATCH");
         assert_eq!(code(json!({ "campaignId": programme.campaign, "events": [] })).await, "BATCH_SIZE");
+        let with = |more: Value| {
+            let mut input = json!({ "rules": [rule], "currency": "EUR", "events": one });
+            merge(&mut input, more);
+            input
+        };
+        let rate = json!({ "terms": { "perClick": "0.01" } });
+        assert_eq!(code(with(json!({ "clickRates": [rate, rate] }))).await, "ALREADY_EXISTS");
+        let clicks = json!({ "affiliate": "ada", "occurredAt": "2026-11-03T10:00:00Z", "count": 0 });
+        assert_eq!(code(with(json!({ "clicks": [clicks] }))).await, "OUT_OF_RANGE");
+        let bonus = json!({ "name": "x", "threshold": { "conversions": 0 }, "period": "DAY", "amount": { "amount": "1.00", "currency": "EUR" } });
+        assert_eq!(code(with(json!({ "bonuses": [bonus] }))).await, "OUT_OF_RANGE");
+        let mut dollars = bonus;
+        dollars["amount"]["currency"] = json!("USD");
+        assert_eq!(code(with(json!({ "bonuses": [dollars] }))).await, "CURRENCY_MISMATCH");
     }
 }

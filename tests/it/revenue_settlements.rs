@@ -8,6 +8,7 @@ use tributary::{ambient::Clock, domain::tenancy::TenantScope, services::revenue_
 
 use crate::{
     attribution::cents,
+    books::{dump, everything},
     ledger_chain::tamper,
     story_overrides::found,
     support::{
@@ -541,5 +542,55 @@ on_both! {
             merge(&mut input, more.clone());
             assert_eq!(owner.refusal("setRevenueDeal", input).await, code, "{more}");
         }
+    }
+
+    async fn terms_are_tried_on_periods_without_writing(app) {
+        let owner = app.owner();
+        let query = "query($input: RevenueDealPreviewInput!) { revenueDealPreview(input: $input) { earned { amount } \
+            periods { from until ngr { amount } shared { amount } earned { amount } carriedLoss { amount } qualified \
+            lines { name amount { amount } } } } }";
+        let before = dump(app, &everything(app).await).await;
+        let tried = async |more: Value| {
+            let mut input = json!({ "currency": "EUR", "from": "2026-11-15" });
+            merge(&mut input, more);
+            owner.data(query, json!({ "input": input })).await["revenueDealPreview"].take()
+        };
+        // The vectors of the design: deductions, then what is carried over.
+        let percent = |name: &str, percent: &str| json!({ "name": name, "percent": percent });
+        let play = json!({ "customerId": "ada", "ggr": eur("10000.00"), "bonuses": eur("2000.00"), "chargebacks": eur("200.00") });
+        let deductions = [percent("fees", "3"), percent("duty", "15"), percent("admin", "5")];
+        let answer = tried(json!({ "share": "35", "deductions": deductions, "periods": [{ "records": [play] }] })).await;
+        let period = &answer["periods"][0];
+        assert_eq!((&period["from"], &period["until"]), (&json!("2026-11-01"), &json!("2026-11-30")));
+        assert_eq!((cents(&period["ngr"]), cents(&period["earned"]), cents(&answer["earned"])), (550_000, 192_500, 192_500));
+        let months = |amounts: [&str; 4]| -> Vec<Value> {
+            let month = |amount: &&str| json!({ "records": [{ "customerId": "ada", "ggr": eur(amount) }] });
+            amounts.iter().map(month).collect()
+        };
+        let won_and_lost = months(["1000.00", "-600.00", "400.00", "500.00"]);
+        for (carryover, expected) in [
+            (json!({ "kind": "NONE" }), [30_000, 0, 12_000, 15_000]),
+            (json!({ "kind": "FULL" }), [30_000, 0, 0, 9_000]),
+            (json!({ "kind": "LIMITED", "periods": 1 }), [30_000, 0, 0, 15_000]),
+        ] {
+            let answer = tried(json!({ "share": "30", "carryover": carryover, "periods": won_and_lost })).await;
+            let earned: Vec<i64> =
+                answer["periods"].as_array().expect("four").iter().map(|period| cents(&period["earned"])).collect();
+            assert_eq!(earned, expected, "{carryover}");
+        }
+        let qualified = json!({ "qualified": { "amount": eur("50.00") }, "periods": [{ "qualified": 3 }, { "qualified": 1 }] });
+        assert_eq!(cents(&tried(qualified).await["earned"]), 20_000);
+        assert_eq!(dump(app, &everything(app).await).await, before, "no table has another row");
+        let code = async |more: Value| {
+            let mut input = json!({ "currency": "EUR", "from": "2026-11-15", "share": "30", "periods": [{}] });
+            merge(&mut input, more);
+            let (_, answer) = owner.send(query, json!({ "input": input })).await;
+            answer["errors"][0]["extensions"]["code"].as_str().unwrap_or("none").to_owned()
+        };
+        assert_eq!(code(json!({})).await, "none");
+        assert_eq!(code(json!({ "periods": [] })).await, "BATCH_SIZE");
+        assert_eq!(code(json!({ "share": "0" })).await, "OUT_OF_RANGE");
+        assert_eq!(code(json!({ "periods": [{ "qualified": -1 }] })).await, "OUT_OF_RANGE");
+        assert_eq!(code(json!({ "currency": "USD", "periods": [{ "records": [play] }] })).await, "CURRENCY_MISMATCH");
     }
 }

@@ -5,6 +5,10 @@
 //! - Caps begin with nothing used, as tiers do with nothing counted. An event that does not fit is refused and counts for
 //!   nothing; what a commission rises by later takes what room is left then.
 //! - Events are taken in the order of their time, of equal ones in the order given.
+//! - A sale that nobody knows a rate for would wait for one: until then it counts for nothing.
+//! - Clicks come in lots, taken in the order of their time. What they earn is told in whole smallest units at the end, as what
+//!   remains of a day goes to the next one.
+//! - All that is brought counts for bonuses, as if it had been approved in time.
 //! - Overrides are told for every level of the plan, as if somebody who may earn were there, of what the event comes to once
 //!   tiers have rated it anew: who is above whom is not a part of the plan.
 
@@ -14,8 +18,8 @@ use chrono_tz::Tz;
 use tributary_entity::{
     Instant, cap,
     ids::{AffiliateId, CampaignId, CapId, CommissionRuleId, GoalId},
-    kinds::TierMode,
-    money::Money,
+    kinds::{CapMetric, TierMode},
+    money::{Currency, Money},
 };
 
 use super::{
@@ -28,15 +32,21 @@ use super::{
 };
 use crate::domain::{
     attribution::WHOLE_MILLIONTHS,
-    cap::{Demand, period_start},
+    bonus_rule::Brought,
+    cap::{self as rules, Demand, period_start},
+    click_rate::{self, Rate},
+    conversion::Rated,
+    fx_rate::Quote,
     override_plan::{self, Ancestor},
     rule::Rule,
 };
 
-/// Events of one preview.
+/// Events and lots of clicks of one preview.
 pub const EVENTS_MAX: usize = 1_000;
-/// Rules of one preview.
+/// Rules of one preview; of each kind.
 pub const RULES_MAX: usize = 100;
+/// Clicks of one lot.
+pub const CLICKS_MAX: i64 = 1_000_000_000;
 /// Caps of a plan that is nowhere stored.
 pub const CAPS_MAX: usize = 100;
 
@@ -46,11 +56,23 @@ pub struct Event {
     pub affiliate_id: AffiliateId,
     pub goal_id: GoalId,
     pub occurred_at: Instant,
+    /// As it is made.
     pub sale: Money,
+    /// The same in the plan's currency. None where it is in another one and no rate is known.
+    pub rated: Option<Rated>,
     pub customer_id: Option<String>,
     pub product_id: Option<String>,
     pub coupon_code: Option<String>,
     pub origin: Origin,
+}
+
+/// Unique valid clicks that might come.
+#[derive(Clone, Copy, Debug)]
+pub struct Clicks {
+    pub affiliate_id: AffiliateId,
+    pub occurred_at: Instant,
+    /// Up to [`CLICKS_MAX`].
+    pub count: i64,
 }
 
 /// By what it is paid.
@@ -64,6 +86,8 @@ pub struct Setting {
     /// What those above earn on top.
     pub overrides: Option<override_plan::Plan>,
     pub caps: Caps,
+    /// What clicks earn; active ones.
+    pub click_rates: Vec<Rate>,
 }
 
 /// Caps, and what events have taken of them.
@@ -97,9 +121,29 @@ impl Caps {
         }
     }
 
+    /// Counts clicks as far as there is room for them. Answers how many that are.
+    fn admit_clicks(&mut self, clicks: &Clicks, zone: Tz) -> i64 {
+        let limits = |cap: &cap::Model| cap.metric == CapMetric::Clicks && rules::concerns(cap, clicks.affiliate_id);
+        let keys = self.caps.iter().filter(|cap| limits(cap));
+        let keys: Vec<_> =
+            keys.map(|cap| ((cap.id, period_start(cap.period, clicks.occurred_at, zone)), cap.amount)).collect();
+        let left = |(key, amount): &(_, i64)| amount - self.used.get(key).copied().unwrap_or(0);
+        let count = keys.iter().map(left).fold(clicks.count, i64::min).max(0);
+        for (key, _) in keys {
+            *self.used.entry(key).or_default() += count;
+        }
+        count
+    }
+
     /// Cuts what an event earns to what is left, and takes it. False where that refuses the event.
-    fn admit(&mut self, place: usize, event: &Event, zone: Tz, lines: &mut [(AffiliateId, Explanation)]) -> bool {
-        let (at, affiliate_id, sale_minor) = (event.occurred_at, event.affiliate_id, event.sale.amount_minor);
+    fn admit(
+        &mut self,
+        place: usize,
+        (event, sale_minor): (&Event, i64),
+        zone: Tz,
+        lines: &mut [(AffiliateId, Explanation)],
+    ) -> bool {
+        let (at, affiliate_id) = (event.occurred_at, event.affiliate_id);
         if !admit(lines, &mut self.rooms(at, zone), affiliate_id, sale_minor) {
             return false;
         }
@@ -150,6 +194,10 @@ pub struct Line {
     pub clamp: Option<Clamp>,
     /// It does not fit into a cap, and is refused.
     pub is_over_cap: bool,
+    /// No rate is known for its sale: it waits for one.
+    pub waits_for_rate: bool,
+    /// By what its sale was reckoned; none where that was not needed.
+    pub fx: Option<Quote>,
     /// What each level above would earn on that, the parent's first.
     pub overrides: Vec<(i32, Money)>,
     /// The step that it is rated at now.
@@ -163,6 +211,53 @@ impl Line {
     }
 }
 
+/// What an affiliate's clicks come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClickLine {
+    /// Those that fit into every cap.
+    pub clicks: i64,
+    pub over_cap: i64,
+    /// In millionths of the major unit.
+    pub earned_micros: i64,
+}
+
+impl ClickLine {
+    /// The whole smallest units of it.
+    pub fn payable(&self, currency: Currency) -> Money {
+        click_rate::payable(self.earned_micros, currency).0
+    }
+}
+
+/// What clicks earn. None when an amount is past what can be held.
+pub fn simulate_clicks(setting: &Setting, clicks: &[Clicks]) -> Option<BTreeMap<AffiliateId, ClickLine>> {
+    let mut caps = setting.caps.clone();
+    let mut order: Vec<&Clicks> = clicks.iter().collect();
+    order.sort_by_key(|lot| lot.occurred_at);
+    let mut lines: BTreeMap<AffiliateId, ClickLine> = BTreeMap::new();
+    for lot in order {
+        let count = caps.admit_clicks(lot, setting.book.zone);
+        let group = setting.book.groups.get(&lot.affiliate_id);
+        let earned = click_rate::earned(setting.click_rates.iter(), lot.affiliate_id, group);
+        let micros = earned.map_or(0, |(_, micros)| micros).checked_mul(count)?;
+        let line = lines.entry(lot.affiliate_id).or_default();
+        line.clicks += count;
+        line.over_cap += lot.count - count;
+        line.earned_micros = line.earned_micros.checked_add(micros)?;
+    }
+    Some(lines)
+}
+
+/// What counts for bonuses of events that came to these lines.
+pub fn brought<'a>(events: &'a [Event], lines: &'a [Line]) -> impl Iterator<Item = Brought> + Clone + 'a {
+    let counts = |line: &Line| !line.is_over_cap && !line.waits_for_rate;
+    let counted = events.iter().zip(lines).filter(move |(_, line)| counts(line));
+    counted.map(|(event, _)| Brought {
+        affiliate_id: event.affiliate_id,
+        occurred_at: event.occurred_at,
+        sale: event.sale,
+    })
+}
+
 /// What the events earn, in the order given. None when an amount is past what can be held.
 pub fn simulate(mut setting: Setting, events: &[Event]) -> Option<Vec<Line>> {
     let mut lines = vec![Line::default(); events.len()];
@@ -171,9 +266,14 @@ pub fn simulate(mut setting: Setting, events: &[Event]) -> Option<Vec<Line>> {
     let mut of_period: BTreeMap<TierKey, Vec<usize>> = BTreeMap::new();
     for place in order {
         let event = &events[place];
-        let deal = setting.deal(event);
+        let Some(Rated { sale, fx }) = event.rated else {
+            lines[place].waits_for_rate = true;
+            continue;
+        };
+        lines[place].fx = fx;
+        let deal = setting.deal(event, sale);
         let mut earned = setting.earned(&deal, event)?;
-        if !setting.caps.admit(place, event, setting.book.zone, &mut earned) {
+        if !setting.caps.admit(place, (event, sale.amount_minor), setting.book.zone, &mut earned) {
             lines[place].is_over_cap = true;
             continue;
         }
@@ -195,12 +295,12 @@ pub fn simulate(mut setting: Setting, events: &[Event]) -> Option<Vec<Line>> {
 }
 
 impl Setting {
-    fn deal<'e>(&self, event: &'e Event) -> Deal<'e> {
+    fn deal<'e>(&self, event: &'e Event, sale: Money) -> Deal<'e> {
         Deal {
             campaign_id: self.campaign_id,
             occurred_at: event.occurred_at,
-            sale: event.sale,
-            left_minor: event.sale.amount_minor,
+            sale,
+            left_minor: sale.amount_minor,
             customer_id: event.customer_id.as_deref(),
         }
     }
@@ -215,7 +315,7 @@ impl Setting {
             group_id: None,
             own_rule: self.own_rules.get(&event.affiliate_id).copied(),
         };
-        split(event.sale, &[(event.affiliate_id, WHOLE_MILLIONTHS)], |_| self.book.offer(&self.rules, deal, &occasion))
+        split(deal.sale, &[(event.affiliate_id, WHOLE_MILLIONTHS)], |_| self.book.offer(&self.rules, deal, &occasion))
     }
 
     /// What every level of the plan would earn on what an event comes to.

@@ -20,6 +20,7 @@ use super::{
     *,
 };
 use crate::domain::{
+    conversion::Rated,
     override_plan::{self, Level, NewPlan},
     rule::Rule,
 };
@@ -238,6 +239,7 @@ fn event(place: i64, sale: i64) -> Event {
         goal_id: GoalId::from_uuid(Uuid::from_u128(9)),
         occurred_at: at("2026-11-01T00:00:00Z") + TimeDelta::minutes(place),
         sale: eur(sale),
+        rated: Some(Rated { sale: eur(sale), fx: None }),
         customer_id: None,
         product_id: None,
         coupon_code: None,
@@ -251,7 +253,8 @@ fn at(text: &str) -> Instant {
 
 fn setting(rules: Vec<Rule>) -> Setting {
     let (campaign_id, book) = (CampaignId::default(), Book::default());
-    Setting { campaign_id, rules, own_rules: HashMap::new(), book, overrides: None, caps: Caps::default() }
+    let (own_rules, caps, click_rates) = (HashMap::new(), Caps::default(), Vec::new());
+    Setting { campaign_id, rules, own_rules, book, overrides: None, caps, click_rates }
 }
 
 fn totals(rule: Rule, sales: &[i64]) -> Vec<i64> {

@@ -11,6 +11,9 @@ use tributary_entity::money::Currency;
 use super::payouts;
 use crate::store::dialect;
 
+/// From when on every node knows of a cap, and every batch that did not has ended; with clocks that are minutes apart.
+const CAP_KNOWN_MINUTES: u32 = 5;
+
 /// All checks by their names.
 pub(super) fn checks(backend: DbBackend) -> Vec<(&'static str, String)> {
     let id = |column: &str| dialect::id_text(backend, column);
@@ -434,8 +437,9 @@ fn beside(backend: DbBackend) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What clicks used of caps and earned is no more than there were. When a cap was made and a rate was set is not told to
-/// the click, so that no lower bound is known; of clicks that are not kept any more, nothing. What they earned by each
+/// What clicks used of caps and earned is no more than there were, of those that are kept. Whether a cap was there already is
+/// not told to the click: one that was recorded [`CAP_KNOWN_MINUTES`] later has used it. When a rate was set is not told
+/// either. What they earned by each
 /// version of a rate is exact ([`super::clicks`]) and a part of all they earned; what is beside it was accrued when that was
 /// not kept.
 fn clicks(backend: DbBackend) -> Vec<(&'static str, String)> {
@@ -479,6 +483,25 @@ fn clicks(backend: DbBackend) -> Vec<(&'static str, String)> {
                     "c",
                     "AND (c.affiliate_id IS NULL OR k.affiliate_id = c.affiliate_id) AND k.occurred_at >= u.period_start"
                 )
+            ),
+        ),
+        // In all of its periods: a click may be forgotten, but not what it used.
+        (
+            "CAP_CLICKS_MISSING",
+            format!(
+                "SELECT 'cap ' || {} AS subject, 'at least ' || CAST(clicks AS text) AS expected, \
+                 CAST(used AS text) AS found FROM (SELECT c.id, {} AS clicks, (SELECT {} FROM cap_usage u \
+                 WHERE u.tenant_id = c.tenant_id AND u.cap_id = c.id) AS used FROM cap c \
+                 WHERE c.tenant_id = $1 AND c.metric = 'CLICKS' AND c.status = 'ACTIVE') sums WHERE used < clicks",
+                id("id"),
+                earning(
+                    "c",
+                    &format!(
+                        "AND (c.affiliate_id IS NULL OR k.affiliate_id = c.affiliate_id) AND {}",
+                        dialect::is_later_by(backend, "k.recorded_at", "c.created_at", CAP_KNOWN_MINUTES)
+                    )
+                ),
+                dialect::sum("u.used"),
             ),
         ),
         (

@@ -1,5 +1,6 @@
-//! A program that several do at once, in one tenant, while somebody does another one in a second tenant: whatever happens,
-//! what the ledger promises holds, and the second tenant's books are as if it were alone.
+//! A program that several do at once, in one tenant, while somebody does another one in a second tenant: whatever
+//! happens, what the ledger promises holds, what is refused leaves nothing, and the second tenant's books are as if it
+//! were alone.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -15,8 +16,9 @@ use tributary::{ambient::Clock, jobs::outbox};
 
 use super::{
     alone::Books,
+    asked::{self, Asked, Outcome},
     markets::{EURO, Market, money},
-    stage::{Shop, Stage},
+    stage::{Shop, Stage, dump, everything},
     steps::{self, Step},
 };
 use crate::support::{
@@ -70,7 +72,8 @@ pub struct Crowd<'a> {
 
 impl<'a> Crowd<'a> {
     pub async fn set(app: &'a TestApp, double: &'a Double) -> Self {
-        let stage = Stage::set(app, app.home, app.owner(), 3_600).await;
+        let mut stage = Stage::set(app, app.home, app.owner(), 3_600).await;
+        stage.asked = Some(Asked::default());
         let (owner, campaign) = (&stage.owner, &stage.shops[0].campaign);
         let step = |from: i64, percent: &str| json!({ "conversions": from, "terms": { "percent": percent } });
         let tiers = json!({ "basis": "CONVERSIONS", "period": "DAY", "mode": "WHOLE",
@@ -132,7 +135,7 @@ impl<'a> Crowd<'a> {
         let plays: Vec<Value> = steps.iter().filter_map(play).collect();
         let mut sent = 0;
         for (name, items, selection) in [
-            ("recordConversions", sales, "items { conversion { id } }"),
+            ("recordConversions", sales, "items { conversion { id } userErrors { code } }"),
             ("recordClicks", clicks, "items { userErrors { code } }"),
             ("recordRevenue", plays, "items { userErrors { code } }"),
         ] {
@@ -316,6 +319,33 @@ impl<'a> Crowd<'a> {
         }
         panic!("work that is due is never done");
     }
+
+    /// What is asked for of this one.
+    fn asked(&self) -> &Asked {
+        self.stage.asked.as_ref().expect("is noted")
+    }
+
+    /// Asks again for what was refused, at rest: it is judged by what is there now, and where it is refused, nothing
+    /// changes. How often it is.
+    async fn ask_again(&self) -> usize {
+        let app = self.stage.app;
+        let state = async || dump(app, &everything(app).await).await;
+        let (mut before, mut refused) = (state().await, 0);
+        for (name, input) in self.asked().refused().await {
+            self.stage.attempt(&name, input, asked::selected(&name)).await;
+            if self.asked().last().await != Some(Outcome::Refused) {
+                self.rest().await;
+                before = state().await;
+                continue;
+            }
+            let after = state().await;
+            let pairs = before.iter().zip(&after).filter(|(before, after)| before != after);
+            let changed: Vec<&String> = pairs.map(|((table, _), _)| table).collect();
+            assert_eq!(changed, [""; 0], "{name} is refused and changes nothing");
+            refused += 1;
+        }
+        refused
+    }
 }
 
 /// Kinds of journals and awards that the program comes by, whatever its seed.
@@ -362,13 +392,16 @@ async fn promises_hold(app: &TestApp, double: &Double) {
     away.compare().await;
     away.stage.verify().await;
     story::books_agree(app, double).await;
+    let again = crowd.ask_again().await;
+    assert!(again > 0, "something is refused again");
+    let refused = crowd.asked().check(app).await;
     let mut counts = Vec::new();
     for kind in KINDS {
         let count = app.auditor.number(&format!("SELECT COUNT(*) FROM journal WHERE kind = '{kind}'")).await;
         assert!(count > 0, "{kind}");
         counts.push(format!("{count} {kind}"));
     }
-    say(&format!("{done} steps at once: {}", counts.join(", ")));
+    say(&format!("{done} steps at once, {refused} refused, {again} again: {}", counts.join(", ")));
 }
 
 /// Those of the double, and patience: how fast a machine is that does all of this at once is another question.

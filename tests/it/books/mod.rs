@@ -1,9 +1,11 @@
 //! The books against references: a random program of events gives the same balances in ours, in a plain model and in an
-//! independent ledger; and whatever happens at once, what the ledger promises holds.
+//! independent ledger; and whatever happens at once, what the ledger promises holds, and what is refused changes
+//! nothing.
 //!
 //! `TRIBUTARY_TEST_SEED` repeats a run.
 
 mod alone;
+mod asked;
 mod at_once;
 mod markets;
 mod model;

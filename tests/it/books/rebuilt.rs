@@ -70,6 +70,8 @@ async fn made_again(app: &TestApp, double: &Double) {
     crowd.credit("FIRST_CLICK").await;
     crowd.rest().await;
     crowd.go_on(TimeDelta::days(1)).await;
+    // Every node knows of the caps since yesterday.
+    crowd.stage.owner.done("recordClick", crowd.stage.click(0), "").await;
     crowd.rest().await;
     let mut tables = everything(app).await;
     for rows in &mut tables {
@@ -97,11 +99,15 @@ async fn made_again(app: &TestApp, double: &Double) {
 }
 
 /// What cannot be made again, and what `verify` says when it is changed.
-const CHANGED: [(&str, &str); 6] = [
+const CHANGED: [(&str, &str); 7] = [
     ("UPDATE payout_transfer SET fee_minor = fee_minor + 1 WHERE fee_minor IS NOT NULL", "PROCESSOR_FEE"),
     ("UPDATE bonus_rule SET amount_minor = amount_minor + 1", "BONUS_GRANT"),
     ("UPDATE click_accrual SET accrued_micros = accrued_micros + 1000000000000", "CLICK_ACCRUAL"),
     ("UPDATE click_rate_accrual SET clicks = clicks + 1", "CLICK_RATE_ACCRUAL"),
+    (
+        "UPDATE cap_usage SET used = 0 WHERE cap_id IN (SELECT id FROM cap WHERE metric = 'CLICKS')",
+        "CAP_CLICKS_MISSING",
+    ),
     (
         "UPDATE cap_usage SET used = used + 1000000 WHERE cap_id IN (SELECT id FROM cap WHERE metric = 'CLICKS')",
         "CAP_CLICKS",

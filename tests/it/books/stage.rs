@@ -12,6 +12,7 @@ use tributary::{
 use tributary_entity::ids::{AffiliateId, TenantId};
 
 use super::{
+    asked::{self, Asked, Outcome},
     markets::{DOLLAR, EURO, MARKETS, Market, PEOPLE, minor, money, percent},
     model::{Account, Model},
 };
@@ -49,6 +50,8 @@ pub struct Stage<'a> {
     pub shops: Vec<Shop>,
     /// Others act meanwhile, and move the clock: what was too slow is done again until it is done.
     pub is_patient: bool,
+    /// What is asked for, where it is looked for afterwards.
+    pub asked: Option<Asked>,
 }
 
 impl<'a> Stage<'a> {
@@ -61,7 +64,7 @@ impl<'a> Stage<'a> {
                 owner.done("setAffiliateParent", json!({ "id": people[below], "parentId": people[who] }), "").await;
             }
         }
-        let mut stage = Self { app, tenant, owner, people, shops: Vec::new(), is_patient: false };
+        let mut stage = Self { app, tenant, owner, people, shops: Vec::new(), is_patient: false, asked: None };
         stage.set_rate().await;
         for market in &MARKETS {
             let shop = stage.open(market.currency, json!({ "percent": percent(market.rate) }), hold_seconds).await;
@@ -131,7 +134,16 @@ impl<'a> Stage<'a> {
     }
 
     /// The payload, where it is done. Refusals are answers here, and so is that somebody was faster, but nothing else.
-    pub async fn attempt(&self, name: &str, input: Value, selection: &str) -> Option<Value> {
+    pub async fn attempt(&self, name: &str, mut input: Value, selection: &str) -> Option<Value> {
+        let marks = if self.asked.is_some() { asked::mark(name, &mut input) } else { Vec::new() };
+        let (outcome, payload) = self.answer(name, &input, selection).await;
+        if let Some(asked) = &self.asked {
+            asked.note(name, marks, input, outcome, &payload).await;
+        }
+        (outcome == Outcome::Done).then_some(payload)
+    }
+
+    async fn answer(&self, name: &str, input: &Value, selection: &str) -> (Outcome, Value) {
         for _ in 0..500 {
             let (_, mut body) = self.owner.send(&mutation(name, selection), json!({ "input": input })).await;
             let code = &body["errors"][0]["extensions"]["code"];
@@ -141,11 +153,11 @@ impl<'a> Stage<'a> {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
                 }
-                // It may be done, and what it came to could not be read.
-                return None;
+                return (Outcome::Unknown, Value::Null);
             }
             let payload = body["data"]["result"].take();
-            return (payload["userErrors"] == json!([])).then_some(payload);
+            let outcome = if payload["userErrors"] == json!([]) { Outcome::Done } else { Outcome::Refused };
+            return (outcome, payload);
         }
         panic!("{name} is never done");
     }
@@ -161,7 +173,7 @@ impl<'a> Stage<'a> {
         if name == "rejectConversions" {
             merge(&mut input, json!({ "reason": "FRAUD" }));
         }
-        self.attempt(name, input, "").await.is_some()
+        self.attempt(name, input, asked::selected(name)).await.is_some()
     }
 
     /// The refund's id.

@@ -77,6 +77,12 @@ pub fn samples(world: &World) -> BTreeMap<&'static str, Vec<Value>> {
         ("Query.attributionRuns", page(json!({ "campaignIds": [id("cmp")] }))),
         ("Query.awards", page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")] }))),
         (
+            "Query.revenueDealPreview",
+            input(json!({ "currency": "EUR", "share": "35", "from": world.now.date_naive(), "periods": [
+                { "records": [{ "customerId": "ada", "ggr": { "amount": "1.00", "currency": "EUR" } }] },
+            ] })),
+        ),
+        (
             "Query.revenueRecords",
             page(json!({ "affiliateIds": [id("aff")], "campaignIds": [id("cmp")], "customerIds": ["ada"] })),
         ),

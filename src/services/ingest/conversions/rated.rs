@@ -8,12 +8,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::NaiveDate;
-use tributary_entity::{
-    Instant, click, conversion,
-    ids::ClickId,
-    money::{Currency, Money},
-};
+use tributary_entity::{Instant, click, conversion, ids::ClickId, money::Money};
 
 use super::{Case, Lead, Programme, load_clicks, settle};
 use crate::{
@@ -40,22 +35,7 @@ pub(super) async fn rates<'a, 'case: 'a>(
             needs.insert((sale.currency, currency, lead.case.occurred_at(now).date_naive()));
         }
     }
-    load(tx, needs.into_iter()).await
-}
-
-/// The rates for these pairs of currencies on these days.
-async fn load(tx: &Tx, needs: impl Iterator<Item = (Currency, Currency, NaiveDate)>) -> Result<Rates, StoreError> {
-    let mut currencies = BTreeSet::new();
-    let mut days: Option<(NaiveDate, NaiveDate)> = None;
-    for (from, to, on) in needs.filter(|(from, to, _)| from != to) {
-        currencies.extend([from, to]);
-        let (first, last) = Rates::days(on);
-        days = Some(days.map_or((first, last), |(earliest, latest)| (earliest.min(first), latest.max(last))));
-    }
-    match days {
-        Some(days) => Ok(Rates::of(&fx_rates::of_days(tx, days, &currencies).await?)),
-        None => Ok(Rates::default()),
-    }
+    fx_rates::of_needs(tx, needs.into_iter()).await
 }
 
 /// A conversion's row with what its sale was rated by.
@@ -87,7 +67,7 @@ pub(in crate::services) async fn resolve(services: &Services, scope: &TenantScop
         let Some(last) = rows.last().map(|row| row.id) else { return Ok(resolved) };
         after = Some(last);
         let need = |row: &conversion::Model| (row.sale_currency, row.commission_currency, row.occurred_at.date_naive());
-        let rates = load(&tx, rows.iter().map(need)).await?;
+        let rates = fx_rates::of_needs(&tx, rows.iter().map(need)).await?;
         let is_rated = |row: &conversion::Model| {
             let (from, to, on) = need(row);
             rates.find(from, to, on).is_some()

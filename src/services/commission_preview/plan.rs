@@ -1,151 +1,49 @@
-//! A plan tried out on a list of events: with rules that are given, or a campaign's as they stand. Nothing is written.
+//! What is tried, as what decides for real knows it: rows that are nowhere stored, and ids that stand for names.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use chrono_tz::Tz;
 use tributary_entity::{
-    Instant, affiliate_group, cap, commission_rule,
-    ids::{AffiliateGroupId, AffiliateId, CampaignId, CapId, CommissionRuleId, GoalId, OverridePlanId},
-    kinds::{CapMetric, CapPeriod, CapStatus, RuleStatus},
+    Instant, affiliate_group, bonus_rule, cap, click_rate, commission_rule,
+    ids::{
+        AffiliateGroupId, AffiliateId, BonusRuleId, CampaignId, CapId, ClickRateId, CommissionRuleId, GoalId,
+        OverridePlanId, TenantId,
+    },
+    kinds::{CapStatus, RuleStatus},
     money::{Currency, Money},
     override_plan,
 };
 use uuid::Uuid;
 
-use super::{ServiceError, Services};
+use super::{TrialCap, TrialClickRate, TrialClicks, TrialEvent, TrialRule};
 use crate::{
-    auth::Viewer,
     domain::{
-        cap::CapAmount,
+        bonus_rule::NewBonusRule,
         click::labels,
+        click_rate::{NewRate, Rate},
         commission::{
             Book,
             choose::Origin,
-            preview::{CAPS_MAX, Caps, EVENTS_MAX, Event, Line, RULES_MAX, Setting, simulate},
+            preview::{CAPS_MAX, CLICKS_MAX, Caps, Clicks, Event, RULES_MAX, Setting},
         },
+        conversion::Rated,
         coupon,
+        fx_rate::Rates,
         override_plan::{self as overrides, Level, NewPlan},
         problem::{Problem, ProblemCode},
         rule::{NewRule, Rule},
         text,
     },
+    services::ServiceError,
     store::{
-        affiliate_groups, affiliates, campaigns, caps, enrollments, goals, override_plans, rules, scope::Tx, tenants,
+        affiliate_groups, affiliates, bonus_rules, campaigns, caps, click_rates, enrollments, goals, override_plans,
+        rules, scope::Tx,
     },
 };
 
-/// By what is to be paid.
-#[derive(Clone, Debug)]
-pub enum Plan {
-    /// The rules of a campaign, with its affiliates' groups and own rules, and its override plan.
-    Campaign(CampaignId),
-    Rules {
-        currency: Currency,
-        rules: Vec<TrialRule>,
-        modifiers: Vec<(String, i64)>,
-    },
-}
-
-/// A rule that is tried.
-#[derive(Clone, Debug)]
-pub struct TrialRule {
-    /// Its campaign, goal and group mean nothing.
-    pub rule: NewRule,
-    /// A goal's code; none means every goal.
-    pub goal: Option<String>,
-    /// The affiliates whose own it is; none makes it a default.
-    pub affiliates: Vec<String>,
-}
-
-/// What might happen.
-#[derive(Clone, Debug)]
-pub struct TrialEvent {
-    /// Any name; with a campaign, the id of one of its affiliates brings group and own rule.
-    pub affiliate: String,
-    pub goal: String,
-    pub occurred_at: Instant,
-    pub sale: Option<Money>,
-    pub customer_id: Option<String>,
-    pub product_id: Option<String>,
-    pub coupon_code: Option<String>,
-    pub origin: Origin,
-}
-
-/// A cap that is tried.
-#[derive(Clone, Debug)]
-pub struct TrialCap {
-    /// As events name it; none limits all together.
-    pub affiliate: Option<String>,
-    pub metric: CapMetric,
-    pub period: CapPeriod,
-    pub amount: CapAmount,
-}
-
-/// A plan, and what it is tried on.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    pub plan: Plan,
-    /// What those above affiliates earn on top; none is what a campaign's plan says as it stands, and nothing with rules.
-    pub levels: Option<Vec<Level>>,
-    /// None takes a campaign's caps as they stand, and none with rules.
-    pub caps: Option<Vec<TrialCap>>,
-    pub events: Vec<TrialEvent>,
-}
-
-/// What each event would earn, in the order given, and each affiliate in sum.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    pub currency: Currency,
-    pub lines: Vec<Line>,
-    /// By name, in the order of the names.
-    pub totals: BTreeMap<String, i64>,
-}
-
-/// Tries a plan. None where there is no such campaign.
-///
-/// # Errors
-/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`], [`RULES_MAX`] or
-/// [`CAPS_MAX`]; the problems of rules, levels and caps; `CURRENCY_MISMATCH` for a sale in another currency; `OUT_OF_RANGE`
-/// when a sum is past what can be held.
-pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Option<Preview>, ServiceError> {
-    let Trial { plan, levels, caps, events } = trial;
-    if let Some(problem) = Problem::batch_size(&["events"], events.len(), EVENTS_MAX) {
-        return Err(problem.into());
-    }
-    let tx = services.snapshot(viewer).await?;
-    let mut names = Names::default();
-    let (currency, mut setting) = match plan {
-        Plan::Campaign(id) => match of_campaign(&tx, id, &events, &mut names).await? {
-            Some(known) => known,
-            None => return Ok(None),
-        },
-        Plan::Rules { currency, rules, modifiers } => {
-            (currency, of_rules(currency, rules, modifiers, services.now(), &mut names)?)
-        }
-    };
-    if let Some(levels) = levels {
-        setting.overrides = Some(of_levels(levels, currency, services.now())?);
-    }
-    if let Some(caps) = caps {
-        setting.caps = Caps::new(of_caps(caps, currency, services.now(), &mut names)?);
-    }
-    setting.book.zone = tenants::zone(&tx).await?;
-    let mut happening = Vec::with_capacity(events.len());
-    for event in &events {
-        happening.push(names.event(event, currency)?);
-    }
-    let too_large = || Problem::new(ProblemCode::OutOfRange, &["events"], "a sum is past what can be held");
-    let lines = simulate(setting, &happening).ok_or_else(too_large)?;
-    let mut totals: BTreeMap<String, i64> = BTreeMap::new();
-    for (event, line) in events.iter().zip(&lines) {
-        let sum = totals.entry(event.affiliate.clone()).or_default();
-        *sum = sum.checked_add(line.total_minor()).ok_or_else(too_large)?;
-    }
-    Ok(Some(Preview { currency, lines, totals }))
-}
-
 /// The ids that stand for names.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     affiliates: HashMap<String, AffiliateId>,
     goals: HashMap<String, GoalId>,
 }
@@ -161,20 +59,35 @@ impl Names {
         *self.goals.entry(code.to_owned()).or_insert_with(|| GoalId::from_uuid(Uuid::from_u128(next + 1)))
     }
 
-    fn event(&mut self, event: &TrialEvent, currency: Currency) -> Result<Event, Problem> {
+    /// The names that ids stand for.
+    pub fn of_affiliates(self) -> HashMap<AffiliateId, String> {
+        self.affiliates.into_iter().map(|(name, id)| (id, name)).collect()
+    }
+
+    fn named(&mut self, list: &str, name: &str) -> Result<AffiliateId, Problem> {
+        Ok(self.affiliate(&text::required(&[list, "affiliate"], name, text::NAME_MAX)?))
+    }
+
+    pub fn clicks(&mut self, clicks: &TrialClicks) -> Result<Clicks, Problem> {
+        if !(1..=CLICKS_MAX).contains(&clicks.count) {
+            let message = format!("from 1 to {CLICKS_MAX}");
+            return Err(Problem::new(ProblemCode::OutOfRange, &["clicks", "count"], message));
+        }
+        let affiliate_id = self.named("clicks", &clicks.affiliate)?;
+        Ok(Clicks { affiliate_id, occurred_at: clicks.occurred_at, count: clicks.count })
+    }
+
+    pub fn event(&mut self, event: &TrialEvent, currency: Currency, rates: &Rates) -> Result<Event, Problem> {
         let checked = |name: &str, text: Option<&str>| text::optional(&["events", name], text, text::REFERENCE_MAX);
         let sale = event.sale.unwrap_or(Money::zero(currency));
-        if sale.currency != currency {
-            let message = format!("the plan's commissions are in {currency}");
-            let field = ["events", "saleAmount", "currency"];
-            return Err(Problem::new(ProblemCode::CurrencyMismatch, &field, message));
-        }
+        let rate = || rates.find(sale.currency, currency, event.occurred_at.date_naive());
         let coupon_code = checked("couponCode", event.coupon_code.as_deref())?;
         Ok(Event {
-            affiliate_id: self.affiliate(&text::required(&["events", "affiliate"], &event.affiliate, text::NAME_MAX)?),
+            affiliate_id: self.named("events", &event.affiliate)?,
             goal_id: self.goal(&text::required(&["events", "goal"], &event.goal, text::REFERENCE_MAX)?),
             occurred_at: event.occurred_at,
             sale,
+            rated: Rated::of(sale, currency, rate),
             customer_id: checked("customerId", event.customer_id.as_deref())?,
             product_id: checked("productId", event.product_id.as_deref())?,
             coupon_code: coupon_code.map(|code| coupon::canonical(&code)),
@@ -187,14 +100,14 @@ impl Names {
     }
 }
 
-/// A campaign's rules and override plan, with the groups and own rules of those affiliates that are named by their ids; none
+/// A campaign's rules, override plan, caps, click rates and bonus rules in its currency, with the groups and own rules of those affiliates that are named by their ids; none
 /// where it is not there.
-async fn of_campaign(
+pub(super) async fn of_campaign(
     tx: &Tx,
     id: CampaignId,
-    events: &[TrialEvent],
+    (events, clicks): (&[TrialEvent], &[TrialClicks]),
     names: &mut Names,
-) -> Result<Option<(Currency, Setting)>, ServiceError> {
+) -> Result<Option<(Currency, Setting, Vec<bonus_rule::Model>)>, ServiceError> {
     let Some(campaign) = campaigns::get(tx, id).await? else { return Ok(None) };
     for goal in goals::of_campaigns(tx, &[id]).await? {
         names.goals.insert(goal.code, goal.id);
@@ -202,7 +115,8 @@ async fn of_campaign(
     if events.iter().any(|event| !names.goals.contains_key(&event.goal)) {
         return Err(ServiceError::not_found(&["events", "goal"]));
     }
-    let named: Vec<AffiliateId> = events.iter().filter_map(|event| event.affiliate.trim().parse().ok()).collect();
+    let named = events.iter().map(|event| &event.affiliate).chain(clicks.iter().map(|clicks| &clicks.affiliate));
+    let named: Vec<AffiliateId> = named.filter_map(|name| name.trim().parse().ok()).collect();
     let known: Vec<AffiliateId> = affiliates::get_many(tx, &named).await?.into_iter().map(|row| row.id).collect();
     names.affiliates.extend(known.iter().map(|id| (id.to_string(), *id)));
     let groups = affiliate_groups::of_affiliates(tx, &known).await?;
@@ -214,11 +128,15 @@ async fn of_campaign(
     let overrides = overrides::in_force(&plans, id).cloned();
     let book = Book { groups: groups.into_iter().collect(), ..Book::default() };
     let caps = Caps::new(caps::for_campaigns(tx, &[id]).await?);
-    Ok(Some((campaign.currency, Setting { campaign_id: id, rules, own_rules, book, overrides, caps })))
+    let click_rates = click_rates::in_force(tx, &[id]).await?;
+    let is_tried = |rule: &bonus_rule::Model| rule.status == RuleStatus::Active && rule.currency == campaign.currency;
+    let bonuses = bonus_rules::of_campaigns(tx, &[id]).await?.into_iter().filter(is_tried).collect();
+    let setting = Setting { campaign_id: id, rules, own_rules, book, overrides, caps, click_rates };
+    Ok(Some((campaign.currency, setting, bonuses)))
 }
 
 /// Rules that are nowhere stored.
-fn of_rules(
+pub(super) fn of_rules(
     currency: Currency,
     trials: Vec<TrialRule>,
     modifiers: Vec<(String, i64)>,
@@ -235,6 +153,7 @@ fn of_rules(
         book: Book::default(),
         overrides: None,
         caps: Caps::default(),
+        click_rates: Vec::new(),
     };
     for (number, TrialRule { rule, goal, affiliates }) in (1..).zip(trials) {
         let id = CommissionRuleId::from_uuid(Uuid::from_u128(number));
@@ -252,7 +171,7 @@ fn of_rules(
     }
     for (name, modifier_ppm) in modifiers {
         let group = affiliate_group::Model {
-            tenant_id: tributary_entity::ids::TenantId::default(),
+            tenant_id: TenantId::default(),
             id: AffiliateGroupId::default(),
             name: "modifier".to_owned(),
             modifier_ppm,
@@ -265,7 +184,7 @@ fn of_rules(
 }
 
 /// Caps that are nowhere stored; their ids are their numbers.
-fn of_caps(
+pub(super) fn of_caps(
     trials: Vec<TrialCap>,
     currency: Currency,
     now: Instant,
@@ -277,7 +196,7 @@ fn of_caps(
     }
     let cap = |(number, TrialCap { affiliate, metric, period, amount }): (u128, TrialCap)| {
         Ok(cap::Model {
-            tenant_id: tributary_entity::ids::TenantId::default(),
+            tenant_id: TenantId::default(),
             id: CapId::from_uuid(Uuid::from_u128(number)),
             campaign_id: CampaignId::default(),
             enrollment_id: None,
@@ -293,14 +212,75 @@ fn of_caps(
     (1..).zip(trials).map(cap).collect()
 }
 
+/// Click rates that are nowhere stored.
+pub(super) fn of_click_rates(
+    trials: Vec<TrialClickRate>,
+    now: Instant,
+    names: &mut Names,
+) -> Result<Vec<Rate>, Problem> {
+    // None is a plan by which clicks earn nothing.
+    if let Some(problem) = Problem::batch_size(&["clickRates"], trials.len(), RULES_MAX).filter(|_| !trials.is_empty())
+    {
+        return Err(problem);
+    }
+    let mut rates: Vec<Rate> = Vec::with_capacity(trials.len());
+    for (number, TrialClickRate { affiliate, kind, rate_micros }) in (1..).zip(trials) {
+        let affiliate_id = affiliate.map(|name| names.named("clickRates", &name)).transpose()?;
+        if rates.iter().any(|rate| rate.head.affiliate_id == affiliate_id) {
+            let message = "another rate for the same clicks";
+            return Err(Problem::new(ProblemCode::AlreadyExists, &["clickRates", "affiliate"], message));
+        }
+        let head = click_rate::Model {
+            tenant_id: TenantId::default(),
+            id: ClickRateId::from_uuid(Uuid::from_u128(number)),
+            campaign_id: CampaignId::default(),
+            affiliate_id,
+            group_id: None,
+            current_version: 1,
+            status: RuleStatus::Active,
+            created_at: now,
+            updated_at: now,
+        };
+        let new = NewRate { campaign_id: head.campaign_id, affiliate_id, group_id: None, kind, rate_micros };
+        rates.push(Rate { terms: new.version(head.tenant_id, &head, now), head });
+    }
+    Ok(rates)
+}
+
+/// Bonus rules that are nowhere stored.
+pub(super) fn of_bonuses(
+    trials: Vec<NewBonusRule>,
+    currency: Currency,
+    now: Instant,
+    zone: Tz,
+) -> Result<Vec<bonus_rule::Model>, Vec<Problem>> {
+    // None is a plan without bonuses.
+    if let Some(problem) = Problem::batch_size(&["bonuses"], trials.len(), RULES_MAX).filter(|_| !trials.is_empty()) {
+        return Err(vec![problem]);
+    }
+    let bonus = |(number, new): (u128, NewBonusRule)| {
+        if new.amount.currency != currency {
+            let message = format!("the plan's commissions are in {currency}");
+            let field = ["bonuses", "amount", "currency"];
+            return Err(vec![Problem::new(ProblemCode::CurrencyMismatch, &field, message)]);
+        }
+        let within = |problems: Vec<Problem>| -> Vec<Problem> {
+            problems.into_iter().map(|problem| problem.within("bonuses")).collect()
+        };
+        let new = new.check().map_err(within)?;
+        Ok(new.row(TenantId::default(), BonusRuleId::from_uuid(Uuid::from_u128(number)), now, zone))
+    };
+    (1..).zip(trials).map(bonus).collect()
+}
+
 /// Levels that are nowhere stored.
-fn of_levels(levels: Vec<Level>, currency: Currency, now: Instant) -> Result<overrides::Plan, Vec<Problem>> {
+pub(super) fn of_levels(levels: Vec<Level>, currency: Currency, now: Instant) -> Result<overrides::Plan, Vec<Problem>> {
     let new = NewPlan { campaign_id: None, levels };
     if let Err(problems) = new.check(Some(currency)) {
         return Err(problems.into_iter().map(|problem| problem.within("overrides")).collect());
     }
     let head = override_plan::Model {
-        tenant_id: tributary_entity::ids::TenantId::default(),
+        tenant_id: TenantId::default(),
         id: OverridePlanId::default(),
         campaign_id: None,
         current_version: 1,
@@ -320,7 +300,7 @@ fn trial(
     now: Instant,
 ) -> Result<Rule, Problem> {
     let head = commission_rule::Model {
-        tenant_id: tributary_entity::ids::TenantId::default(),
+        tenant_id: TenantId::default(),
         id,
         campaign_id: CampaignId::default(),
         goal_id,
