@@ -492,7 +492,7 @@ fn currencies_without_and_with_three_digits_are_rounded_once() {
     {
         let sale = Money::new(sale, code.parse().expect("known"));
         let rule = tiered((0, rate), TierBasis::SaleAmount, TierMode::Marginal, &[(1_000_000, 0, 0)]);
-        let event = Event { sale, ..event(0, 0) };
+        let event = Event { sale, rated: Some(Rated { sale, fx: None }), ..event(0, 0) };
         let lines = simulate(setting(vec![rule]), &[event]).expect("in range");
         assert_eq!(lines[0].total_minor(), earned, "{code}");
     }
