@@ -19,6 +19,8 @@ table! {
         action: ConversionRunAction,
         /// None where nothing is refused or taken back.
         reason: Option<ConversionReason>,
+        /// Of each sale, in millionths; none but where a part is taken back or another amount given.
+        part_ppm: Option<i64>,
         /// JSON of `domain::conversion_run::Selection`.
         selection: String,
         note: Option<String>,

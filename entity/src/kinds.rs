@@ -340,6 +340,10 @@ text_enums! {
         Reopen = "REOPEN",
         /// Gives again what was taken back last.
         Undo = "UNDO",
+        /// Takes back a part of each sale.
+        Refund = "REFUND",
+        /// Gives each sale another amount.
+        Adjust = "ADJUST",
     }
 
     ConversionRunStatus {
@@ -512,6 +516,8 @@ text_enums! {
         RunConversions = "RUN_CONVERSIONS",
         /// Take up again, or give again, the next conversions of a run.
         RestoreConversions = "RESTORE_CONVERSIONS",
+        /// Take back a part of the next conversions of a run, or give them other amounts.
+        ReckonConversions = "RECKON_CONVERSIONS",
         /// Rate the conversions of a period anew, whose tier was reached or lost.
         RerateTier = "RERATE_TIER",
         /// Work off the next page of a payout batch.

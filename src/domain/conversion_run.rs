@@ -2,19 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 use tributary_entity::{
-    conversion_run,
+    conversion, conversion_run,
     ids::ConversionId,
     kinds::{ConversionReason, ConversionRunAction, ConversionRunStatus},
+    money::Money,
 };
 
 use super::{
-    conversion::ConversionFilter,
+    commission::round_half_even,
+    conversion::{ConversionFilter, sale_now},
     problem::{Problem, ProblemCode},
     text, transition,
 };
 
 /// The most ids that one run is given; a filter may find any number.
 pub const IDS_MAX: usize = 10_000;
+/// The most that a sale becomes of what it was: ten times as much.
+pub const PART_MAX_PPM: i64 = 10 * WHOLE_PPM;
+const WHOLE_PPM: i64 = 1_000_000;
 
 /// Which conversions a run is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,15 +35,19 @@ pub enum Selection {
 pub struct NewConversionRun {
     pub action: ConversionRunAction,
     pub reason: Option<ConversionReason>,
+    /// Of each sale, in millionths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part_ppm: Option<i64>,
     pub selection: Selection,
     pub note: Option<String>,
 }
 
 impl NewConversionRun {
-    /// Checks ids, reason and note.
+    /// Checks ids, reason, part and note.
     ///
     /// # Errors
-    /// `BATCH_SIZE`; `REQUIRED` without a reason to refuse or take back; `INVALID_TEXT`.
+    /// `BATCH_SIZE`; `REQUIRED` without a reason to refuse or take back, and without the part that some actions need;
+    /// `OUT_OF_RANGE` for a part that is none, that is the whole, or of another action; `INVALID_TEXT`.
     pub fn check(mut self) -> Result<Self, Problem> {
         if let Selection::Ids(ids) = &mut self.selection {
             ids.sort_unstable();
@@ -49,15 +58,51 @@ impl NewConversionRun {
         }
         self.reason = match (self.action, self.reason) {
             // What is given again keeps the reason that it was taken for.
-            (ConversionRunAction::Approve | ConversionRunAction::Reopen | ConversionRunAction::Undo, _) => None,
-            (ConversionRunAction::Reject | ConversionRunAction::Reverse, Some(reason)) => Some(reason),
-            (ConversionRunAction::Reject | ConversionRunAction::Reverse, None) => {
+            (
+                ConversionRunAction::Approve
+                | ConversionRunAction::Reopen
+                | ConversionRunAction::Undo
+                | ConversionRunAction::Adjust,
+                _,
+            ) => None,
+            (
+                ConversionRunAction::Reject | ConversionRunAction::Reverse | ConversionRunAction::Refund,
+                Some(reason),
+            ) => Some(reason),
+            (ConversionRunAction::Reject | ConversionRunAction::Reverse | ConversionRunAction::Refund, None) => {
                 return Err(Problem::new(ProblemCode::Required, &["reason"], "why they are refused or taken back"));
             }
         };
+        self.check_part()?;
         self.note = text::optional(&["note"], self.note.as_deref(), text::NOTE_MAX)?;
         Ok(self)
     }
+}
+
+impl NewConversionRun {
+    fn check_part(&self) -> Result<(), Problem> {
+        let out_of_range = |message: &str| Err(Problem::new(ProblemCode::OutOfRange, &["percent"], message));
+        match (self.action, self.part_ppm) {
+            (ConversionRunAction::Refund | ConversionRunAction::Adjust, None) => {
+                Err(Problem::new(ProblemCode::Required, &["percent"], "of each sale"))
+            }
+            (ConversionRunAction::Refund, Some(part)) if !(1..WHOLE_PPM).contains(&part) => {
+                out_of_range("a part: more than 0 and less than 100; `REVERSE` takes back the whole")
+            }
+            (ConversionRunAction::Adjust, Some(part)) if !(1..=PART_MAX_PPM).contains(&part) || part == WHOLE_PPM => {
+                out_of_range("more than 0, at most 1,000, and not 100, which changes nothing")
+            }
+            (ConversionRunAction::Refund | ConversionRunAction::Adjust, Some(_)) | (_, None) => Ok(()),
+            (_, Some(_)) => out_of_range("only to take back a part or to give another amount"),
+        }
+    }
+}
+
+/// So much of what a conversion's sale is now, rounded half to even. None past what can be held.
+pub fn part_of_sale(row: &conversion::Model, part_ppm: i64) -> Option<Money> {
+    let exact = i128::from(sale_now(row)) * i128::from(part_ppm);
+    let minor = i64::try_from(round_half_even(exact, WHOLE_PPM.into())).ok()?;
+    Some(Money::new(minor, row.sale_currency))
 }
 
 /// Which conversions a stored run is about; none for what another version wrote.
@@ -91,7 +136,9 @@ mod tests {
 
     fn new(action: ConversionRunAction, reason: Option<ConversionReason>, ids: &[u128]) -> NewConversionRun {
         let ids = ids.iter().map(|number| ConversionId::from_uuid(Uuid::from_u128(*number)));
-        NewConversionRun { action, reason, selection: Selection::Ids(ids.collect()), note: None }
+        let part_ppm =
+            matches!(action, ConversionRunAction::Refund | ConversionRunAction::Adjust).then_some(WHOLE_PPM / 4);
+        NewConversionRun { action, reason, part_ppm, selection: Selection::Ids(ids.collect()), note: None }
     }
 
     #[test]
@@ -105,17 +152,47 @@ mod tests {
 
     #[test]
     fn refusing_and_taking_back_need_a_reason_and_the_others_have_none() {
-        for action in [ConversionRunAction::Reject, ConversionRunAction::Reverse] {
+        for action in [ConversionRunAction::Reject, ConversionRunAction::Reverse, ConversionRunAction::Refund] {
             assert_eq!(
                 new(action, None, &[1]).check().map_err(|problem| problem.code).err(),
                 Some(ProblemCode::Required)
             );
         }
         let fraud = Some(ConversionReason::Fraud);
-        for action in [ConversionRunAction::Approve, ConversionRunAction::Reopen, ConversionRunAction::Undo] {
+        for action in [
+            ConversionRunAction::Approve,
+            ConversionRunAction::Reopen,
+            ConversionRunAction::Undo,
+            ConversionRunAction::Adjust,
+        ] {
             assert_eq!(new(action, fraud, &[1]).check().expect("good").reason, None, "{action}");
         }
         assert_eq!(new(ConversionRunAction::Reject, fraud, &[1]).check().expect("good").reason, fraud);
+    }
+
+    #[test]
+    fn part_is_one_and_of_the_actions_that_need_it() {
+        let code = |action, part_ppm| {
+            let new = NewConversionRun { part_ppm, ..new(action, Some(ConversionReason::Refund), &[1]) };
+            new.check().map(drop).map_err(|problem| problem.code)
+        };
+        for action in ConversionRunAction::ALL {
+            let is_of = matches!(action, ConversionRunAction::Refund | ConversionRunAction::Adjust);
+            assert_eq!(code(*action, Some(500_000)).is_ok(), is_of, "{action}");
+            assert_eq!(code(*action, None).is_ok(), !is_of, "{action}");
+        }
+        for (action, part, is_good) in [
+            (ConversionRunAction::Refund, 0, false),
+            (ConversionRunAction::Refund, 1, true),
+            (ConversionRunAction::Refund, 999_999, true),
+            (ConversionRunAction::Refund, 1_000_000, false),
+            (ConversionRunAction::Adjust, 0, false),
+            (ConversionRunAction::Adjust, 1_000_000, false),
+            (ConversionRunAction::Adjust, PART_MAX_PPM, true),
+            (ConversionRunAction::Adjust, PART_MAX_PPM + 1, false),
+        ] {
+            assert_eq!(code(action, Some(part)).is_ok(), is_good, "{action} {part}");
+        }
     }
 
     #[test]

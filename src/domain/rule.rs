@@ -304,16 +304,24 @@ pub const fn has_percent(kind: RuleKind) -> bool {
 /// # Errors
 /// `INVALID_RATE` for anything else and for more than 100.
 pub fn parse_percent(field: &[&str], text: &str) -> Result<i64, Problem> {
-    percent_to_ppm(text).ok_or_else(|| {
-        Problem::new(
-            ProblemCode::InvalidRate,
-            field,
-            format!("a percentage from 0 to 100 with at most {PERCENT_DIGITS} digits after the point, such as `12.5`"),
-        )
+    parse_percent_up_to(field, text, RATE_MAX_PPM)
+}
+
+/// As [`parse_percent`], up to another share than the whole.
+///
+/// # Errors
+/// As there.
+pub fn parse_percent_up_to(field: &[&str], text: &str, most_ppm: i64) -> Result<i64, Problem> {
+    percent_to_ppm(text, most_ppm).ok_or_else(|| {
+        let most = format_percent(most_ppm);
+        let message = format!(
+            "a percentage from 0 to {most} with at most {PERCENT_DIGITS} digits after the point, such as `12.5`"
+        );
+        Problem::new(ProblemCode::InvalidRate, field, message)
     })
 }
 
-fn percent_to_ppm(text: &str) -> Option<i64> {
+fn percent_to_ppm(text: &str, most_ppm: i64) -> Option<i64> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = match text.split_once('.') {
         Some((whole, fraction)) if digits(fraction) && fraction.len() <= PERCENT_DIGITS => (whole, fraction),
@@ -328,7 +336,7 @@ fn percent_to_ppm(text: &str) -> Option<i64> {
     let mut rate_ppm: i64 = 0;
     for digit in digits {
         // Bounded at every step, so that no number of digits overflows.
-        rate_ppm = Some(rate_ppm * 10 + i64::from(digit - b'0')).filter(|rate| *rate <= RATE_MAX_PPM)?;
+        rate_ppm = Some(rate_ppm * 10 + i64::from(digit - b'0')).filter(|rate| *rate <= most_ppm)?;
     }
     Some(rate_ppm)
 }

@@ -425,6 +425,10 @@ pub(super) enum ConversionRunAction {
     Reopen,
     /// Undoes, of each, the newest reversal that was not undone: gives again exactly what that took.
     Undo,
+    /// Takes back a part of each: `percent` of its sale.
+    Refund,
+    /// Gives each sale another amount: `percent` of the one that it has.
+    Adjust,
 }
 
 /// Where a run over conversions stands.

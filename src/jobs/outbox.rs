@@ -38,6 +38,7 @@ const fn waits_for_a_processor(kind: OutboxKind) -> bool {
         | OutboxKind::RerateTier
         | OutboxKind::ResolveRates
         | OutboxKind::ResolveWaiting
+        | OutboxKind::ReckonConversions
         | OutboxKind::RestoreConversions
         | OutboxKind::RunConversions
         | OutboxKind::SettleRevenue => false,
@@ -139,10 +140,12 @@ async fn run(services: &Services, scope: &TenantScope, work: &row::Model) -> Res
             Some(id) => drive::advance(services, scope, id).await?,
             None => tracing::error!(work.key = work.dedup_key, "no payout is of this name"),
         },
-        OutboxKind::RunConversions | OutboxKind::RestoreConversions => match work.dedup_key.parse() {
-            Ok(run) => conversions::advance::advance(services, scope, run, conversions::advance::CHUNK).await?,
-            Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
-        },
+        OutboxKind::RunConversions | OutboxKind::RestoreConversions | OutboxKind::ReckonConversions => {
+            match work.dedup_key.parse() {
+                Ok(run) => conversions::advance::advance(services, scope, run, conversions::advance::CHUNK).await?,
+                Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no run is of this name"),
+            }
+        }
         OutboxKind::RerateTier => match work.dedup_key.parse() {
             Ok(key) => tiers::rerate(services, scope, key).await?,
             Err(error) => tracing::error!(%error, work.key = work.dedup_key, "no tier is of this name"),

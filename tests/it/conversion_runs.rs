@@ -220,6 +220,75 @@ on_both! {
         assert_eq!(spent(&owner).await, [1_200, 210, 0]);
     }
 
+    async fn run_takes_back_a_part_of_each_and_another_gives_each_another_amount(app) {
+        let owner = app.owner();
+        let (programme, above) = three_levels(&owner, "AUTO").await;
+        let mut sales = Vec::new();
+        for amount in ["100.00", "40.00", "0.01"] {
+            sales.push(sold(&owner, &programme, amount).await);
+        }
+        refund(&owner, &sales[1], Some("30.00"), "REFUND").await;
+        let amounts = async |sales: &[String]| {
+            let query = "query($id: ID!) { conversion(by: { id: $id }) { saleAdjustment { amount } refundedAmount { amount } } }";
+            let mut amounts = Vec::new();
+            for id in sales {
+                let seen = owner.data(query, json!({ "id": id })).await["conversion"].take();
+                let text = |name: &str| seen[name]["amount"].as_str().expect("an amount").to_owned();
+                amounts.push((text("saleAdjustment"), text("refundedAmount")));
+            }
+            amounts
+        };
+        let pairs = |pairs: [(&str, &str); 3]| pairs.map(|(sale, refunded)| (sale.to_owned(), refunded.to_owned())).to_vec();
+        // 25 % of 100.00; of 40.00, of which 10.00 are left; of a cent, which is nothing.
+        let selection = json!({ "ids": sales });
+        let more = json!({ "reason": "REFUND", "percent": "25" });
+        let taken = done(app, &owner, "REFUND", selection.clone(), more).await;
+        assert_eq!(counts(&taken), (Some("DONE"), [Some(3), Some(2), Some(1)]), "{taken}");
+        assert_eq!(taken["refusals"], json!([{ "conversionId": sales[2], "code": "OUT_OF_RANGE" }]));
+        assert_eq!(amounts(&sales).await, pairs([("0.00", "25.00"), ("0.00", "40.00"), ("0.00", "0.00")]));
+        assert_eq!(earnings(&owner, &programme.affiliate).await[..2], [0, 1_500], "20 % of what is left");
+        assert_eq!(spent(&owner).await[0], 1_500);
+        // Half as much again, of a cent to the even one. What is taken back in full has no other amount.
+        let more = json!({ "percent": "150", "note": "with tax" });
+        let adjusted = done(app, &owner, "ADJUST", selection, more.clone()).await;
+        assert_eq!(adjusted["refusals"].as_array().map(Vec::len), Some(1), "{adjusted}");
+        assert_eq!(adjusted["refusals"][0], json!({ "conversionId": sales[1], "code": "INVALID_TRANSITION" }));
+        assert_eq!(amounts(&sales).await, pairs([("50.00", "25.00"), ("0.00", "40.00"), ("0.01", "0.00")]));
+        assert_eq!(earnings(&owner, &programme.affiliate).await[..2], [0, 2_500], "20 % of 125.00, and of two cents");
+        for (above, minor) in above.iter().zip([250, 125, 63]) {
+            assert_eq!(earnings(&owner, above).await[..2], [0, minor]);
+        }
+        let query = "query($id: ID!) { conversion(by: { id: $id }) { changes { kind note } } }";
+        let seen = owner.data(query, json!({ "id": sales[0] })).await["conversion"].take();
+        assert_eq!(seen["changes"][0], json!({ "kind": "ADJUSTMENT", "note": "with tax" }));
+        for (action, more, code) in [
+            ("REFUND", json!({ "reason": "REFUND" }), "REQUIRED"),
+            ("REFUND", json!({ "reason": "REFUND", "percent": "100" }), "OUT_OF_RANGE"),
+            ("REFUND", json!({ "percent": "10" }), "REQUIRED"),
+            ("ADJUST", json!({ "percent": "1000.1" }), "INVALID_RATE"),
+            ("APPROVE", json!({ "percent": "10" }), "OUT_OF_RANGE"),
+        ] {
+            let mut input = json!({ "action": action, "selection": { "ids": [sales[0]] } });
+            merge(&mut input, more);
+            assert_eq!(owner.refusal("startConversionRun", input).await, code, "{action}");
+        }
+    }
+
+    async fn adjusting_run_rises_into_what_caps_have_left(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let cap = json!({ "campaignId": programme.campaign, "metric": "COMMISSION", "period": "LIFETIME",
+            "amount": { "money": { "amount": "25.00", "currency": "EUR" } } });
+        owner.done("createCap", cap, "").await;
+        for _ in 0..2 {
+            sold(&owner, &programme, "100.00").await;
+        }
+        let selection = json!({ "filter": { "campaignIds": [programme.campaign] } });
+        let adjusted = done(app, &owner, "ADJUST", selection, json!({ "percent": "140" })).await;
+        assert_eq!(counts(&adjusted), (Some("DONE"), [Some(2), Some(2), Some(0)]), "{adjusted}");
+        assert_eq!(earnings(&owner, &programme.affiliate).await[1], 2_500, "14.00 and what is left: 11.00");
+    }
+
     async fn node_that_knows_no_new_action_takes_up_no_run_of_one(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::manual()).await;
@@ -227,7 +296,11 @@ on_both! {
         for action in ConversionRunAction::ALL {
             let is_known = ["APPROVE", "REJECT", "REVERSE"].contains(&action.as_str());
             // Beside this one runs the node of the test, which may be first: what it does then is not there any more.
-            let queued = start(&owner, action.as_str(), json!({ "ids": ids }), json!({ "reason": "FRAUD" })).await;
+            let mut more = json!({ "reason": "FRAUD" });
+            if ["REFUND", "ADJUST"].contains(&action.as_str()) {
+                more["percent"] = json!("50");
+            }
+            let queued = start(&owner, action.as_str(), json!({ "ids": ids }), more).await;
             let of_earlier = [OutboxKind::RunConversions];
             let due = directory::due_work(&app.services.db, &of_earlier, app.clock.now(), 100).await.expect("read");
             let is_due = due.iter().any(|(_, work)| queued["id"] == work.dedup_key);

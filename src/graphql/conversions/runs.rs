@@ -1,4 +1,4 @@
-//! Runs that approve, reject, take back, re-open or give again many conversions in the background, and their progress.
+//! Runs that approve, reject, take back, adjust, re-open or give again many conversions in the background, and their progress.
 
 use std::time::Duration;
 
@@ -16,9 +16,10 @@ use super::ConversionFilterInput;
 use crate::{
     auth::Permission,
     domain::{
-        conversion_run::{NewConversionRun, Selection},
+        conversion_run::{NewConversionRun, PART_MAX_PPM, Selection},
         event::Interest,
         problem::Problem,
+        rule::{format_percent, parse_percent_up_to},
     },
     graphql::{
         connection::{self, CreationOrder, Paged, TotalCount},
@@ -27,7 +28,7 @@ use crate::{
         ids,
         kinds::{ConversionReason, ConversionRunAction, ConversionRunStatus},
         live::source::{self, Topic},
-        scalars::Cursor,
+        scalars::{Cursor, Decimal},
     },
     services::{self, ServiceError, conversions::runs},
 };
@@ -35,7 +36,7 @@ use crate::{
 /// How long the steps of a run gather before its newest state is sent.
 const RUN_PACE: Duration = Duration::from_millis(100);
 
-/// A run that approves, rejects, takes back, re-opens or gives again many conversions.
+/// A run that approves, rejects, takes back, adjusts, re-opens or gives again many conversions.
 #[derive(Description)]
 pub(in crate::graphql) struct ConversionRun(conversion_run::Model);
 
@@ -65,6 +66,11 @@ impl ConversionRun {
     /// Why it rejects or takes back; null for the other actions.
     async fn reason(&self) -> Option<ConversionReason> {
         self.0.reason.map(Into::into)
+    }
+
+    /// Of each sale, where it takes back a part or gives another amount; null for the other actions.
+    async fn percent(&self) -> Option<Decimal> {
+        self.0.part_ppm.map(|part| Decimal(format_percent(part)))
     }
 
     /// For the history of each conversion.
@@ -198,6 +204,9 @@ pub(in crate::graphql) struct StartConversionRunInput {
     selection: ConversionSelectionInput,
     /// Why; needed to reject and to take back, not used otherwise.
     reason: Option<ConversionRunReason>,
+    /// Of the sale that each has, at most 4 digits after the point; needed by `REFUND`, less than 100, and by `ADJUST`, at
+    /// most 1,000, and only by those.
+    percent: Option<Decimal>,
     /// For the history of each conversion. At most 2,000 characters.
     note: Option<String>,
 }
@@ -215,6 +224,7 @@ impl StartConversionRunInput {
         Ok(NewConversionRun {
             action: self.action.into(),
             reason: self.reason.map(Into::into),
+            part_ppm: self.percent.map(|part| parse_percent_up_to(&["percent"], &part.0, PART_MAX_PPM)).transpose()?,
             selection,
             note: self.note,
         })
@@ -280,8 +290,8 @@ pub(in crate::graphql) struct ConversionRunMutation;
 
 #[Object]
 impl ConversionRunMutation {
-    /// Approves, rejects or takes back many conversions in the background, each that may be, once; the others are listed
-    /// with why. What is recorded after the call is not meant.
+    /// Approves, rejects, takes back, adjusts, re-opens or gives again many conversions in the background, each that may be,
+    /// once; the others are listed with why. What is recorded after the call is not meant.
     #[graphql(guard = "Needs(Permission::ReviewConversions)")]
     async fn start_conversion_run(
         &self,

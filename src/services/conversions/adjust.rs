@@ -14,7 +14,7 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use tributary_entity::{
-    attribution_touch, commission, conversion,
+    Instant, attribution_touch, commission, conversion,
     ids::{AffiliateId, ConversionChangeId, ConversionId},
     kinds::{ConversionChangeKind, ConversionReason},
     money::Money,
@@ -29,8 +29,10 @@ use crate::{
     auth::Viewer,
     domain::{
         commission::{self as commission_rules, Explanation, Offer, gross},
-        conversion::{Rated, sale_now},
+        conversion::{Rated, Snapshot, sale_now},
+        conversion_run::part_of_sale,
         override_plan::{self, Override},
+        problem::{Problem, ProblemCode},
         reversal::{self, Effect, Line},
         text,
     },
@@ -73,29 +75,71 @@ pub async fn adjust(
     let locked = Locked::load(&tx, &[input.id]).await?;
     let row = locked.rows.first().ok_or_else(|| ServiceError::not_found(&["id"]))?;
     let sale_minor = reversal::adjust(row, input.sale)?;
-    let lines = lines(&mut tx, &locked, row, sale_minor).await?;
-    let cause = Cause {
-        kind: ConversionChangeKind::Adjustment,
-        reason: ConversionReason::Manual,
-        undoes_id: None,
-        reference: None,
-        note: input.note.as_deref(),
-    };
+    let mut caps = BatchCaps::default();
+    caps.hold(&mut tx, std::slice::from_ref(row)).await?;
+    let lines = lines(&mut tx, &locked, &mut caps, row, sale_minor).await?;
+    caps.write(&mut tx).await?;
     let effect = Effect { status: row.status, sale_minor, lines };
-    let step = Step::new(id, cause, row.clone(), locked.commissions(row.id), effect);
+    let step = Step::new(id, cause(input.note.as_deref()), row.clone(), locked.commissions(row.id), effect);
     write(&mut tx, &viewer.actor.to_string(), &[step], services.now()).await?;
     let changed = Changed::load(&tx, id).await?;
     services.commit(tx).await?;
     Ok(Outcome::done(changed))
 }
 
-/// What the difference does to each commission.
+/// Gives each conversion's sale another amount, of each that may be: so many millionths of the one that it has. Answers what
+/// each is then, or why it stays.
+pub(super) async fn adjust_all(
+    tx: &mut Tx,
+    actor: &str,
+    ids: &[ConversionId],
+    part_ppm: i64,
+    note: Option<&str>,
+    now: Instant,
+) -> Result<HashMap<ConversionId, Result<Snapshot, Problem>>, StoreError> {
+    let locked = Locked::load(tx, ids).await?;
+    let mut answers = HashMap::new();
+    let mut steps = Vec::new();
+    let mut caps = BatchCaps::default();
+    caps.hold(tx, &locked.rows).await?;
+    for row in &locked.rows {
+        let too_large = || Problem::new(ProblemCode::OutOfRange, &["percent"], "past what can be held");
+        let sale = part_of_sale(row, part_ppm).ok_or_else(too_large);
+        match sale.and_then(|sale| reversal::adjust(row, sale)) {
+            Ok(sale_minor) => {
+                let lines = lines(tx, &locked, &mut caps, row, sale_minor).await?;
+                let effect = Effect { status: row.status, sale_minor, lines };
+                steps.push(Step::new(new_id(), cause(note), row.clone(), locked.commissions(row.id), effect));
+            }
+            Err(problem) => _ = answers.insert(row.id, Err(problem)),
+        }
+    }
+    caps.write(tx).await?;
+    if !steps.is_empty() {
+        let changed = write(tx, actor, &steps, now).await?;
+        answers.extend(changed.into_iter().map(|(id, snapshot)| (id, Ok(snapshot))));
+    }
+    Ok(answers)
+}
+
+const fn cause(note: Option<&str>) -> Cause<'_> {
+    Cause {
+        kind: ConversionChangeKind::Adjustment,
+        reason: ConversionReason::Manual,
+        undoes_id: None,
+        reference: None,
+        note,
+    }
+}
+
+/// What the difference does to each commission. `caps` hold the conversion.
 async fn lines(
     tx: &mut Tx,
     locked: &Locked,
+    caps: &mut BatchCaps,
     row: &conversion::Model,
     sale_minor: i64,
-) -> Result<Vec<Line>, ServiceError> {
+) -> Result<Vec<Line>, StoreError> {
     let commissions = locked.commissions(row.id);
     if commissions.is_empty() {
         return Ok(Vec::new());
@@ -112,8 +156,6 @@ async fn lines(
         .ok_or(StoreError::Constraint(Constraint::CounterRange))?;
     let mut earned: HashMap<AffiliateId, Explanation> = earned.into_iter().collect();
     let mut lines: Vec<Line> = Vec::with_capacity(commissions.len());
-    let mut caps = BatchCaps::default();
-    caps.hold(tx, std::slice::from_ref(row)).await?;
     for own in own {
         let Some(earned) = earned.get_mut(&own.affiliate_id) else { continue };
         // What was taken back of it is never more than it is.
@@ -123,7 +165,6 @@ async fn lines(
         lines.extend(reversal::adjusted(own, earned.amount.amount_minor));
         keep_clamp(tx, own, clamp).await?;
     }
-    caps.write(tx).await?;
     let overrides = overrides(on_top)?;
     let proposed = override_plan::anew(&overrides, |id| earned.get(&id).cloned())
         .ok_or(StoreError::Constraint(Constraint::CounterRange))?;

@@ -12,7 +12,7 @@ use tributary_entity::{
     kinds::{ConversionReason, ConversionRunAction, ConversionRunStatus},
 };
 
-use super::{refund::reverse_all, reopen, review::review_all, runs, undo::undo_all};
+use super::{adjust::adjust_all, refund::reverse_all, reopen, review::review_all, runs, undo::undo_all};
 use crate::{
     domain::{
         conversion::{Review, Snapshot},
@@ -110,6 +110,11 @@ async fn page(tx: &Tx, run: &conversion_run::Model, chunk: u64) -> Result<Vec<Co
     }
 }
 
+/// Of each sale, of a run that needs it.
+fn part(run: &conversion_run::Model) -> Result<i64, StoreError> {
+    run.part_ppm.ok_or_else(|| StoreError::inconsistent("conversion_run", "has no part"))
+}
+
 /// Does what the run is for with each that may be. Answers how many.
 async fn act(tx: &mut Tx, run: &conversion_run::Model, ids: &[ConversionId], now: Instant) -> Result<i64, StoreError> {
     if ids.is_empty() {
@@ -120,7 +125,9 @@ async fn act(tx: &mut Tx, run: &conversion_run::Model, ids: &[ConversionId], now
     let answers: HashMap<ConversionId, Result<Snapshot, Problem>> = match run.action {
         ConversionRunAction::Approve => review_all(tx, actor, ids, Review::Approve, note, now).await?,
         ConversionRunAction::Reject => review_all(tx, actor, ids, Review::Reject(reason), note, now).await?,
-        ConversionRunAction::Reverse => reverse_all(tx, actor, ids, reason, note, now).await?,
+        ConversionRunAction::Reverse => reverse_all(tx, actor, ids, (reason, None), note, now).await?,
+        ConversionRunAction::Refund => reverse_all(tx, actor, ids, (reason, Some(part(run)?)), note, now).await?,
+        ConversionRunAction::Adjust => adjust_all(tx, actor, ids, part(run)?, note, now).await?,
         ConversionRunAction::Reopen => match reopen::reopen_all(tx, actor, ids, note, now).await {
             // The whole chunk is done again, and sees who was first.
             Err(error) if error.was_second() => return Err(StoreError::raced("a natural key")),

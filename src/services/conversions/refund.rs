@@ -17,7 +17,9 @@ use super::{
 use crate::{
     ambient,
     auth::Viewer,
-    domain::{conversion::Snapshot, idempotency::Claim, problem::Problem, reversal, text},
+    domain::{
+        conversion::Snapshot, conversion_run::part_of_sale, idempotency::Claim, problem::Problem, reversal, text,
+    },
     services::{Outcome, ServiceError, Services, idempotency},
     store::{changes, conversions, error::StoreError, scope::Tx},
 };
@@ -149,12 +151,13 @@ async fn earlier(tx: &Tx, input: &RefundInput) -> Result<Option<ConversionChange
     if is_same { Ok(Some(change.id)) } else { Err(Claim::conflict().into()) }
 }
 
-/// Takes conversions back in full, each that may be. Answers what each is then, or why it stays.
+/// Takes conversions back, each that may be: in full, or so many millionths of each sale. Answers what each is then, or why
+/// it stays.
 pub(super) async fn reverse_all(
     tx: &mut Tx,
     actor: &str,
     ids: &[ConversionId],
-    reason: ConversionReason,
+    (reason, part_ppm): (ConversionReason, Option<i64>),
     note: Option<&str>,
     now: Instant,
 ) -> Result<HashMap<ConversionId, Result<Snapshot, Problem>>, StoreError> {
@@ -163,7 +166,9 @@ pub(super) async fn reverse_all(
     let mut steps = Vec::new();
     for row in &locked.rows {
         let cause = Cause { kind: ConversionChangeKind::Reversal, reason, undoes_id: None, reference: None, note };
-        match reversal::reverse(row, &locked.earned(row)?, None) {
+        // Less than the sale: it can be held.
+        let amount = part_ppm.and_then(|part_ppm| part_of_sale(row, part_ppm));
+        match reversal::reverse(row, &locked.earned(row)?, amount) {
             Ok(effect) => steps.push(Step::new(new_id(), cause, row.clone(), locked.commissions(row.id), effect)),
             Err(problem) => _ = answers.insert(row.id, Err(problem)),
         }

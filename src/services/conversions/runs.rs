@@ -1,7 +1,7 @@
 //! Runs over many conversions: asked for, cancelled, listed, watched. What they do is in [`super::advance`].
 //!
 //! # Decisions
-//! - Runs that take up again or give again are work of a kind of its own: a node of an earlier version, running beside,
+//! - Actions that came later are work of kinds of their own: a node of an earlier version, running beside,
 //!   takes up work of the kinds it knows, and so leaves these to nodes that know what they do.
 
 use tributary_entity::{
@@ -52,6 +52,7 @@ pub async fn create(
         status: ConversionRunStatus::Queued,
         action: input.action,
         reason: input.reason,
+        part_ppm: input.part_ppm,
         selection: serde_json::to_string(&input.selection)
             .map_err(|error| StoreError::inconsistent("conversion_run", error))?,
         note: input.note,
@@ -122,6 +123,7 @@ pub(super) async fn ask(tx: &mut Tx, run: &conversion_run::Model) -> Result<(), 
             OutboxKind::RunConversions
         }
         ConversionRunAction::Reopen | ConversionRunAction::Undo => OutboxKind::RestoreConversions,
+        ConversionRunAction::Refund | ConversionRunAction::Adjust => OutboxKind::ReckonConversions,
     };
     outbox::ask(tx, id, kind, run.id.to_string(), run.created_at, run.updated_at).await
 }
