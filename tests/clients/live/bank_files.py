@@ -65,8 +65,8 @@ def made(mutation: str, kind: str, **values) -> str:
     return mutate(mutation, f"{kind} {{ id }}", **values)[kind]["id"]
 
 
-def earned(currency: str, accounts: list) -> None:
-    """An affiliate for each account, with something to be paid."""
+def earned(currency: str, accounts: list, sales: list[str] | None = None) -> None:
+    """An affiliate for each account, with something to be paid: a tenth of its sale."""
     campaign = made("createCampaign", "campaign", name="Shoes", currency=currency, approval="AUTO", holdSeconds=0,
                     destinationUrl="https://shop.example/")
     made("createGoal", "goal", campaignId=campaign, code="sale", name="Sale")
@@ -80,7 +80,8 @@ def earned(currency: str, accounts: list) -> None:
              account=account)
         click = made("recordClick", "click", linkId=link)
         made("recordConversion", "conversion", clickId=click, goal="sale", orderId=str(uuid.uuid4()),
-             idempotencyKey=str(uuid.uuid4()), saleAmount={"amount": f"{100 + number}.50", "currency": currency})
+             idempotencyKey=str(uuid.uuid4()),
+             saleAmount={"amount": sales[number] if sales else f"{100 + number}.50", "currency": currency})
 
 
 def submitted(currency: str, count: int) -> str:
@@ -106,6 +107,36 @@ def exported(batch: str, file_format: str) -> str:
     return first
 
 
+def keeps_to_schemas(content: str) -> None:
+    for path in SCHEMAS:
+        xmlschema.XMLSchema(path).validate(content)
+
+
+def check_sepa_shapes() -> None:
+    print("- so do SEPA files with as little and as much as can be said")
+    town = {"town": "Köln", "country": "DE"}
+    longest = {"street": "ß" * 35, "buildingNumber": "1" * 16, "postCode": "1" * 16, "town": "ü" * 17, "country": "FI"}
+    plain, with_bank = {"sepa": {"iban": IBANS[2]}}, {"sepa": {"iban": IBANS[2], "bic": "ABNANL2A"}}
+    shapes = [
+        # One transfer of the least amount, by a debtor that says no more than has to be said.
+        ({"name": "A", "iban": IBANS[4], "address": town}, [("B", plain, "0.10")], ["0.01"]),
+        # Names of 70 characters once they are spelled, the one that the bank would cut among them; the largest amount.
+        ({"name": "Ä" * 35, "iban": IBANS[0], "bic": "COBADEFF", "address": longest},
+         [("Œ" * 35, with_bank, "9999999999.90"), ("Ж" * 70, plain, "100.00"), ("x " * 35, plain, "0.10")],
+         ["0.01", "10.00", "999999999.99"]),
+        # What may stand at no end of a name, and no two of it together.
+        ({"name": "/Ada//Bob/", "iban": IBANS[1], "address": town | {"postCode": "D-50667"}},
+         [("/:Ada // Bob:/", plain, "20.00"), ("- Ada -", with_bank, "20.10")], ["2.00", "2.01"]),
+    ]
+    for debtor, transfers, amounts in shapes:
+        mutate("setPayingAccount", "payingAccount { mask }", account={"sepa": debtor})
+        earned("EUR", [(holder, account) for holder, account, _ in transfers], [sale for *_, sale in transfers])
+        content = exported(submitted("EUR", len(transfers)), "SEPA_CREDIT_TRANSFER")
+        keeps_to_schemas(content)
+        assert sorted(re.findall(r'<InstdAmt Ccy="EUR">([\d.]+)<', content), key=float) == amounts, content
+        assert ("<DbtrAgt><FinInstnId><BICFI>" in content) == ("bic" in debtor), content
+
+
 def check_sepa() -> None:
     print("- a SEPA file keeps to the schema, and to the German banks' stricter one")
     address = {"street": "Hauptstraße", "buildingNumber": "1", "postCode": "10115", "town": "Köln", "country": "DE"}
@@ -116,8 +147,7 @@ def check_sepa() -> None:
     earned("EUR", list(zip(HOLDERS, accounts)))
     batch = submitted("EUR", len(accounts))
     content = exported(batch, "SEPA_CREDIT_TRANSFER")
-    for path in SCHEMAS:
-        xmlschema.XMLSchema(path).validate(content)
+    keeps_to_schemas(content)
     for iban in IBANS:
         assert f"<IBAN>{schwifty.IBAN(iban).compact}</IBAN>" in content, iban
     check_documents(batch, [f"10.{5 + 10 * number:02}" for number in range(len(accounts))])
@@ -227,6 +257,7 @@ def check_ach(is_corporate: bool) -> None:
 
 
 check_sepa()
+check_sepa_shapes()
 check_ibans()
 check_ach(False)
 check_ach(True)
