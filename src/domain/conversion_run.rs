@@ -5,7 +5,7 @@ use tributary_entity::{
     conversion, conversion_run,
     ids::ConversionId,
     kinds::{ConversionReason, ConversionRunAction, ConversionRunStatus},
-    money::Money,
+    money::{MAX_INPUT_MINOR, Money},
 };
 
 use super::{
@@ -47,7 +47,7 @@ impl NewConversionRun {
     ///
     /// # Errors
     /// `BATCH_SIZE`; `REQUIRED` without a reason to refuse or take back, and without the part that some actions need;
-    /// `OUT_OF_RANGE` for a part that is none, that is the whole, or of another action; `INVALID_TEXT`.
+    /// `OUT_OF_RANGE` for a part that is none, the whole or too much, or of another action; `INVALID_TEXT`.
     pub fn check(mut self) -> Result<Self, Problem> {
         if let Selection::Ids(ids) = &mut self.selection {
             ids.sort_unstable();
@@ -98,11 +98,17 @@ impl NewConversionRun {
     }
 }
 
-/// So much of what a conversion's sale is now, rounded half to even. None past what can be held.
-pub fn part_of_sale(row: &conversion::Model, part_ppm: i64) -> Option<Money> {
+/// So much of what a conversion's sale is now, rounded half to even.
+///
+/// # Errors
+/// `OUT_OF_RANGE` past what a sale may be, and where nothing is left of it.
+pub fn part_of_sale(row: &conversion::Model, part_ppm: i64) -> Result<Money, Problem> {
     let exact = i128::from(sale_now(row)) * i128::from(part_ppm);
-    let minor = i64::try_from(round_half_even(exact, WHOLE_PPM.into())).ok()?;
-    Some(Money::new(minor, row.sale_currency))
+    let minor = i64::try_from(round_half_even(exact, WHOLE_PPM.into())).ok();
+    let minor = minor.filter(|minor| (1..=MAX_INPUT_MINOR).contains(minor)).ok_or_else(|| {
+        Problem::new(ProblemCode::OutOfRange, &["percent"], "nothing of its sale, or more than a sale may be")
+    })?;
+    Ok(Money::new(minor, row.sale_currency))
 }
 
 /// Which conversions a stored run is about; none for what another version wrote.

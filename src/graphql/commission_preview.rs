@@ -58,7 +58,8 @@ pub(super) struct CommissionPreviewInput {
     /// What clicks earn by themselves. Absent takes a campaign's rates as they stand, and none with rules; at most 100.
     click_rates: Option<Vec<PreviewClickRateInput>>,
     /// What who brings enough is given. Absent takes those of a campaign's bonus rules that are in its currency, as they
-    /// stand, and none with rules; at most 100. All events count for them, as if they were approved in time.
+    /// stand, and none with rules; at most 100. All events count for them, as if they were approved in time. Rules for all
+    /// campaigns are not tried: they count what is brought elsewhere, too.
     bonuses: Option<Vec<PreviewBonusInput>>,
     /// With `clicks` 1 to 1,000; they are taken in the order of their time.
     #[graphql(default)]
@@ -291,7 +292,7 @@ pub(super) struct CommissionPreview {
     lines: Vec<CommissionPreviewLine>,
     /// What each affiliate's clicks would earn, by name; at most 1,000.
     clicks: Vec<CommissionPreviewClicks>,
-    /// What would be given to who brought enough; at most 100 for each event.
+    /// What would be given to who brought enough, as if the rules had always been there; at most 1,000.
     bonuses: Vec<CommissionPreviewBonus>,
     /// What each affiliate would earn in all, by name; at most 1,000.
     totals: Vec<CommissionPreviewTotal>,
@@ -312,7 +313,7 @@ pub(super) struct CommissionPreviewLine {
     over_cap: bool,
     /// No exchange rate is known for its sale: it would wait for one, and counts for nothing here.
     waits_for_rate: bool,
-    /// By what its sale was reckoned; null where it is in the plan's currency.
+    /// By what its sale was reckoned; null where it is in the plan's currency, and where it waits for a rate.
     fx: Option<FxQuote>,
     /// Both together.
     total: Money,

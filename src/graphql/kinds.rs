@@ -423,7 +423,7 @@ pub(super) enum ConversionRunAction {
     Reverse,
     /// Takes up again those that were refused: each is decided anew with its checks waived, and waits for a review.
     Reopen,
-    /// Undoes, of each, the newest reversal that was not undone: gives again exactly what that took.
+    /// Undoes, of each, the newest reversal that was not undone, whoever made it: gives again exactly what that took.
     Undo,
     /// Takes back a part of each: `percent` of its sale.
     Refund,

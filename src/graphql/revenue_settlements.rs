@@ -110,7 +110,7 @@ impl RevenueReckoning {
         self.money(self.0.carried_minor)
     }
 
-    /// Which version of the deal it is reckoned by; it may have been set again since.
+    /// Which version of the deal it is reckoned by; it may have been set again since. 0 in a preview of terms.
     async fn deal_version(&self) -> i32 {
         self.0.deal_version
     }

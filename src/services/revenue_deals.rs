@@ -2,9 +2,9 @@
 //!
 //! A deal is a part of its campaign: whoever sets one holds the campaign's row.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use tributary_entity::{
     ids::{AffiliateId, CampaignId, RevenueDealId, RevenueSettlementId, TenantId},
     kinds::RuleStatus,
@@ -143,6 +143,9 @@ pub const TRIAL_PERIODS_MAX: usize = 120;
 /// The most records of customers in all of them.
 pub const TRIAL_RECORDS_MAX: usize = 1_000;
 
+/// In which their first period may be: as those of instants, so that no period ends past what is told.
+const TRIAL_YEARS: RangeInclusive<i32> = 1970..=2199;
+
 /// Terms, and what they are tried on.
 #[derive(Clone, Debug)]
 pub struct Trial {
@@ -175,6 +178,10 @@ pub fn preview(services: &Services, trial: Trial) -> Result<Vec<revenue_settleme
         .or_else(|| Problem::batch_size(&["periods", "records"], records, TRIAL_RECORDS_MAX).filter(|_| records > 0));
     if let Some(problem) = too_many {
         return Err(problem.into());
+    }
+    if !(TRIAL_YEARS).contains(&from.year()) {
+        let message = format!("from the year {} to {}", TRIAL_YEARS.start(), TRIAL_YEARS.end());
+        return Err(Problem::new(ProblemCode::OutOfRange, &["from"], message).into());
     }
     let new = NewDeal { campaign_id: CampaignId::default(), affiliate_id: None, terms };
     let terms = new.check(currency)?.terms;
@@ -209,7 +216,7 @@ pub fn preview(services: &Services, trial: Trial) -> Result<Vec<revenue_settleme
             campaign_id: CampaignId::default(),
             affiliate_id: AffiliateId::default(),
             deal_id: RevenueDealId::default(),
-            deal_version: 1,
+            deal_version: 0,
             period_start,
             period_end,
             currency,

@@ -51,17 +51,24 @@ pub async fn of_needs(
     tx: &Tx,
     needs: impl Iterator<Item = (Currency, Currency, NaiveDate)>,
 ) -> Result<Rates, StoreError> {
-    let mut currencies = BTreeSet::new();
-    let mut days: Option<(NaiveDate, NaiveDate)> = None;
+    let (mut currencies, mut windows) = (BTreeSet::new(), BTreeSet::new());
     for (from, to, on) in needs.filter(|(from, to, _)| from != to) {
         currencies.extend([from, to]);
-        let (first, last) = Rates::days(on);
-        days = Some(days.map_or((first, last), |(earliest, latest)| (earliest.min(first), latest.max(last))));
+        windows.insert(Rates::days(on));
     }
-    match days {
-        Some(days) => Ok(Rates::of(&of_days(tx, days, &currencies).await?)),
-        None => Ok(Rates::default()),
+    // Days that lie far apart are read for themselves: nobody asked for all between them.
+    let mut spans: Vec<(NaiveDate, NaiveDate)> = Vec::new();
+    for (first, last) in windows {
+        match spans.last_mut() {
+            Some(span) if first <= span.1 => span.1 = span.1.max(last),
+            _ => spans.push((first, last)),
+        }
     }
+    let mut rows = Vec::new();
+    for span in spans {
+        rows.extend(of_days(tx, span, &currencies).await?);
+    }
+    Ok(Rates::of(&rows))
 }
 
 fn filtered(tx: &Tx, filter: &FxRateFilter) -> Select<Entity> {

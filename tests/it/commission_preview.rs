@@ -276,7 +276,14 @@ on_both! {
         assert_eq!(code(with(json!({ "clicks": [clicks] }))).await, "OUT_OF_RANGE");
         let bonus = json!({ "name": "x", "threshold": { "conversions": 0 }, "period": "DAY", "amount": { "amount": "1.00", "currency": "EUR" } });
         assert_eq!(code(with(json!({ "bonuses": [bonus] }))).await, "OUT_OF_RANGE");
-        let mut dollars = bonus;
+        let many = json!(vec![bonus; 101]);
+        assert_eq!(code(with(json!({ "bonuses": many }))).await, "BATCH_SIZE");
+        let mut far = event("ada", 0, "1.00", "USD");
+        for year in ["2200-01-01T00:00:00Z", "1969-12-31T23:59:59Z"] {
+            far["occurredAt"] = json!(year);
+            assert_eq!(code(with(json!({ "events": [far] }))).await, "OUT_OF_RANGE", "{year}");
+        }
+        let mut dollars = many[0].clone();
         dollars["amount"]["currency"] = json!("USD");
         assert_eq!(code(with(json!({ "bonuses": [dollars] }))).await, "CURRENCY_MISMATCH");
     }

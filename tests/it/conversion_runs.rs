@@ -248,6 +248,9 @@ on_both! {
         assert_eq!(amounts(&sales).await, pairs([("0.00", "25.00"), ("0.00", "40.00"), ("0.00", "0.00")]));
         assert_eq!(earnings(&owner, &programme.affiliate).await[..2], [0, 1_500], "20 % of what is left");
         assert_eq!(spent(&owner).await[0], 1_500);
+        // A quarter of a cent is nothing, which a sale cannot become.
+        let none = done(app, &owner, "ADJUST", json!({ "ids": [sales[2]] }), json!({ "percent": "25" })).await;
+        assert_eq!(none["refusals"], json!([{ "conversionId": sales[2], "code": "OUT_OF_RANGE" }]));
         // Half as much again, of a cent to the even one. What is taken back in full has no other amount.
         let more = json!({ "percent": "150", "note": "with tax" });
         let adjusted = done(app, &owner, "ADJUST", selection, more.clone()).await;

@@ -56,6 +56,7 @@ mod overrides;
 mod payout_deductions;
 mod payout_destinations;
 mod payout_feed;
+mod payout_file_shapes;
 mod payout_files;
 mod payout_schedules;
 mod payouts;

@@ -12,6 +12,7 @@ use tributary::{
 use tributary_entity::kinds::{PayoutFileFormat, Role};
 
 use crate::{
+    payout_file_shapes::keep_to_schemas,
     payouts::{another, earn, payouts, quick, submit},
     support::{Client, Programme, Terms, TestApp, on_both, programme::sale, surface::status_report, tap::viewer},
 };
@@ -251,6 +252,8 @@ on_both! {
         assert_eq!(sums.iter().sum::<i64>(), 1_000 + 1_100 + 1_200 + 1_300 + 1_400, "{sums:?}");
         let messages = told("MsgId");
         assert!(messages[0] != messages[1] && messages[1] != messages[2] && messages[0] != messages[2], "{messages:?}");
+        let (files, _): (Vec<String>, Vec<i64>) = parts.into_iter().unzip();
+        keep_to_schemas(&files).await;
     }
 
     async fn batch_that_is_too_large_for_one_ach_file_has_parts(app) {

@@ -71,6 +71,7 @@ fn entry(transfer: &Transfer) -> Result<CreditTransferEntry, Unwritable> {
     if !holder.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
         return Err(refused("nothing is left of the account holder's name in the characters of SEPA".to_owned()));
     }
+    sepa::validate::check_amount("InstdAmt", transfer.amount_minor).map_err(|error| refused(error.to_string()))?;
     let reference = sepa_reference(transfer.payout_id);
     let entry = CreditTransferEntry::new(holder, iban, transfer.amount_minor, &reference)
         .with_description(format!("Payout {reference}"));
@@ -91,8 +92,9 @@ fn spelled(name: &str) -> String {
     });
     let cut: String = allowed.collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
     // A slash at the beginning or end, or two together, mean something else to the banks' network.
-    let cut = cut.replace("//", "/");
-    cut.trim_matches('/').chars().take(70).collect::<String>().trim_end().to_owned()
+    let edge = ['/', ' '];
+    let parts: Vec<&str> = cut.split('/').filter(|part| !part.is_empty()).collect();
+    parts.join("/").trim_start_matches(edge).chars().take(70).collect::<String>().trim_end_matches(edge).to_owned()
 }
 
 fn postal(address: &Address) -> Result<PostalAddress, Unwritable> {
@@ -180,7 +182,18 @@ mod tests {
     }
 
     #[test]
+    fn slashes_stand_at_no_end_of_a_name_and_never_together() {
+        let of = |name: &str| spelled(name);
+        assert_eq!(of("/Ada//Bob/"), "Ada/Bob");
+        assert_eq!(of("a///b"), "a/b");
+        assert_eq!(of("/ Ada /"), "Ada");
+        assert_eq!(of(&format!("{}/b", "a".repeat(69))), "a".repeat(69));
+    }
+
+    #[test]
     fn transfer_that_no_file_can_hold_is_named() {
+        let too_large = transfer(5, "Ada", 100_000_000_000);
+        assert!(matches!(written(&head(), &[too_large]), Err(Unwritable::Payout(..))));
         let nameless = transfer(3, "…", 1);
         assert!(matches!(written(&head(), &[nameless]), Err(Unwritable::Payout(..))));
         let account = Account::Manual { instructions: "cash".to_owned() };

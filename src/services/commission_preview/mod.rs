@@ -20,8 +20,9 @@ use crate::{
         cap::CapAmount,
         commission::{
             choose::Origin,
-            preview::{Caps, ClickLine, EVENTS_MAX, Line, brought, simulate, simulate_clicks},
+            preview::{Caps, ClickLine, EVENTS_MAX, Line, RULES_MAX, brought, simulate, simulate_clicks},
         },
+        instant,
         override_plan::Level,
         problem::{Problem, ProblemCode},
         rule::NewRule,
@@ -169,15 +170,22 @@ pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Resu
     if let Some(bonuses) = bonuses {
         bonus_rules = plan::of_bonuses(bonuses, currency, now, zone)?;
     }
-    let needs: BTreeSet<_> = events
-        .iter()
-        .filter_map(|event| Some((event.sale?.currency, currency, event.occurred_at.date_naive())))
-        .collect();
+    if bonus_rules.len() > RULES_MAX {
+        let message = format!("the campaign has more than {RULES_MAX} bonus rules: say which in `bonuses`");
+        return Err(Problem::new(ProblemCode::BatchSize, &["bonuses"], message).into());
+    }
+    let mut needs = BTreeSet::new();
+    for TrialEvent { sale, occurred_at, .. } in &events {
+        // Days that no database holds are never asked for.
+        let on = instant::checked(&["events", "occurredAt"], *occurred_at)?.date_naive();
+        needs.extend(sale.map(|sale| (sale.currency, currency, on)));
+    }
     let rates = fx_rates::of_needs(&tx, needs.into_iter()).await?;
     let events: Vec<_> = events.iter().map(|event| names.event(event, currency, &rates)).collect::<Result<_, _>>()?;
     let clicks: Vec<_> = clicks.iter().map(|clicks| names.clicks(clicks)).collect::<Result<_, _>>()?;
-    let too_large = || Problem::new(ProblemCode::OutOfRange, &["events"], "a sum is past what can be held");
-    let click_lines = simulate_clicks(&setting, &clicks).ok_or_else(too_large)?;
+    let past = |field| Problem::new(ProblemCode::OutOfRange, &[field], "a sum is past what can be held");
+    let too_large = || past("events");
+    let click_lines = simulate_clicks(&setting, &clicks).ok_or_else(|| past("clicks"))?;
     let lines = simulate(setting, &events).ok_or_else(too_large)?;
     let names = names.of_affiliates();
     let name = |id: AffiliateId| names.get(&id).cloned().unwrap_or_default();
@@ -187,8 +195,13 @@ pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Resu
         reached.map(move |reached| (rule.name.clone(), reached, amount))
     });
     let bonuses: Vec<Bonus> = given
+        .take(EVENTS_MAX + 1)
         .map(|(rule, reached, amount)| Bonus { affiliate: name(reached.affiliate_id), name: rule, reached, amount })
         .collect();
+    if bonuses.len() > EVENTS_MAX {
+        let message = format!("more than {EVENTS_MAX} bonuses would be given: try fewer rules at once");
+        return Err(Problem::new(ProblemCode::OutOfRange, &["bonuses"], message).into());
+    }
     let clicks: BTreeMap<String, ClickLine> = click_lines.into_iter().map(|(id, line)| (name(id), line)).collect();
     let mut totals: BTreeMap<String, i64> = BTreeMap::new();
     let earned = events.iter().zip(&lines).map(|(event, line)| (name(event.affiliate_id), line.total_minor()));

@@ -29,6 +29,7 @@ use crate::{
         conversion::Rated,
         coupon,
         fx_rate::Rates,
+        instant,
         override_plan::{self as overrides, Level, NewPlan},
         problem::{Problem, ProblemCode},
         rule::{NewRule, Rule},
@@ -74,7 +75,8 @@ impl Names {
             return Err(Problem::new(ProblemCode::OutOfRange, &["clicks", "count"], message));
         }
         let affiliate_id = self.named("clicks", &clicks.affiliate)?;
-        Ok(Clicks { affiliate_id, occurred_at: clicks.occurred_at, count: clicks.count })
+        let occurred_at = instant::checked(&["clicks", "occurredAt"], clicks.occurred_at)?;
+        Ok(Clicks { affiliate_id, occurred_at, count: clicks.count })
     }
 
     pub fn event(&mut self, event: &TrialEvent, currency: Currency, rates: &Rates) -> Result<Event, Problem> {
@@ -85,7 +87,7 @@ impl Names {
         Ok(Event {
             affiliate_id: self.named("events", &event.affiliate)?,
             goal_id: self.goal(&text::required(&["events", "goal"], &event.goal, text::REFERENCE_MAX)?),
-            occurred_at: event.occurred_at,
+            occurred_at: instant::checked(&["events", "occurredAt"], event.occurred_at)?,
             sale,
             rated: Rated::of(sale, currency, rate),
             customer_id: checked("customerId", event.customer_id.as_deref())?,
@@ -130,7 +132,7 @@ pub(super) async fn of_campaign(
     let caps = Caps::new(caps::for_campaigns(tx, &[id]).await?);
     let click_rates = click_rates::in_force(tx, &[id]).await?;
     let is_tried = |rule: &bonus_rule::Model| rule.status == RuleStatus::Active && rule.currency == campaign.currency;
-    let bonuses = bonus_rules::of_campaigns(tx, &[id]).await?.into_iter().filter(is_tried).collect();
+    let bonuses: Vec<_> = bonus_rules::of_campaigns(tx, &[id]).await?.into_iter().filter(is_tried).collect();
     let setting = Setting { campaign_id: id, rules, own_rules, book, overrides, caps, click_rates };
     Ok(Some((campaign.currency, setting, bonuses)))
 }

@@ -103,9 +103,13 @@ pub(super) async fn adjust_all(
     let mut caps = BatchCaps::default();
     caps.hold(tx, &locked.rows).await?;
     for row in &locked.rows {
-        let too_large = || Problem::new(ProblemCode::OutOfRange, &["percent"], "past what can be held");
-        let sale = part_of_sale(row, part_ppm).ok_or_else(too_large);
-        match sale.and_then(|sale| reversal::adjust(row, sale)) {
+        let difference = part_of_sale(row, part_ppm).and_then(|sale| {
+            // What cannot be reckoned in the currency of its commissions is refused before anything is.
+            let rated = locked.commissions(row.id).is_empty() || Rated::at(row, sale.amount_minor).is_some();
+            let too_large = || Problem::new(ProblemCode::OutOfRange, &["percent"], "past what can be held");
+            rated.then_some(sale).ok_or_else(too_large)
+        });
+        match difference.and_then(|sale| reversal::adjust(row, sale)) {
             Ok(sale_minor) => {
                 let lines = lines(tx, &locked, &mut caps, row, sale_minor).await?;
                 let effect = Effect { status: row.status, sale_minor, lines };

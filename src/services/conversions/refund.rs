@@ -166,9 +166,9 @@ pub(super) async fn reverse_all(
     let mut steps = Vec::new();
     for row in &locked.rows {
         let cause = Cause { kind: ConversionChangeKind::Reversal, reason, undoes_id: None, reference: None, note };
-        // Less than the sale: it can be held.
-        let amount = part_ppm.and_then(|part_ppm| part_of_sale(row, part_ppm));
-        match reversal::reverse(row, &locked.earned(row)?, amount) {
+        let earned = locked.earned(row)?;
+        let amount = part_ppm.map(|part_ppm| part_of_sale(row, part_ppm)).transpose();
+        match amount.and_then(|amount| reversal::reverse(row, &earned, amount)) {
             Ok(effect) => steps.push(Step::new(new_id(), cause, row.clone(), locked.commissions(row.id), effect)),
             Err(problem) => _ = answers.insert(row.id, Err(problem)),
         }

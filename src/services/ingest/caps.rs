@@ -80,6 +80,16 @@ impl BatchCaps {
         campaign_ids: &[CampaignId],
         instants: &BTreeSet<Instant>,
     ) -> Result<(), StoreError> {
+        let Some(zone) = self.read(tx, campaign_ids).await? else { return Ok(()) };
+        let caps = campaign_ids.iter().filter_map(|id| self.of_campaign.get(id)).flatten();
+        let keys = caps
+            .flat_map(|cap| instants.iter().map(move |at| (cap.id, rules::period_start(cap.period, *at, zone))))
+            .collect();
+        self.lock(tx, keys).await
+    }
+
+    /// Reads the caps of campaigns that are not known yet. Answers the tenant's time zone; none where there is no cap.
+    async fn read(&mut self, tx: &Tx, campaign_ids: &[CampaignId]) -> Result<Option<Tz>, StoreError> {
         let new: Vec<CampaignId> =
             campaign_ids.iter().copied().filter(|id| !self.of_campaign.contains_key(id)).collect();
         if !new.is_empty() {
@@ -88,19 +98,18 @@ impl BatchCaps {
                 self.of_campaign.entry(row.campaign_id).or_default().push(row);
             }
         }
-        let caps: Vec<&cap::Model> = campaign_ids.iter().filter_map(|id| self.of_campaign.get(id)).flatten().collect();
-        if caps.is_empty() {
-            return Ok(());
+        if campaign_ids.iter().filter_map(|id| self.of_campaign.get(id)).all(Vec::is_empty) {
+            return Ok(None);
         }
-        let zone = match self.zone {
+        Ok(Some(match self.zone {
             Some(zone) => zone,
             None => *self.zone.insert(tenants::zone(tx).await?),
-        };
-        let keys: BTreeSet<UsageKey> = caps
-            .iter()
-            .flat_map(|cap| instants.iter().map(|at| (cap.id, rules::period_start(cap.period, *at, zone))))
-            .filter(|key| !self.used.contains_key(key))
-            .collect();
+        }))
+    }
+
+    /// Locks what is used of periods that are not locked yet, in key order.
+    async fn lock(&mut self, tx: &mut Tx, mut keys: BTreeSet<UsageKey>) -> Result<(), StoreError> {
+        keys.retain(|key| !self.used.contains_key(key));
         if !keys.is_empty() {
             self.used.extend(caps::lock_used(tx, &keys).await?);
         }
@@ -212,22 +221,19 @@ impl BatchCaps {
     /// As the database answers.
     pub async fn hold(&mut self, tx: &mut Tx, rows: &[conversion::Model]) -> Result<(), StoreError> {
         let campaign_ids: BTreeSet<CampaignId> = rows.iter().filter_map(|row| row.campaign_id).collect();
-        let instants = rows.iter().map(|row| row.occurred_at).collect();
-        self.prepare(tx, &campaign_ids.into_iter().collect::<Vec<_>>(), &instants).await?;
-        if self.of_campaign.values().all(Vec::is_empty) {
-            return Ok(());
-        }
+        let Some(zone) = self.read(tx, &campaign_ids.into_iter().collect::<Vec<_>>()).await? else { return Ok(()) };
         let ids: Vec<ConversionId> = rows.iter().map(|row| row.id).collect();
         let shares = caps::shares_of(tx, &ids).await?;
-        // Of periods that began otherwise when the tenant had another time zone.
-        let keys: BTreeSet<UsageKey> = shares
-            .iter()
-            .map(|share| (share.cap_id, share.period_start))
-            .filter(|key| !self.used.contains_key(key))
-            .collect();
-        if !keys.is_empty() {
-            self.used.extend(caps::lock_used(tx, &keys).await?);
-        }
+        // Of each conversion its own caps in its own periods: others are somebody else's to lock.
+        let measured = rows.iter().flat_map(|row| {
+            let caps = row.campaign_id.and_then(|id| self.of_campaign.get(&id)).into_iter().flatten();
+            let caps = caps.filter(|cap| cap.metric == CapMetric::Commission);
+            caps.map(|cap| (cap.id, rules::period_start(cap.period, row.occurred_at, zone)))
+        });
+        // Those that they have taken of may have begun otherwise when the tenant had another time zone.
+        let taken = shares.iter().map(|share| (share.cap_id, share.period_start));
+        let keys: BTreeSet<UsageKey> = measured.chain(taken).collect();
+        self.lock(tx, keys).await?;
         self.held.extend(shares.into_iter().map(|share| ((share.conversion_id, share.cap_id), share)));
         Ok(())
     }
