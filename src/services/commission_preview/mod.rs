@@ -1,4 +1,4 @@
-//! A plan tried out on a list of events: with rules that are given, or a campaign's as they stand. Nothing is written.
+//! A plan tried out on events and clicks: with rules that are given, or a campaign's as they stand. Nothing is written.
 
 mod plan;
 
@@ -33,7 +33,7 @@ use crate::{
 /// By what is to be paid.
 #[derive(Clone, Debug)]
 pub enum Plan {
-    /// The rules of a campaign, with its affiliates' groups and own rules, and its override plan.
+    /// The rules of a campaign, with its affiliates' groups and own rules, and all else that it pays by or limits.
     Campaign(CampaignId),
     Rules {
         currency: Currency,
@@ -111,7 +111,7 @@ pub struct Trial {
     pub clicks: Vec<TrialClicks>,
 }
 
-/// What each event would earn, in the order given, and each affiliate in sum.
+/// What each event would earn, in the order given, what clicks would, and each affiliate in sum.
 #[derive(Clone, Debug)]
 pub struct Preview {
     pub currency: Currency,
@@ -137,9 +137,10 @@ pub struct Bonus {
 /// Tries a plan. None where there is no such campaign.
 ///
 /// # Errors
-/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] and
-/// the other limits of previews; the problems of rules, levels, caps, click rates and bonuses; `CURRENCY_MISMATCH` for a bonus in another
-/// currency; `OUT_OF_RANGE` when a sum is past what can be held.
+/// `NOT_FOUND` for a goal that the campaign does not have; `BATCH_SIZE` past [`EVENTS_MAX`] and the other limits of
+/// previews; the problems of rules, levels, caps, click rates and bonuses; `CURRENCY_MISMATCH` for a bonus in another
+/// currency; `OUT_OF_RANGE` for instants that are not taken, for more than [`EVENTS_MAX`] bonuses in the answer, and when
+/// a sum is past what can be held.
 pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Option<Preview>, ServiceError> {
     let Trial { plan, levels, caps, click_rates, bonuses, events, clicks } = trial;
     if let Some(problem) = Problem::batch_size(&["events"], events.len() + clicks.len(), EVENTS_MAX) {

@@ -102,8 +102,8 @@ impl Names {
     }
 }
 
-/// A campaign's rules, override plan, caps, click rates and bonus rules in its currency, with the groups and own rules of those affiliates that are named by their ids; none
-/// where it is not there.
+/// A campaign's rules, override plan, caps, click rates and bonus rules in its currency, with the groups and own rules of
+/// those affiliates that are named by their ids; none where it is not there.
 pub(super) async fn of_campaign(
     tx: &Tx,
     id: CampaignId,

@@ -437,11 +437,10 @@ fn beside(backend: DbBackend) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What clicks used of caps and earned is no more than there were, of those that are kept. Whether a cap was there already is
-/// not told to the click: one that was recorded [`CAP_KNOWN_MINUTES`] later has used it. When a rate was set is not told
-/// either. What they earned by each
-/// version of a rate is exact ([`super::clicks`]) and a part of all they earned; what is beside it was accrued when that was
-/// not kept.
+/// What clicks used of caps and earned is no more than there were, of those that are kept. Whether a cap was there already
+/// is not told to the click: one that was recorded [`CAP_KNOWN_MINUTES`] later has used it. When a rate was set is not told
+/// either. What they earned by each version of a rate is exact ([`super::clicks`]) and a part of all they earned; what is
+/// beside it was accrued when that was not kept.
 fn clicks(backend: DbBackend) -> Vec<(&'static str, String)> {
     let id = |column: &str| dialect::id_text(backend, column);
     let earning = |of: &str, more: &str| {
