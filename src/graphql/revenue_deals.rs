@@ -441,9 +441,9 @@ impl RevenueDealQuery {
         let trial = input.parse().or_graphql()?;
         let currency = trial.currency;
         let settled = services::revenue_deals::preview(services, trial).or_graphql()?;
-        let earned = settled.iter().map(|row| row.share_minor + row.qualified_minor);
+        let mut earned = settled.iter().map(|row| row.share_minor + row.qualified_minor);
         let too_large = || ServiceError::from(Problem::new(ProblemCode::OutOfRange, &["periods"], "too large a sum"));
-        let earned = earned.clone().try_fold(0_i64, i64::checked_add).ok_or_else(too_large).or_graphql()?;
+        let earned = earned.try_fold(0_i64, i64::checked_add).ok_or_else(too_large).or_graphql()?;
         Ok(RevenueDealPreview {
             earned: money::Money::new(earned, currency).into(),
             periods: settled.into_iter().map(RevenueReckoning).collect(),

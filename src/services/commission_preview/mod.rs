@@ -142,7 +142,7 @@ pub struct Bonus {
 /// currency; `OUT_OF_RANGE` for instants that are not taken, for more than [`EVENTS_MAX`] bonuses in the answer, and when
 /// a sum is past what can be held.
 pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Result<Option<Preview>, ServiceError> {
-    let Trial { plan, levels, caps, click_rates, bonuses, events, clicks } = trial;
+    let Trial { plan, levels, caps, click_rates, bonuses, mut events, clicks } = trial;
     if let Some(problem) = Problem::batch_size(&["events"], events.len() + clicks.len(), EVENTS_MAX) {
         return Err(problem.into());
     }
@@ -176,10 +176,10 @@ pub async fn preview(services: &Services, viewer: &Viewer, trial: Trial) -> Resu
         return Err(Problem::new(ProblemCode::BatchSize, &["bonuses"], message).into());
     }
     let mut needs = BTreeSet::new();
-    for TrialEvent { sale, occurred_at, .. } in &events {
+    for TrialEvent { sale, occurred_at, .. } in &mut events {
         // Days that no database holds are never asked for.
-        let on = instant::checked(&["events", "occurredAt"], *occurred_at)?.date_naive();
-        needs.extend(sale.map(|sale| (sale.currency, currency, on)));
+        *occurred_at = instant::checked(&["events", "occurredAt"], *occurred_at)?;
+        needs.extend(sale.map(|sale| (sale.currency, currency, occurred_at.date_naive())));
     }
     let rates = fx_rates::of_needs(&tx, needs.into_iter()).await?;
     let events: Vec<_> = events.iter().map(|event| names.event(event, currency, &rates)).collect::<Result<_, _>>()?;

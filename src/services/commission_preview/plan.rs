@@ -79,6 +79,7 @@ impl Names {
         Ok(Clicks { affiliate_id, occurred_at, count: clicks.count })
     }
 
+    /// An event whose instant is checked.
     pub fn event(&mut self, event: &TrialEvent, currency: Currency, rates: &Rates) -> Result<Event, Problem> {
         let checked = |name: &str, text: Option<&str>| text::optional(&["events", name], text, text::REFERENCE_MAX);
         let sale = event.sale.unwrap_or(Money::zero(currency));
@@ -87,7 +88,7 @@ impl Names {
         Ok(Event {
             affiliate_id: self.named("events", &event.affiliate)?,
             goal_id: self.goal(&text::required(&["events", "goal"], &event.goal, text::REFERENCE_MAX)?),
-            occurred_at: instant::checked(&["events", "occurredAt"], event.occurred_at)?,
+            occurred_at: event.occurred_at,
             sale,
             rated: Rated::of(sale, currency, rate),
             customer_id: checked("customerId", event.customer_id.as_deref())?,
