@@ -49,6 +49,7 @@ use crate::{
     store::{
         database::{Db, Location},
         error::StoreError,
+        replica::ReplicaAt,
     },
     telemetry,
 };
@@ -145,6 +146,10 @@ impl App {
                 url,
                 admin_url: settings.database_admin_url.as_deref(),
                 connections: settings.database_connections,
+                replica: settings
+                    .database_replica_url
+                    .as_deref()
+                    .map(|url| ReplicaAt { url, max_lag: Duration::from_millis(settings.database_replica_max_lag_ms) }),
             },
             None => {
                 make_folder(&settings.data_dir)?;

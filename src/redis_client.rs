@@ -13,7 +13,12 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisResult, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cluster::{ClusterClient, ClusterClientBuilder},
+    cluster_async::ClusterConnection,
+};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -21,11 +26,105 @@ use tracing::debug;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long Redis is left alone after it has failed.
 const REST: Duration = Duration::from_millis(500);
+/// How often a command is sent again within a cluster: the slot of its key has moved.
+const REDIRECTIONS: u32 = 3;
+
+/// Where Redis is.
+#[derive(Clone)]
+pub enum Servers {
+    /// One server, or an address that leads to one.
+    One(Box<Client>),
+    /// A cluster; these of its nodes are asked for the others.
+    Cluster(Vec<String>),
+}
+
+impl Servers {
+    /// From `redis://host` or `rediss://host`, or from `redis-cluster://host,host` or `rediss-cluster://host,host`. A
+    /// user and a password stand before the first host and are those of all.
+    ///
+    /// # Errors
+    /// When the address itself is not valid.
+    pub fn parse(url: &str) -> RedisResult<Self> {
+        let Some((scheme, hosts)) = url.split_once("-cluster://") else {
+            return Ok(Self::One(Box::new(Client::open(url)?)));
+        };
+        let (credentials, hosts) = match hosts.rsplit_once('@') {
+            Some((credentials, hosts)) => (format!("{credentials}@"), hosts),
+            None => (String::new(), hosts),
+        };
+        if !matches!(scheme, "redis" | "rediss") || hosts.contains(['/', '?']) {
+            let why = "a cluster's address is redis-cluster://host:port,host:port, and its keys are in one database";
+            return Err(RedisError::from((ErrorKind::InvalidClientConfig, why)));
+        }
+        let nodes: Vec<String> =
+            hosts.split(',').map(|host| format!("{scheme}://{credentials}{}", host.trim())).collect();
+        let servers = Self::Cluster(nodes);
+        // The library looks at the addresses when a client is made of them.
+        if let Self::Cluster(nodes) = &servers {
+            of_cluster(nodes).build()?;
+        }
+        Ok(servers)
+    }
+
+    async fn connect(&self) -> RedisResult<Connection> {
+        Ok(match self {
+            Self::One(client) => {
+                let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+                Connection::One(client.get_multiplexed_async_connection_with_config(&config).await?)
+            }
+            Self::Cluster(nodes) => Connection::Cluster(of_cluster(nodes).build()?.get_async_connection().await?),
+        })
+    }
+}
+
+/// A client of a cluster, which gives up soon: whoever asks can do without.
+pub fn of_cluster(nodes: &[String]) -> ClusterClientBuilder {
+    ClusterClient::builder(nodes.iter().map(String::as_str))
+        .connection_timeout(PATIENCE)
+        .response_timeout(PATIENCE)
+        .retries(REDIRECTIONS)
+        .max_retry_wait(100)
+}
+
+/// A connection that carries commands of many at once.
+#[derive(Clone)]
+pub enum Connection {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::One(connection) => connection.req_packed_command(cmd),
+            Self::Cluster(connection) => connection.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        cmd: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::One(connection) => connection.req_packed_commands(cmd, offset, count),
+            Self::Cluster(connection) => connection.req_packed_commands(cmd, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::One(connection) => connection.get_db(),
+            Self::Cluster(connection) => connection.get_db(),
+        }
+    }
+}
 
 /// A connection for commands; not for subscriptions, and for nothing that blocks.
 pub struct RedisClient {
-    client: Client,
-    connection: Mutex<Option<MultiplexedConnection>>,
+    servers: Servers,
+    connection: Mutex<Option<Connection>>,
     began: Instant,
     /// Milliseconds since `began` until which Redis is left alone.
     rest_until: AtomicU64,
@@ -38,7 +137,7 @@ impl RedisClient {
     /// When the address itself is not valid.
     pub fn new(url: &str) -> RedisResult<Self> {
         Ok(Self {
-            client: Client::open(url)?,
+            servers: Servers::parse(url)?,
             connection: Mutex::new(None),
             began: Instant::now(),
             rest_until: AtomicU64::new(0),
@@ -51,7 +150,7 @@ impl RedisClient {
     }
 
     /// Runs a command. None when Redis cannot be asked: it is away, slow, or was a moment ago.
-    pub async fn ask<T>(&self, run: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>) -> Option<T> {
+    pub async fn ask<T>(&self, run: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>) -> Option<T> {
         if !self.may_ask() {
             return None;
         }
@@ -83,14 +182,13 @@ impl RedisClient {
                 && self.rest_until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok())
     }
 
-    async fn connected(&self) -> RedisResult<MultiplexedConnection> {
+    async fn connected(&self) -> RedisResult<Connection> {
         let open = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(connection) = open {
             return Ok(connection);
         }
         // Several may connect at once; the last one's stays.
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
-        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        let connection = self.servers.connect().await?;
         *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
         Ok(connection)
     }
@@ -102,4 +200,33 @@ impl RedisClient {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(url: &str) -> Vec<String> {
+        match Servers::parse(url) {
+            Ok(Servers::Cluster(nodes)) => nodes,
+            Ok(Servers::One(_)) => panic!("{url} is one server"),
+            Err(error) => panic!("{url}: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_named_by_some_of_its_nodes() {
+        assert_eq!(nodes("redis-cluster://a:7000"), ["redis://a:7000"]);
+        assert_eq!(nodes("redis-cluster://a, b:7001"), ["redis://a", "redis://b:7001"]);
+        let with_password = ["rediss://me:p%40ss@a", "rediss://me:p%40ss@b"];
+        assert_eq!(nodes("rediss-cluster://me:p%40ss@a,b"), with_password);
+        assert!(matches!(Servers::parse("redis://a/3"), Ok(Servers::One(_))));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for url in ["redis-cluster://", "redis-cluster://a,,b", "redis-cluster://a/1", "http-cluster://a", "http://a"] {
+            assert!(Servers::parse(url).is_err(), "{url}");
+        }
+    }
 }

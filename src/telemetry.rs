@@ -145,8 +145,9 @@ const GAUGES: &[(&str, &str)] = &[
     ("tributary_ingest_waiting_items", "Items in the lanes of all tenants that are not answered yet."),
     (
         "tributary_database_connections",
-        "Connections to the database, by pool (write and read, or shared) and state (open, idle).",
+        "Connections to the database, by pool (write and read, or shared and replica) and state (open, idle).",
     ),
+    ("tributary_replica_lag_seconds", "How old the state is that the replica of the database has for certain."),
     ("tributary_spool_bytes", "Bytes of clicks that wait on this node's disk."),
     ("tributary_live_groups", "Documents that are executed for at least one subscriber."),
     ("tributary_live_subscribers", "Open subscriptions."),

@@ -22,6 +22,8 @@ use identity::IdentityProvider;
 /// The settings file that is read when it exists and `TRIBUTARY_CONFIG` names no other.
 pub const DEFAULT_FILE: &str = "tributary.toml";
 
+const REDIS_SCHEMES: [&str; 4] = ["redis", "rediss", "redis-cluster", "rediss-cluster"];
+
 /// Everything that can be set. The README lists them; a test holds the list to this struct.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -34,9 +36,14 @@ pub struct Settings {
     pub database_url: Option<String>,
     /// The same database as a user who may change the schema, when `database_url`'s may not.
     pub database_admin_url: Option<String>,
-    /// Connections to PostgreSQL per process.
+    /// Connections to PostgreSQL per process; as many to the replica.
     pub database_connections: u32,
-    /// `redis://host`, or `rediss://host` for TLS; none means the in-process bus and counters.
+    /// A streaming standby of the database, which answers queries; none: the database does.
+    pub database_replica_url: Option<String>,
+    /// How old the state of the replica may be, in milliseconds.
+    pub database_replica_max_lag_ms: u64,
+    /// `redis://host`, or `redis-cluster://host,host` of a cluster, `rediss` for TLS; none means the in-process bus and
+    /// counters.
     pub redis_url: Option<String>,
     /// `production` or `development`; by default production when `database_url` is set.
     pub mode: Option<Mode>,
@@ -155,6 +162,8 @@ impl Default for Settings {
             database_url: None,
             database_admin_url: None,
             database_connections: 10,
+            database_replica_url: None,
+            database_replica_max_lag_ms: 1_000,
             redis_url: None,
             mode: None,
             secret: None,
@@ -263,8 +272,21 @@ impl Settings {
         if self.database_admin_url.as_deref().is_some_and(|url| !is_postgres(url)) {
             return invalid("TRIBUTARY_DATABASE_ADMIN_URL", "must begin with postgres://");
         }
-        if self.redis_url.as_deref().is_some_and(|url| !url.starts_with("redis://") && !url.starts_with("rediss://")) {
-            return invalid("REDIS_URL", "must begin with redis:// or rediss://");
+        if self.database_replica_url.as_deref().is_some_and(|url| !is_postgres(url)) {
+            return invalid("TRIBUTARY_DATABASE_REPLICA_URL", "must begin with postgres://");
+        }
+        if self.database_replica_url.is_some() && self.database_url.is_none() {
+            return invalid(
+                "TRIBUTARY_DATABASE_REPLICA_URL",
+                "is of the database that DATABASE_URL names, and none is named",
+            );
+        }
+        if !(200..=60_000).contains(&self.database_replica_max_lag_ms) {
+            return invalid("TRIBUTARY_DATABASE_REPLICA_MAX_LAG_MS", "from 200 to 60000");
+        }
+        let is_redis = |url: &str| url.split_once("://").is_some_and(|(scheme, _)| REDIS_SCHEMES.contains(&scheme));
+        if self.redis_url.as_deref().is_some_and(|url| !is_redis(url)) {
+            return invalid("REDIS_URL", "must begin with redis://, rediss://, redis-cluster:// or rediss-cluster://");
         }
         if self.secret.as_deref().is_some_and(|secret| secret.len() < 32) {
             return invalid("TRIBUTARY_SECRET", "must have at least 32 characters");

@@ -33,6 +33,8 @@ pub struct Caller {
     pub viewer: Option<Viewer>,
     /// The address of the client, for limits.
     pub client: String,
+    /// What a query is answered may be a little older than the newest.
+    pub may_lag: bool,
 }
 
 /// Why a request was not executed.
@@ -161,10 +163,14 @@ impl Api {
     /// Runs a query or a mutation, within the time that the settings give it.
     pub async fn execute(&self, admitted: Admitted) -> Response {
         let span = admitted.span();
-        let Admitted { request, caller, demand, mut charge, .. } = admitted;
+        let Admitted { request, operation, caller, demand, mut charge, .. } = admitted;
         let tells_cost = request.extensions.get("cost") == Some(&Value::Boolean(true));
         let limit = Duration::from_secs(self.services.settings.request_timeout_secs);
-        let context = self.context(caller);
+        let services = match &caller.viewer {
+            Some(viewer) if operation == OperationType::Query && caller.may_lag => self.services.for_query(viewer),
+            _ => self.services.clone(),
+        };
+        let context = RequestContext::new(services, caller.viewer, caller.client);
         let mut response = run::within(limit, self.schema.execute(request.data(context))).instrument(span).await;
         let actual = demand.actual(&response.data);
         charge.settle(actual);
@@ -182,10 +188,6 @@ impl Api {
     pub async fn subscribe(&self, admitted: Admitted, last_cursor: Option<String>) -> Result<Subscriber, Refusal> {
         let span = admitted.span();
         self.hub.subscribe(admitted.request, admitted.caller, last_cursor).instrument(span).await
-    }
-
-    fn context(&self, caller: Caller) -> RequestContext {
-        RequestContext::new(self.services.clone(), caller.viewer, caller.client)
     }
 }
 

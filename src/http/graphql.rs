@@ -112,6 +112,15 @@ async fn of_post(headers: &HeaderMap, body: Body) -> Result<GraphqlRequest, Reje
     Parameters::of_body(&body)?.into_request().map_err(Rejection::bad_request)
 }
 
+/// As HTTP says that nothing is to be answered that was kept from before.
+fn wants_newest(headers: &HeaderMap) -> bool {
+    let directives = headers.get_all(header::CACHE_CONTROL).into_iter().filter_map(|value| value.to_str().ok());
+    directives.flat_map(|value| value.split(',')).any(|directive| {
+        let directive = directive.trim();
+        directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("no-store")
+    })
+}
+
 fn is_json(headers: &HeaderMap) -> bool {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     let Some(content_type) = text(header::CONTENT_TYPE) else { return false };
@@ -154,7 +163,7 @@ impl<'a> Exchange<'a> {
             Err(error) => return errors::unauthenticated(error, self.id),
         };
         let client = self.edge.client(self.peer, headers);
-        let caller = Caller { viewer: viewer.clone(), client: client.to_string() };
+        let caller = Caller { viewer: viewer.clone(), client: client.to_string(), may_lag: !wants_newest(headers) };
         let admitted = match self.edge.api.admit(request, caller).await {
             Ok(admitted) => admitted,
             Err(refusal) => return self.refuse(refusal),

@@ -44,5 +44,8 @@ fn rendered(edge: &Edge) -> Response {
             metrics::gauge!("tributary_database_connections", "pool" => pool, "state" => state).set(f64::from(count));
         }
     }
+    if let Some((_, lag)) = edge.api.services.db.replica() {
+        metrics::gauge!("tributary_replica_lag_seconds").set(lag.as_secs_f64());
+    }
     ([(header::CONTENT_TYPE, TEXT)], telemetry::render_metrics()).into_response()
 }

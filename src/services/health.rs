@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tributary_entity::Instant;
 
 use super::Services;
-use crate::store::database::Schema;
+use crate::store::{database::Schema, replica::ReplicaState};
 
 /// How long the database may take to answer; who asks does not wait much longer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -86,6 +86,8 @@ struct Sight {
     is_draining: bool,
     /// None: the database does not answer.
     schema: Option<Schema>,
+    /// None: there is none.
+    replica: Option<ReplicaState>,
     /// None: there is none to answer.
     redis_answers: Option<bool>,
     spool_is_empty: bool,
@@ -107,6 +109,14 @@ impl Sight {
             Some(Schema::Newer) => ("newer", Verdict::Well),
             Some(Schema::Behind) => ("behind", Verdict::Missing),
             None => ("unknown", Verdict::Degraded),
+        }
+    }
+
+    const fn replica(&self) -> Judged {
+        match self.replica {
+            None => ("unused", Verdict::Well),
+            Some(ReplicaState::Follows) => ("follows", Verdict::Well),
+            Some(ReplicaState::Behind) => ("behind", Verdict::Degraded),
         }
     }
 
@@ -150,11 +160,13 @@ pub async fn look(services: &Services, is_draining: bool) -> Health {
         Err(_) => None,
     };
     let (spool_is_empty, spool_is_full) = (services.spool.is_empty(), services.spool.is_full());
-    let sight = Sight { is_draining, schema, redis_answers, spool_is_empty, spool_is_full };
+    let replica = services.db.replica().map(|(state, _)| state);
+    let sight = Sight { is_draining, schema, replica, redis_answers, spool_is_empty, spool_is_full };
     let judged = [
         ("node", sight.node()),
         ("database", sight.database()),
         ("migrations", sight.migrations()),
+        ("replica", sight.replica()),
         ("redis", sight.redis()),
         ("spool", sight.spool()),
     ];
@@ -175,6 +187,7 @@ mod tests {
     const WELL: Sight = Sight {
         is_draining: false,
         schema: Some(Schema::Current),
+        replica: Some(ReplicaState::Follows),
         redis_answers: Some(true),
         spool_is_empty: true,
         spool_is_full: false,
@@ -183,6 +196,8 @@ mod tests {
     #[test]
     fn what_the_node_works_without_is_degraded() {
         assert_eq!(WELL.node(), ("working", Verdict::Well));
+        assert_eq!(Sight { replica: Some(ReplicaState::Behind), ..WELL }.replica(), ("behind", Verdict::Degraded));
+        assert_eq!(Sight { replica: None, ..WELL }.replica(), ("unused", Verdict::Well));
         assert_eq!(Sight { redis_answers: Some(false), ..WELL }.redis(), ("away", Verdict::Degraded));
         assert_eq!(Sight { redis_answers: None, ..WELL }.redis(), ("unused", Verdict::Well));
         assert_eq!(Sight { spool_is_empty: false, ..WELL }.spool(), ("holds clicks", Verdict::Degraded));

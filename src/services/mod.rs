@@ -68,6 +68,7 @@ pub mod visitors;
 
 use std::{ops::Deref, sync::Arc};
 
+use futures_util::future::Either;
 use tributary_entity::{Instant, ids::TenantId};
 
 pub use error::ServiceError;
@@ -108,7 +109,18 @@ impl<T> Outcome<T> {
 
 /// What every use case needs; cheap to clone, as every loader of every request holds one.
 #[derive(Clone)]
-pub struct Services(Arc<Parts>);
+pub struct Services {
+    parts: Arc<Parts>,
+    reads: Reads,
+}
+
+/// Where what is only read is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    Newest,
+    /// The replica of the database, whose state may be a little older.
+    Replica,
+}
 
 /// What [`Services`] are made of.
 #[derive(Clone)]
@@ -144,13 +156,22 @@ impl Deref for Services {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 }
 
 impl Services {
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self { parts: Arc::new(parts), reads: Reads::Newest }
+    }
+
+    /// The same for a query of the viewer's, which is answered by the replica of the database, if that has all that this
+    /// node wrote for the tenant. Chosen once for all of its reads: from the primary to an older state, what was read
+    /// before could be missing.
+    #[must_use]
+    pub fn for_query(&self, viewer: &Viewer) -> Self {
+        let reads = if self.db.replica_has(&viewer.scope) { Reads::Replica } else { Reads::Newest };
+        Self { parts: Arc::clone(&self.parts), reads }
     }
 
     pub fn now(&self) -> Instant {
@@ -171,7 +192,10 @@ impl Services {
     /// A transaction that reads in the viewer's scope.
     #[track_caller]
     pub(crate) fn snapshot(&self, viewer: &Viewer) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        self.db.snapshot(&viewer.scope)
+        match self.reads {
+            Reads::Newest => Either::Left(self.db.snapshot(&viewer.scope)),
+            Reads::Replica => Either::Right(self.db.snapshot_of_replica(&viewer.scope)),
+        }
     }
 
     /// Commits and tells what was logged.

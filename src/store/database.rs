@@ -29,7 +29,8 @@ use tributary_migration::protect::APP_ROLE;
 use super::{
     error::{StoreError, is_broken, plans_are_older_than},
     migrations,
-    scope::Tx,
+    replica::{Replica, ReplicaAt, ReplicaState},
+    scope::{Held, Tx},
     shares::{Share, Shares},
     spanned::Spanned,
 };
@@ -41,7 +42,7 @@ pub enum Location<'a> {
     /// A SQLite file, made when missing.
     File(&'a Path),
     /// A `postgres://` address; `admin_url` migrates, when that is another user.
-    Postgres { url: &'a str, admin_url: Option<&'a str>, connections: u32 },
+    Postgres { url: &'a str, admin_url: Option<&'a str>, connections: u32, replica: Option<ReplicaAt<'a>> },
 }
 
 /// The schema beside this program's.
@@ -62,13 +63,38 @@ pub struct Db {
     backend: DbBackend,
     /// Of the pool that is read from; on PostgreSQL it is the only one. SQLite's one writer is everybody's.
     shares: Arc<Shares>,
+    /// PostgreSQL's, for who may be told what was so a moment ago.
+    replica: Option<Arc<Replica>>,
 }
 
-/// Of a transaction that writes. SQLite's deferred ones fail with "database is locked" when they turn into writers.
-fn immediate() -> TransactionOptions {
-    TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..TransactionOptions::default()
+/// What a tenant's transaction is begun for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intent {
+    Write,
+    /// Writes what follows from whole tables.
+    Rebuild,
+    /// Reads one state.
+    Read,
+}
+
+impl Intent {
+    const fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Rebuild)
+    }
+
+    /// SQLite's deferred transactions fail with "database is locked" when they turn into writers.
+    fn on_sqlite(self) -> TransactionOptions {
+        let mode = if self.writes() { SqliteTransactionMode::Immediate } else { SqliteTransactionMode::Deferred };
+        TransactionOptions { sqlite_transaction_mode: Some(mode), ..TransactionOptions::default() }
+    }
+
+    /// What PostgreSQL is told once a transaction is begun: the driver would send it by itself, a journey more for each.
+    const fn on_postgres(self) -> &'static str {
+        match self {
+            Self::Write => "",
+            Self::Rebuild => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; ",
+            Self::Read => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; ",
+        }
     }
 }
 
@@ -93,8 +119,8 @@ impl Db {
     pub async fn open(location: &Location<'_>) -> Result<Self, StoreError> {
         match location {
             Location::File(path) => Self::open_file(path).await,
-            Location::Postgres { url, admin_url, connections } => {
-                Self::open_postgres(url, admin_url.unwrap_or(url), *connections).await
+            Location::Postgres { url, admin_url, connections, replica } => {
+                Self::open_postgres(url, admin_url.unwrap_or(url), *connections, *replica).await
             }
         }
     }
@@ -133,43 +159,28 @@ impl Db {
         let write = connect(1, false).await?;
         migrations::up(&write).await?;
         let read = connect(READERS, true).await?;
-        Ok(Self { write, read, backend: DbBackend::Sqlite, shares: Arc::new(Shares::of(READERS)) })
+        Ok(Self { write, read, backend: DbBackend::Sqlite, shares: Arc::new(Shares::of(READERS)), replica: None })
     }
 
-    async fn open_postgres(url: &str, admin_url: &str, connections: u32) -> Result<Self, StoreError> {
+    async fn open_postgres(
+        url: &str,
+        admin_url: &str,
+        connections: u32,
+        replica: Option<ReplicaAt<'_>>,
+    ) -> Result<Self, StoreError> {
         migrate_postgres(admin_url, url).await?;
-        let mut options = ConnectOptions::new(url);
-        options
-            .max_connections(connections)
-            .sqlx_logging(false)
-            .test_before_acquire(false)
-            .acquire_timeout(PATIENCE)
-            .map_sqlx_postgres_opts(|options: PgConnectOptions| {
-                options
-                    // A server that hangs must not hold a lane, nor a client that hangs a row.
-                    .options([
-                        ("role", APP_ROLE),
-                        ("synchronous_commit", "on"),
-                        ("statement_timeout", "30s"),
-                        ("idle_in_transaction_session_timeout", "60s"),
-                        ("client_connection_check_interval", CLIENT_CHECK),
-                    ])
-                    .application_name("tributary")
-                    // Statements of many rows weigh megabytes in each backend.
-                    .statement_cache_capacity(64)
-            })
-            .map_sqlx_postgres_pool_opts(|options: PgPoolOptions| {
-                options
-                    .before_acquire(|_, connection| Box::pin(ready(Ok(!plans_are_older_than(connection.age)))))
-                    .after_release(|connection, _| Box::pin(is_soon_free(connection)))
-            });
+        let options = postgres_options(url, connections);
         let pool = match Database::connect(options).await {
             Ok(pool) => pool,
             Err(error) => return Err(explain(url, error).await),
         };
         refuse_privileged_role(&pool).await?;
         let shares = Arc::new(Shares::of(connections));
-        Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres, shares })
+        let replica = match replica {
+            Some(at) => Some(Arc::new(Replica::open(at, url, connections).await?)),
+            None => None,
+        };
+        Ok(Self { write: pool.clone(), read: pool, backend: DbBackend::Postgres, shares, replica })
     }
 
     /// Of each pool, how many connections are open and how many of them idle.
@@ -187,8 +198,11 @@ impl Db {
             };
             [open, u32::try_from(idle).unwrap_or(u32::MAX)]
         };
-        match self.backend {
-            DbBackend::Postgres => vec![("shared", counts(&self.write))],
+        match (self.backend, &self.replica) {
+            (DbBackend::Postgres, None) => vec![("shared", counts(&self.write))],
+            (DbBackend::Postgres, Some(replica)) => {
+                vec![("shared", counts(&self.write)), ("replica", counts(&replica.pool))]
+            }
             _ => vec![("write", counts(&self.write)), ("read", counts(&self.read))],
         }
     }
@@ -204,7 +218,7 @@ impl Db {
     /// As the database answers.
     #[track_caller]
     pub fn begin(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        self.open_on(&self.write, immediate(), *scope, Place::caller())
+        self.open_on(&self.write, &self.shares, Intent::Write, *scope, Place::caller())
     }
 
     /// Begins a transaction that reads one state of one tenant: all its reads see the same moment.
@@ -214,6 +228,38 @@ impl Db {
     #[track_caller]
     pub fn snapshot(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
         self.read_one_state(*scope, Place::caller())
+    }
+
+    /// Whether queries of a tenant may be answered by the replica: it is young enough, and has what this node wrote.
+    pub fn replica_has(&self, scope: &TenantScope) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.has(scope.tenant_id()))
+    }
+
+    /// How the replica is, and how old the state that it has for certain; none where there is no replica.
+    pub fn replica(&self) -> Option<(ReplicaState, Duration)> {
+        self.replica.as_ref().map(|replica| (replica.state(), replica.lag()))
+    }
+
+    /// As [`Db::snapshot`], of a state that may be older than the newest: the replica's. Where it is not to be had, the
+    /// newest is read.
+    ///
+    /// # Errors
+    /// As the database answers.
+    #[track_caller]
+    pub fn snapshot_of_replica(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
+        let (scope, wanted_by) = (*scope, Place::caller());
+        async move {
+            if let Some(replica) = &self.replica {
+                match self.open_on(&replica.pool, &replica.shares, Intent::Read, scope, wanted_by).await {
+                    Err(StoreError::Unavailable(error)) => {
+                        tracing::debug!(%error, "the replica is away; reading from the primary");
+                        replica.forget();
+                    }
+                    result => return result,
+                }
+            }
+            self.read_one_state(scope, wanted_by).await
+        }
     }
 
     /// As [`Db::snapshot`], for who reads whole tables: no statement of it is ended for its length.
@@ -233,11 +279,7 @@ impl Db {
     /// As the database answers.
     #[track_caller]
     pub fn begin_rebuild(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        let options = TransactionOptions {
-            isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
-            ..immediate()
-        };
-        let begun = self.open_on(&self.write, options, *scope, Place::caller());
+        let begun = self.open_on(&self.write, &self.shares, Intent::Rebuild, *scope, Place::caller());
         async move { self.take_time(begun.await?).await }
     }
 
@@ -246,33 +288,31 @@ impl Db {
         scope: TenantScope,
         wanted_by: &'static Place<'static>,
     ) -> impl Future<Output = Result<Tx, StoreError>> + Send {
-        let options = TransactionOptions {
-            isolation_level: (self.backend == DbBackend::Postgres).then_some(sea_orm::IsolationLevel::RepeatableRead),
-            access_mode: (self.backend == DbBackend::Postgres).then_some(sea_orm::AccessMode::ReadOnly),
-            sqlite_transaction_mode: Some(SqliteTransactionMode::Deferred),
-        };
-        self.open_on(&self.read, options, scope, wanted_by)
+        self.open_on(&self.read, &self.shares, Intent::Read, scope, wanted_by)
     }
 
-    /// Begins a transaction of a tenant; who wants it tells what it is for.
+    /// Begins a transaction of a tenant, on one of its share of a pool's connections; who wants it tells what it is for.
     async fn open_on(
         &self,
         pool: &DatabaseConnection,
-        options: TransactionOptions,
+        shares: &Shares,
+        intent: Intent,
         scope: TenantScope,
         wanted_by: &'static Place<'static>,
     ) -> Result<Tx, StoreError> {
         let spanned = Spanned::begin(self.backend, &scope, wanted_by);
-        let writes = options.sqlite_transaction_mode == Some(SqliteTransactionMode::Immediate);
-        let share = if writes && self.has_one_writer() { None } else { Some(self.share(scope).await?) };
-        let tx = Tx::open(begin_on(pool, options).await?, scope, self.backend, spanned).await?;
-        Ok(tx.holding(share))
-    }
-
-    /// One of the tenant's connections, waited for as long as for one of all.
-    async fn share(&self, scope: TenantScope) -> Result<Share, StoreError> {
-        let share = timeout(PATIENCE, self.shares.take(scope.tenant_id())).await;
-        share.map_err(|_| StoreError::timed_out())
+        let share = if intent.writes() && self.has_one_writer() { None } else { Some(share(shares, scope).await?) };
+        let begun = match self.backend {
+            DbBackend::Postgres => {
+                let begun = begin_on(pool, TransactionOptions::default()).await?;
+                begun.execute_unprepared(&format!("{}{}", intent.on_postgres(), of_tenant(&scope))).await?;
+                begun
+            }
+            _ => begin_on(pool, intent.on_sqlite()).await?,
+        };
+        let replica = self.replica.as_ref().filter(|_| intent.writes());
+        let held = Held { _share: share, _writing: replica.map(|replica| replica.writing(scope.tenant_id())) };
+        Ok(Tx::open(begun, scope, self.backend, spanned, held))
     }
 
     async fn take_time(&self, tx: Tx) -> Result<Tx, StoreError> {
@@ -317,10 +357,55 @@ impl Db {
     /// # Errors
     /// As the database answers.
     pub async fn close(self) -> Result<(), StoreError> {
+        if let Some(replica) = &self.replica {
+            replica.pool.clone().close().await?;
+        }
         self.read.close().await?;
         self.write.close().await?;
         Ok(())
     }
+}
+
+/// One of the tenant's connections of a pool, waited for as long as for one of all.
+async fn share(shares: &Shares, scope: TenantScope) -> Result<Share, StoreError> {
+    let share = timeout(PATIENCE, shares.take(scope.tenant_id())).await;
+    share.map_err(|_| StoreError::timed_out())
+}
+
+/// How a node connects to PostgreSQL: as the role that row-level security binds, and with limits.
+pub(super) fn postgres_options(url: &str, connections: u32) -> ConnectOptions {
+    let mut options = ConnectOptions::new(url);
+    options
+        .max_connections(connections)
+        .sqlx_logging(false)
+        .test_before_acquire(false)
+        .acquire_timeout(PATIENCE)
+        .map_sqlx_postgres_opts(|options: PgConnectOptions| {
+            options
+                // A server that hangs must not hold a lane, nor a client that hangs a row.
+                .options([
+                    ("role", APP_ROLE),
+                    ("synchronous_commit", "on"),
+                    ("statement_timeout", "30s"),
+                    ("idle_in_transaction_session_timeout", "60s"),
+                    ("client_connection_check_interval", CLIENT_CHECK),
+                ])
+                .application_name("tributary")
+                // Statements of many rows weigh megabytes in each backend.
+                .statement_cache_capacity(64)
+        })
+        .map_sqlx_postgres_pool_opts(|options: PgPoolOptions| {
+            options
+                .before_acquire(|_, connection| Box::pin(ready(Ok(!plans_are_older_than(connection.age)))))
+                .after_release(|connection, _| Box::pin(is_soon_free(connection)))
+        });
+    options
+}
+
+/// Tells PostgreSQL's row-level security whose rows a transaction may see.
+fn of_tenant(scope: &TenantScope) -> String {
+    // Digits and dashes: nothing that would have to be escaped.
+    format!("SET LOCAL app.tenant = '{}'", scope.tenant_id().uuid())
 }
 
 /// Begins a transaction on a connection that lives. Those that the server closed while they lay in the pool tell only

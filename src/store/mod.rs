@@ -60,6 +60,7 @@ pub mod postbacks;
 pub mod processors;
 pub mod programme;
 pub mod reconciliation;
+pub mod replica;
 pub mod revenue_deals;
 pub mod revenue_records;
 pub mod revenue_settlements;

@@ -26,6 +26,7 @@ use super::{
     dialect,
     error::StoreError,
     events, ledger, programme,
+    replica::Writing,
     sequences::{self, Steps},
     shares::Share,
     spanned::Spanned,
@@ -52,26 +53,29 @@ pub struct Tx {
     changes_programme: AtomicBool,
     /// The version of the programme that it was decided by.
     relies_on: Option<i64>,
-    /// Of the tenant's connections; given back last.
-    _share: Option<Share>,
     spanned: Spanned,
+    _held: Held,
+}
+
+/// What a transaction holds for as long as it lives; given back last.
+pub(super) struct Held {
+    /// Of the tenant's connections.
+    pub _share: Option<Share>,
+    pub _writing: Option<Writing>,
 }
 
 impl Tx {
-    pub(super) async fn open(
+    /// Of a transaction that is begun, and on PostgreSQL told whose it is.
+    pub(super) fn open(
         inner: DatabaseTransaction,
         scope: TenantScope,
         backend: DbBackend,
         spanned: Spanned,
-    ) -> Result<Self, StoreError> {
-        if backend == DbBackend::Postgres {
-            let sql = "SELECT set_config('app.tenant', $1, true)";
-            let tenant_id = scope.tenant_id().uuid().to_string();
-            inner.execute_raw(Statement::from_sql_and_values(backend, sql, [tenant_id.into()])).await?;
-        }
+        held: Held,
+    ) -> Self {
         let (pending, entries) = (Vec::new(), Vec::new());
         let inner = Connection::new(inner);
-        Ok(Self {
+        Self {
             inner,
             scope,
             backend,
@@ -81,14 +85,9 @@ impl Tx {
             counted: BTreeSet::new(),
             changes_programme: AtomicBool::new(false),
             relies_on: None,
-            _share: None,
             spanned,
-        })
-    }
-
-    /// Keeps a share for as long as this lives.
-    pub(super) fn holding(self, share: Option<Share>) -> Self {
-        Self { _share: share, ..self }
+            _held: held,
+        }
     }
 
     /// Whose rows this transaction sees.

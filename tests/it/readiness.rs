@@ -47,8 +47,14 @@ async fn well_node_says_so(backend: Backend) {
     let (statuses, body) = probe(&node.url).await;
     let redis = if backend == Backend::Postgres { "answers" } else { "unused" };
     assert_eq!(statuses, [200, 200]);
-    let expected =
-        [("database", "answers"), ("migrations", "current"), ("node", "working"), ("redis", redis), ("spool", "empty")];
+    let expected = [
+        ("database", "answers"),
+        ("migrations", "current"),
+        ("node", "working"),
+        ("redis", redis),
+        ("replica", "unused"),
+        ("spool", "empty"),
+    ];
     assert_eq!(states(&body), expected);
     assert_eq!((&body["ready"], &body["missing"], &body["degraded"]), (&json!(true), &json!([]), &json!([])));
     // Since it was seen first.

@@ -122,7 +122,7 @@ async fn migration_gives_way_to_who_writes() {
     for table in &tables {
         open.execute_unprepared(&write(table)).await.expect("locked");
     }
-    let location = Location::Postgres { url: &url, admin_url: None, connections: 2 };
+    let location = Location::Postgres { url: &url, admin_url: None, connections: 2, replica: None };
     let is_done = Cell::new(false);
     let migrating = async {
         let opened = Db::open(&location).await;

@@ -208,7 +208,9 @@ impl Socket {
         };
         // Its client is about to be sent elsewhere, and asks again there.
         if self.leaving.is_none() {
-            let caller = Caller { viewer: self.tenure.viewer().cloned(), client: self.tenure.client().to_string() };
+            // Beside what is live, the newest is wanted.
+            let (viewer, client) = (self.tenure.viewer().cloned(), self.tenure.client().to_string());
+            let caller = Caller { viewer, client, may_lag: false };
             self.operations.begin(id, self.edge.api.clone(), request, caller);
         }
         CONTINUE

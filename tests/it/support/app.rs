@@ -267,7 +267,7 @@ impl TestApp {
 /// Where a node's data is.
 pub fn location<'a>(settings: &'a Settings, file: &'a std::path::Path) -> Location<'a> {
     match &settings.database_url {
-        Some(url) => Location::Postgres { url, admin_url: None, connections: 2 },
+        Some(url) => Location::Postgres { url, admin_url: None, connections: 2, replica: None },
         None => Location::File(file),
     }
 }

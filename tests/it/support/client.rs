@@ -1,5 +1,6 @@
 //! A client of the API by identity.
 
+use reqwest::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::socket::Socket;
@@ -16,6 +17,14 @@ impl Client {
     pub fn new(url: &str, token: Option<String>) -> Self {
         tributary::app::choose_tls();
         Self { http: reqwest::Client::new(), url: url.to_owned(), token }
+    }
+
+    /// The same, with a header on each request.
+    pub fn with_header(&self, name: &'static str, value: &'static str) -> Self {
+        let headers =
+            [(name, value)].map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        let http = reqwest::Client::builder().default_headers(headers.into_iter().collect()).build();
+        Self { http: http.expect("a client"), ..self.clone() }
     }
 
     /// The raw answer to a document: status and body.

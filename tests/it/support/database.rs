@@ -69,7 +69,7 @@ pub async fn new_postgres() -> String {
             admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.expect("a template");
             admin.close().await.expect("closes");
             let url = with_database(&name);
-            let location = Location::Postgres { url: &url, admin_url: None, connections: 2 };
+            let location = Location::Postgres { url: &url, admin_url: None, connections: 2, replica: None };
             let db = Db::open(&location).await.expect("the template migrates");
             db.close().await.expect("closes");
             name

@@ -72,6 +72,34 @@ impl Postgres {
         Ok(server)
     }
 
+    /// Makes a standby of this server and starts it.
+    pub async fn standby(&self) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        if let Some(Account { user, group }) = self.account {
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group))?;
+        }
+        let (programs, account, settings) = (self.programs.clone(), self.account, self.settings.clone());
+        let mut server = Self { programs, account, port: free_port(), process: None, settings, folder };
+        let copied = server
+            .command("pg_basebackup")
+            .args([
+                "--host=127.0.0.1",
+                "--username=postgres",
+                "--checkpoint=fast",
+                "--no-sync",
+                "--write-recovery-conf",
+            ])
+            .arg(format!("--port={}", self.port))
+            .env("PGPASSWORD", PASSWORD)
+            .output()
+            .await?;
+        if !copied.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&copied.stderr).into_owned()));
+        }
+        server.start_again().await?;
+        Ok(server)
+    }
+
     /// Its database `postgres`, as superuser.
     pub fn url(&self) -> String {
         format!("postgres://postgres:{}@127.0.0.1:{}/postgres", PASSWORD.replace(' ', "%20"), self.port)

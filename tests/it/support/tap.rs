@@ -53,7 +53,7 @@ impl Tap {
         cursor: Option<String>,
     ) -> Result<Self, Refusal> {
         let request = Request::new(query).variables(Variables::from_json(variables));
-        let caller = Caller { viewer, client: "127.0.0.1".to_owned() };
+        let caller = Caller { viewer, client: "127.0.0.1".to_owned(), may_lag: false };
         let admitted = app.api.admit(request, caller).await?;
         let subscriber = app.api.subscribe(admitted, cursor.clone()).await?;
         Ok(Self { subscriber, seen: Vec::new(), cursor })

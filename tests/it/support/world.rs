@@ -69,7 +69,7 @@ impl World {
     pub async fn finish(self) {
         let file = self.data.folder.join("tributary.db");
         let location = match &self.data.database_url {
-            Some(url) => Location::Postgres { url, admin_url: None, connections: 2 },
+            Some(url) => Location::Postgres { url, admin_url: None, connections: 2, replica: None },
             None => Location::File(&file),
         };
         invariants::check(&self.auditor, &location).await;
@@ -81,10 +81,17 @@ impl World {
 pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/redis/certificate.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/redis/key.pem");
 
+/// A port that nothing listens on.
+pub async fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    listener.local_addr().expect("bound").port()
+}
+
 /// A Redis of one test, always on the same port.
 pub struct Redis {
     port: u16,
     has_tls: bool,
+    more: Vec<String>,
     process: Option<Child>,
     folder: TempDir,
 }
@@ -92,14 +99,22 @@ pub struct Redis {
 impl Redis {
     /// A port, and no server.
     pub async fn absent() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let port = listener.local_addr().expect("bound").port();
-        Self { port, has_tls: false, process: None, folder: tempfile::tempdir().expect("a temporary folder") }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { port: free_port().await, has_tls: false, more: Vec::new(), process: None, folder }
+    }
+
+    /// A port, and no server; it will be started with more arguments.
+    pub async fn absent_with(more: &[&str]) -> Self {
+        Self { more: more.iter().map(ToString::to_string).collect(), ..Self::absent().await }
     }
 
     /// A port, and no server; it will speak TLS.
     pub async fn absent_with_tls() -> Self {
         Self { has_tls: true, ..Self::absent().await }
+    }
+
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self) -> String {
@@ -119,6 +134,7 @@ impl Redis {
         let process = Command::new(program)
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(ports)
+            .args(&self.more)
             .args(self.has_tls.then_some(files).into_iter().flatten())
             .current_dir(self.folder.path())
             .stdout(Stdio::null())
@@ -132,6 +148,11 @@ impl Redis {
         })
         .await
         .expect("Redis answers");
+    }
+
+    /// Whether it was started, and not killed.
+    pub const fn is_running(&self) -> bool {
+        self.process.is_some()
     }
 
     /// Kills the server (SIGKILL).

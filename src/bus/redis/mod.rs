@@ -4,12 +4,14 @@
 //! - The subscribing side is our own loop (ping each second under a timeout, capped back-off): the crate's automatic
 //!   resubscription goes silent for ever after about six failed attempts and hangs on a half-open connection.
 //! - After each reconnect every listener is woken: what was published meanwhile is lost here and is in the log.
+//! - In a cluster channels are sharded. When a slot moves, or a node goes, all subscriptions are made anew: what the
+//!   library makes anew by itself does not tell what was missed.
 //! - Own commits are delivered locally at once and heard again through Redis; listeners drop what they have by number.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+mod subscription;
 
-use futures_util::StreamExt;
-use redis::AsyncCommands;
+use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
+
 use tokio::{
     sync::{Notify, mpsc},
     time::{interval, sleep, timeout},
@@ -17,8 +19,12 @@ use tokio::{
 use tracing::{debug, info, warn};
 use tributary_entity::ids::TenantId;
 
+use self::subscription::{Heard, Subscription};
 use super::{EventBatch, EventBus, Listener, Topics};
-use crate::{domain::tenancy::TenantScope, redis_client::RedisClient};
+use crate::{
+    domain::tenancy::TenantScope,
+    redis_client::{RedisClient, Servers},
+};
 
 /// Batches that may wait for a slow or absent Redis; more are dropped, the log has them.
 const PUBLISH_QUEUE: usize = 4_096;
@@ -38,12 +44,16 @@ impl RedisBus {
     /// # Errors
     /// When the address itself is not valid.
     pub fn start(url: &str) -> redis::RedisResult<Self> {
-        let client = redis::Client::open(url)?;
+        let servers = Servers::parse(url)?;
         let topics = Topics::default();
         let changed = Arc::new(Notify::new());
         let (outgoing, queue) = mpsc::channel(PUBLISH_QUEUE);
-        tokio::spawn(publish_loop(RedisClient::new(url)?, queue));
-        tokio::spawn(subscribe_loop(client, topics.clone(), Arc::clone(&changed)));
+        let publish = match servers {
+            Servers::One(_) => "PUBLISH",
+            Servers::Cluster(_) => "SPUBLISH",
+        };
+        tokio::spawn(publish_loop(RedisClient::new(url)?, publish, queue));
+        tokio::spawn(subscribe_loop(servers, topics.clone(), Arc::clone(&changed)));
         Ok(Self { topics, changed, outgoing })
     }
 }
@@ -67,27 +77,28 @@ fn channel(tenant_id: TenantId) -> String {
     format!("tributary:events:{tenant_id}")
 }
 
-async fn publish_loop(client: RedisClient, mut queue: mpsc::Receiver<EventBatch>) {
+async fn publish_loop(client: RedisClient, command: &str, mut queue: mpsc::Receiver<EventBatch>) {
     while let Some(batch) = queue.recv().await {
         let Ok(message) = serde_json::to_vec(&batch) else { continue };
-        let channel = channel(batch.tenant_id);
-        let sent = client.ask(async |connection| connection.publish::<_, _, ()>(channel, message).await).await;
+        let mut publish = redis::cmd(command);
+        publish.arg(channel(batch.tenant_id)).arg(message);
+        let sent = client.ask(async |connection| publish.exec_async(connection).await).await;
         if sent.is_none() {
             debug!("event batch not sent to Redis; other nodes will read it from the log");
         }
     }
 }
 
-async fn subscribe_loop(client: redis::Client, topics: Topics, changed: Arc<Notify>) {
+async fn subscribe_loop(servers: Servers, topics: Topics, changed: Arc<Notify>) {
     let mut back_off = Duration::from_millis(50);
     let mut told = false;
     loop {
-        match timeout(Duration::from_secs(2), client.get_async_pubsub()).await {
+        match timeout(Duration::from_secs(2), Subscription::open(&servers)).await {
             Ok(Ok(connection)) => {
                 info!("listening to Redis");
                 told = false;
                 back_off = Duration::from_millis(50);
-                let reason = listen(connection, &topics, &changed).await;
+                let Err(reason) = listen(connection, &topics, &changed).await;
                 warn!(reason, "lost the Redis subscription; events are read from the log until it is back");
             }
             // Once for each time that it goes away: it may also be its certificate, or its password.
@@ -104,47 +115,52 @@ async fn subscribe_loop(client: redis::Client, topics: Topics, changed: Arc<Noti
 }
 
 /// Serves one connection until it breaks; says why.
-async fn listen(connection: redis::aio::PubSub, topics: &Topics, changed: &Notify) -> &'static str {
-    let (mut sink, mut messages) = connection.split();
-    let mut subscribed: HashSet<TenantId> = HashSet::new();
+async fn listen(mut connection: Subscription, topics: &Topics, changed: &Notify) -> Result<Infallible, &'static str> {
+    let mut heard: HashSet<TenantId> = HashSet::new();
     let mut ping = interval(Duration::from_secs(1));
-    let limit = Duration::from_secs(2);
-    let mut first = true;
+    let (mut first, mut look) = (true, true);
     loop {
-        let wanted: HashSet<TenantId> = topics.tenants().into_iter().collect();
-        for tenant_id in wanted.difference(&subscribed) {
-            if !matches!(timeout(limit, sink.subscribe(channel(*tenant_id))).await, Ok(Ok(()))) {
-                return "subscribe failed";
+        if look {
+            let wanted: HashSet<TenantId> = topics.tenants().into_iter().collect();
+            let gone: Vec<TenantId> = heard.difference(&wanted).copied().collect();
+            for tenant_id in gone {
+                heard.remove(&tenant_id);
+                connection.unsubscribe(tenant_id).await?;
             }
-        }
-        for tenant_id in subscribed.difference(&wanted) {
-            if !matches!(timeout(limit, sink.unsubscribe(channel(*tenant_id))).await, Ok(Ok(()))) {
-                return "unsubscribe failed";
+            let new: Vec<TenantId> = wanted.difference(&heard).copied().collect();
+            let subscribed = if new.is_empty() { new } else { connection.subscribe(&new).await? };
+            if first || !subscribed.is_empty() {
+                // Whoever listened before the subscription stood may have missed something.
+                topics.wake_all();
             }
-        }
-        if first || wanted != subscribed {
-            // Whoever listened before the subscription stood may have missed something.
-            topics.wake_all();
+            heard.extend(subscribed);
             first = false;
         }
-        subscribed = wanted;
-        tokio::select! {
-            message = messages.next() => match message {
-                None => return "connection closed",
-                Some(message) => match serde_json::from_slice(message.get_payload_bytes()) {
-                    Ok(batch) => topics.deliver(batch),
-                    Err(error) => {
-                        warn!(%error, "a message on an event channel cannot be read; reading the log instead");
-                        topics.wake_all();
+        look = tokio::select! {
+            message = connection.next() => {
+                match message {
+                    Heard::Message(message) => match serde_json::from_slice(&message) {
+                        Ok(batch) => topics.deliver(batch),
+                        Err(error) => {
+                            warn!(%error, "a message on an event channel cannot be read; reading the log instead");
+                            topics.wake_all();
+                        }
+                    },
+                    Heard::Left(left) if heard.iter().any(|tenant_id| channel(*tenant_id) == left) => {
+                        return Err("a slot of the cluster has moved");
                     }
-                },
-            },
-            () = changed.notified() => {}
-            _ = ping.tick() => {
-                if !matches!(timeout(limit, sink.ping::<redis::Value>()).await, Ok(Ok(_))) {
-                    return "ping not answered";
+                    // We did.
+                    Heard::Left(_) => {}
+                    Heard::End(why) => return Err(why),
                 }
+                false
             }
-        }
+            () = changed.notified() => true,
+            _ = ping.tick() => {
+                connection.ping().await?;
+                // Those who left, and of a cluster those whose part was away.
+                true
+            }
+        };
     }
 }
