@@ -347,15 +347,18 @@ pub async fn orders_taken(tx: &Tx, order_ids: &[String]) -> Result<HashSet<(Camp
         let mut values: Vec<Value> = vec![tx.scope().tenant_id().into()];
         let wanted = chunk.iter().map(|order_id| vec![order_id.clone().into()]);
         let wanted = arrays::relation(tx.backend(), wanted, &mut values)?;
-        let condition =
-            "found.tenant_id = $1 AND found.order_id = wanted.order_id AND found.unique_order_id IS NOT NULL";
+        // That the order has to be the only one of its number is not asked of PostgreSQL: an index has all of those, in
+        // another order, and while statistics are missing it would be gone through for each order.
+        let condition = "found.tenant_id = $1 AND found.order_id = wanted.order_id";
         let sql = format!(
             "WITH wanted (order_id) AS ({wanted}) SELECT found.campaign_id, found.goal_id, found.unique_order_id \
              FROM wanted {}",
             dialect::join_each(tx.backend(), "conversion", condition)
         );
         for row in tx.connection().query_all_raw(tx.statement(sql, values)).await? {
-            taken.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?, row.try_get_by_index(2)?));
+            if let Some(order_id) = row.try_get_by_index(2)? {
+                taken.insert((row.try_get_by_index(0)?, row.try_get_by_index(1)?, order_id));
+            }
         }
     }
     Ok(taken)

@@ -9,6 +9,8 @@
 //! - Where the database has several writers, two batches of a lane overlap: one is decided while the other is written and
 //!   waited for. What they share (accounts, caps, totals, the tenant's numbers of events) is locked as between two nodes, and
 //!   but for caps and tiers last. Clicks and conversions do not overlap: a conversion finds the click that was sent before it.
+//! - Whose lane has neighbours at work is at one batch at a time: what a tenant gains by two is little, what the others lose by
+//!   it is not.
 //! - A caller that goes away does not stop its work: what was queued is recorded, and its key answers a retry.
 
 mod batch;
@@ -241,6 +243,22 @@ impl Batch {
     }
 }
 
+/// Whose batches began last: who has the node alone, and who has neighbours.
+#[derive(Default)]
+struct Neighbours(Mutex<[Option<(TenantId, Instant)>; 2]>);
+
+impl Neighbours {
+    /// A tenant's batch begins. Whether another tenant's did a short time ago.
+    fn meet(&self, tenant_id: TenantId) -> bool {
+        let mut last = lock(&self.0);
+        if !matches!(last[0], Some((newest, _)) if newest == tenant_id) {
+            last.swap(0, 1);
+        }
+        last[0] = Some((tenant_id, Instant::now()));
+        last[1].is_some_and(|(_, began)| began.elapsed() < NEAR)
+    }
+}
+
 /// The lanes of this node; cheap to clone.
 #[derive(Clone)]
 pub struct Lanes {
@@ -248,12 +266,15 @@ pub struct Lanes {
     lanes: Arc<Mutex<HashMap<TenantId, Lane>>>,
     queue_items: usize,
     batch_items: usize,
-    /// Batches that one lane may be at.
+    /// Batches that one lane may be at, if no other one is at any.
     flights: u32,
+    neighbours: Arc<Neighbours>,
 }
 
 /// How many batches of a lane overlap where the database has several writers: one is gathered, one is written.
 const FLIGHTS: u32 = 2;
+/// How long after its batch a tenant is somebody's neighbour.
+const NEAR: Duration = Duration::from_secs(1);
 /// How long an idle lane keeps its task.
 const IDLE: Duration = Duration::from_secs(30);
 /// When a refused caller may come back.
@@ -265,6 +286,7 @@ impl Lanes {
             flights: if db.has_one_writer() { 1 } else { FLIGHTS },
             env: Arc::new(Env { db, clock, bus, meters: Meters::default() }),
             lanes: Arc::default(),
+            neighbours: Arc::default(),
             queue_items: settings.ingest_queue_items,
             batch_items: settings.ingest_batch_items,
         }
@@ -372,13 +394,16 @@ impl Lanes {
                     }
                 },
             };
+            // Who has neighbours leaves them room.
+            let wanted = if self.neighbours.meet(scope.tenant_id()) { self.flights } else { 1 };
             // Before the batch is gathered: it grows until it may begin.
-            let Ok(mut flight) = Arc::clone(&flights).acquire_owned().await else { return };
+            let Ok(mut flight) = Arc::clone(&flights).acquire_many_owned(wanted).await else { return };
             let batch = self.gather(first, &mut calls, &mut held);
             let kind = batch.kind();
             if kind == Kind::Both || kind != before {
                 // Until the batches before it have ended; none begins meanwhile, as this is the only one to begin any.
-                let Ok(others) = Arc::clone(&flights).acquire_many_owned(self.flights - 1).await else { return };
+                let others = self.flights - u32::try_from(flight.num_permits()).unwrap_or(self.flights);
+                let Ok(others) = Arc::clone(&flights).acquire_many_owned(others).await else { return };
                 if kind == Kind::Both {
                     flight.merge(others);
                 }
