@@ -53,6 +53,7 @@ mod m20261127_33_click_rate_accruals;
 mod m20261127_51_policies;
 mod m20261128_1_programme_version;
 mod m20261128_2_run_parts;
+mod m20261128_3_statistics;
 pub mod protect;
 
 /// All steps in order.
@@ -99,6 +100,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261127_51_policies::Migration),
             Box::new(m20261128_1_programme_version::Migration),
             Box::new(m20261128_2_run_parts::Migration),
+            Box::new(m20261128_3_statistics::Migration),
         ]
     }
 }

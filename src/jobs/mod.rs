@@ -1,6 +1,6 @@
 //! Work in the background: due outbox work every second, payout batches that are due every minute, the seal on ledgers,
 //! retention every hour, processors' books of every day that is over, this node's spool while it holds anything;
-//! what visitors are known by is kept current. Safe on any number of nodes.
+//! what visitors are known by is kept current, and what PostgreSQL plans by. Safe on any number of nodes.
 //!
 //! # Adding one
 //! For work that follows from a fact: an `OutboxKind`, asked for in the fact's transaction, and an arm in [`outbox`].
@@ -22,7 +22,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::services::{ServiceError, Services, spool};
+use crate::{
+    services::{ServiceError, Services, spool},
+    store::statistics,
+};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 /// How soon a spool is looked at again; an empty one costs nothing.
@@ -34,6 +37,8 @@ const ADDRESS_KEYS_EVERY: Duration = Duration::from_secs(600);
 const FX_FEED_EVERY: Duration = Duration::from_secs(3_600);
 /// Days begin in every time zone; nobody waits for the minute.
 const PAYOUT_SCHEDULES_EVERY: Duration = Duration::from_secs(60);
+/// A table that is filled at full speed has been empty a moment ago.
+const STATISTICS_EVERY: Duration = Duration::from_secs(2);
 const COUNTRIES_EVERY: Duration = Duration::from_secs(60);
 
 /// The running jobs of a node.
@@ -79,6 +84,9 @@ pub fn start(services: Services) -> Jobs {
     }));
     loops.spawn(every(FX_FEED_EVERY, stop.clone(), services.clone(), "fx_feed", async |services| {
         fx_rates::feed(services).await
+    }));
+    loops.spawn(every(STATISTICS_EVERY, stop.clone(), services.clone(), "statistics", async |services| {
+        Ok(statistics::renew(&services.db).await?)
     }));
     loops.spawn(every(COUNTRIES_EVERY, stop.clone(), services, "countries", async |services| {
         visitors::reload_countries(services).await

@@ -73,6 +73,7 @@ mod shares;
 mod spanned;
 pub mod standings;
 pub mod statements;
+pub mod statistics;
 pub mod tenants;
 #[cfg(test)]
 mod testing;
