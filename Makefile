@@ -42,7 +42,7 @@ schema: ## Write schema.graphql anew
 servers: ## Open a shell next to a private PostgreSQL and Redis
 	tests/with-servers bash
 
-# `BENCH=pages` or `BENCH="fanout --sockets 1000"` chooses one measurement, `BENCH="all --scale 1"` the whole size of all.
+# `BENCH=pages` or `BENCH="fanout --loads 1000x50"` chooses one measurement, `BENCH="all --scale 1"` the whole size of all.
 BENCH ?= all
 bench: ## Measure the program beside its floor
 	$(CARGO) build --release --locked --package tributary --package tributary-bench

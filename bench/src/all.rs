@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    BenchError, attribution, fanout, figures::Figure, idle, ingest, neighbours, outage, pages, payouts, redirect,
+    BenchError, attribution, fanout, figures::Figure, hop, idle, ingest, neighbours, outage, pages, payouts, redirect,
     report, resume, startup,
 };
 
@@ -96,6 +96,7 @@ pub async fn run(options: &Options) -> Outcome {
     all.measure("redirect", scale, async |options: redirect::Options| redirect::run(&options).await).await;
     all.measure("resume", scale, async |options: resume::Options| resume::run(&options).await).await;
     all.measure("fanout", scale, async |options: fanout::Options| fanout::run(&options).await).await;
+    all.measure("hop", scale, async |options: hop::Options| hop::run(&options).await).await;
     all.measure("idle", scale, async |options: idle::Options| idle::run(&options).await).await;
     all.measure("pages", scale, async |options: pages::Options| pages::run(&options).await).await;
     all.measure("report", scale, async |options: report::Options| report::run(&options).await).await;
@@ -124,6 +125,7 @@ mod tests {
     fn every_measurement_has_options_by_default() {
         assert!(defaults::<attribution::Options>().is_ok());
         assert!(defaults::<fanout::Options>().is_ok());
+        assert!(defaults::<hop::Options>().is_ok());
         assert!(defaults::<idle::Options>().is_ok());
         assert!(defaults::<ingest::Options>().is_ok());
         assert!(defaults::<neighbours::Options>().is_ok());

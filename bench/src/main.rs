@@ -13,6 +13,7 @@ mod calls;
 mod fanout;
 mod figures;
 mod floor;
+mod hop;
 mod idle;
 mod ingest;
 mod load;
@@ -26,6 +27,7 @@ mod pgbench;
 mod postgres;
 mod process;
 mod redirect;
+mod redis;
 mod report;
 mod results;
 mod resume;
@@ -61,6 +63,8 @@ enum Command {
     Attribution(attribution::Options),
     /// Live deliveries: processor time for each, latency, loss; beside a bare WebSocket broadcast.
     Fanout(fanout::Options),
+    /// From node to node: how late a conversion is seen at another node, beside bare Redis.
+    Hop(hop::Options),
     /// Memory of sockets that wait, each with one subscription.
     Idle(idle::Options),
     /// Conversions by mutation, single and in batches, beside pgbench with the same rows.
@@ -138,6 +142,7 @@ async fn measure(command: Command) -> Outcome {
         Command::All(options) => all::run(&options).await,
         Command::Attribution(options) => Outcome::of("attribution", attribution::run(&options).await),
         Command::Fanout(options) => Outcome::of("fanout", fanout::run(&options).await),
+        Command::Hop(options) => Outcome::of("hop", hop::run(&options).await),
         Command::Idle(options) => Outcome::of("idle", idle::run(&options).await),
         Command::Ingest(options) => Outcome::of("ingest", ingest::run(&options).await),
         Command::Neighbours(options) => Outcome::of("neighbours", neighbours::run(&options).await),

@@ -12,11 +12,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     BenchError,
-    all::{Scaled, shortened},
+    all::{Scaled, scaled, shortened},
     api::Api,
-    figures::Figure,
+    figures::{Demand, Figure},
     load::{Answered, Load},
     process::Together,
+    seed,
     server::{self, Database, Server},
 };
 
@@ -28,6 +29,12 @@ pub struct Options {
     /// Seconds of each measurement.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Clicks of other visitors that are in the store before; PostgreSQL's alone.
+    #[arg(long, default_value_t = 10_000_000)]
+    clicks: usize,
+    /// Days over which those are spread, until now.
+    #[arg(long, default_value_t = 30)]
+    days: usize,
     /// On an embedded database, instead of a PostgreSQL of the benchmark's own.
     #[arg(long)]
     embedded: bool,
@@ -36,6 +43,7 @@ pub struct Options {
 impl Scaled for Options {
     fn scale(&mut self, scale: f64) {
         self.seconds = shortened(self.seconds, scale);
+        self.clicks = scaled(self.clicks, scale);
     }
 }
 
@@ -48,6 +56,9 @@ pub async fn run(options: &Options) -> Result<Vec<Figure>, BenchError> {
     let database = if options.embedded { Database::embedded() } else { Database::postgres().await? };
     let node = Server::tributary(&database).await?;
     let api = Api::new(&node.url, &node.token);
+    if options.clicks > 0 && !options.embedded {
+        seed::clicks(&database, &api.click().await?, options.clicks, options.days).await?;
+    }
     let link = api.link().await?;
     println!("{} connections, {} s each; processor time in us per redirect", options.connections, options.seconds);
     println!(
@@ -102,8 +113,12 @@ impl Measured {
         let what = |what: &str| format!("{name}, {connections} connections: {what}");
         let p99 = |measured: &Self| measured.latency.value_at_quantile(0.99) as f64 / 1_000.0;
         vec![
-            Figure::new("redirect", what("rate"), self.per_second, "redirects/s").beside(Some(floor.per_second)),
-            Figure::new("redirect", what("p99 at half of it"), p99(self), "ms").beside(Some(p99(floor))),
+            Figure::new("redirect", what("rate"), self.per_second, "redirects/s")
+                .beside(Some(floor.per_second))
+                .demand(Demand::RatioAtLeast(0.35)),
+            Figure::new("redirect", what("p99 at half of it"), p99(self), "ms")
+                .beside(Some(p99(floor)))
+                .demand(Demand::AtMost(15.0)),
         ]
     }
 

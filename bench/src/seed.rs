@@ -1,4 +1,4 @@
-//! Very many conversions: some are recorded through the API, one by each link, and multiplied in PostgreSQL, spread over
+//! Very many conversions, or clicks: some are recorded through the API, one by each link, and multiplied in PostgreSQL, spread over
 //! days, with their history, commissions and hourly totals. What neither lists nor reports read (decisions, journals, events)
 //! is not multiplied.
 //!
@@ -9,6 +9,7 @@ use std::time::Instant;
 use clap::Args;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use serde_json::json;
+use tributary_entity::ids::ClickId;
 use uuid::Uuid;
 
 use crate::{
@@ -131,13 +132,12 @@ async fn originals(api: &Api, options: &Amounts) -> Result<(Vec<Link>, String), 
 /// Columns of copies that differ from what is copied, `one`.
 type Columns = &'static [(&'static str, &'static str)];
 
+/// As the program makes them, in the order of time.
+const ID: &str = "(lpad(to_hex((EXTRACT(EPOCH FROM new.at) * 1000)::bigint), 12, '0') || '70008' \
+     || lpad(to_hex(new.k), 15, '0'))::uuid";
+
 const CONVERSION: Columns = &[
-    // As the program makes them, in the order of time.
-    (
-        "id",
-        "(lpad(to_hex((EXTRACT(EPOCH FROM new.at) * 1000)::bigint), 12, '0') || '70008' \
-         || lpad(to_hex(new.k), 15, '0'))::uuid",
-    ),
+    ("id", ID),
     ("order_id", "'seed-' || new.k"),
     ("unique_order_id", "'seed-' || new.k"),
     ("unique_click_id", "NULL"),
@@ -159,6 +159,43 @@ const COMMISSION: Columns = &[
     ("payable_at", "c.payable_at"),
     ("created_at", "c.recorded_at"),
 ];
+
+/// Columns of copied clicks: of other visitors, at other times.
+const CLICK: Columns = &[
+    ("id", ID),
+    ("occurred_at", "new.at"),
+    ("recorded_at", "new.at"),
+    ("visitor_id", "'seed-' || new.k"),
+    ("is_unique", "true"),
+];
+
+/// Copies one of the tenant's clicks many times, each of another visitor, over the days until now; and says how long that
+/// took.
+///
+/// # Errors
+/// When the database is not PostgreSQL, or refuses.
+pub async fn clicks(database: &server::Database, click: &str, count: usize, days: usize) -> Result<(), BenchError> {
+    let began = Instant::now();
+    let (database, _) = sql::connect(database).await?;
+    let id: ClickId = click.parse().map_err(|_| BenchError::Failed(format!("{click} is no click")))?;
+    let until = "SELECT EXTRACT(EPOCH FROM date_trunc('hour', now()))::bigint - 3600 AS until";
+    let until: i64 = sql::one(&database, until).await?.try_get("", "until")?;
+    for days in (0..=days).step_by(25).chain([days]) {
+        database
+            .execute_unprepared(&format!(
+                "SELECT click_partition(date_trunc('month', now() - interval '{days} days', 'UTC'))"
+            ))
+            .await?;
+    }
+    for first in (1..=count).step_by(CHUNK) {
+        let new = numbers(first, count.min(first + CHUNK - 1), count, until, days);
+        let from = format!("{new} CROSS JOIN (SELECT * FROM click WHERE id = '{}') one", id.uuid());
+        copy(&database, "click", &from, CLICK).await?;
+    }
+    database.execute_unprepared("VACUUM (ANALYZE)").await?;
+    println!("{count} clicks over {days} days seeded in {:.0} s", began.elapsed().as_secs_f64());
+    Ok(())
+}
 
 /// Numbers of so many, `new.k`, each with the time and the amount of its conversion.
 fn numbers(first: usize, last: usize, of: usize, until: i64, days: usize) -> String {

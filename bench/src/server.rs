@@ -65,6 +65,11 @@ impl Database {
         Ok(Self { url: Some(postgres.url()), postgres: Some(postgres), ..named })
     }
 
+    /// The same with a Redis.
+    pub fn with_redis(self, url: String) -> Self {
+        Self { redis_url: Some(url), ..self }
+    }
+
     /// An empty database beside it on the same server.
     ///
     /// # Errors
