@@ -3,12 +3,14 @@
 //! # Decisions
 //! - Not the crate's connection manager: it gives up after its retries, and hangs on a half-open connection. Here any
 //!   command that fails or is not answered in time drops the connection; the next one opens another.
+//! - A cluster's connection mends itself, shard by shard: it is dropped only when nothing succeeds for long. It is made
+//!   beside who asks, as it takes as long as the slowest of the nodes that are named.
 //! - After a failure nobody asks for [`REST`], but one: whoever can do without Redis must not wait for it at each step.
 
 use std::{
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,6 +28,10 @@ use tracing::debug;
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How long Redis is left alone after it has failed.
 const REST: Duration = Duration::from_millis(500);
+/// How long a cluster may take to be connected to, whose nodes may be away.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(5);
+/// Commands to a cluster that fail one after the other before its connection is given up.
+const FAILURES: u32 = 20;
 /// How often a command is sent again within a cluster: the slot of its key has moved.
 const REDIRECTIONS: u32 = 3;
 
@@ -82,6 +88,7 @@ pub fn of_cluster(nodes: &[String]) -> ClusterClientBuilder {
     ClusterClient::builder(nodes.iter().map(String::as_str))
         .connection_timeout(PATIENCE)
         .response_timeout(PATIENCE)
+        .overall_response_timeout(Some(CLUSTER_PATIENCE))
         .retries(REDIRECTIONS)
         .max_retry_wait(100)
 }
@@ -121,10 +128,32 @@ impl ConnectionLike for Connection {
     }
 }
 
+fn away() -> RedisError {
+    RedisError::from((ErrorKind::Io, "the cluster does not answer in time"))
+}
+
+/// The connection that is open.
+#[derive(Clone, Default)]
+struct Slot(Arc<Mutex<Option<Connection>>>);
+
+impl Slot {
+    fn get(&self) -> Option<Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put(&self, connection: Option<Connection>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+}
+
 /// A connection for commands; not for subscriptions, and for nothing that blocks.
 pub struct RedisClient {
     servers: Servers,
-    connection: Mutex<Option<Connection>>,
+    connection: Slot,
+    /// Somebody connects.
+    connecting: Arc<tokio::sync::Mutex<()>>,
+    /// Commands that failed since one succeeded.
+    failures: AtomicU32,
     began: Instant,
     /// Milliseconds since `began` until which Redis is left alone.
     rest_until: AtomicU64,
@@ -138,7 +167,9 @@ impl RedisClient {
     pub fn new(url: &str) -> RedisResult<Self> {
         Ok(Self {
             servers: Servers::parse(url)?,
-            connection: Mutex::new(None),
+            connection: Slot::default(),
+            connecting: Arc::default(),
+            failures: AtomicU32::new(0),
             began: Instant::now(),
             rest_until: AtomicU64::new(0),
         })
@@ -162,12 +193,16 @@ impl RedisClient {
         match asked {
             Ok(Ok(answer)) => {
                 self.rest_until.store(0, Ordering::Relaxed);
+                self.failures.store(0, Ordering::Relaxed);
                 return Some(answer);
             }
             Ok(Err(error)) => debug!(%error, "Redis did not do a command"),
             Err(_) => debug!("Redis does not answer"),
         }
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        if matches!(self.servers, Servers::One(_)) || failures.is_multiple_of(FAILURES) {
+            self.connection.put(None);
+        }
         self.rest_until.store(self.millis() + millis(REST), Ordering::Relaxed);
         None
     }
@@ -183,14 +218,28 @@ impl RedisClient {
     }
 
     async fn connected(&self) -> RedisResult<Connection> {
-        let open = self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(connection) = open {
+        if let Some(connection) = self.connection.get() {
             return Ok(connection);
         }
-        // Several may connect at once; the last one's stays.
-        let connection = self.servers.connect().await?;
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
-        Ok(connection)
+        if matches!(self.servers, Servers::One(_)) {
+            // Several may connect at once; the last one's stays.
+            let connection = self.servers.connect().await?;
+            self.connection.put(Some(connection.clone()));
+            return Ok(connection);
+        }
+        let (servers, slot) = (self.servers.clone(), self.connection.clone());
+        let alone = Arc::clone(&self.connecting).lock_owned().await;
+        if let Some(connection) = slot.get() {
+            return Ok(connection);
+        }
+        // Goes on when who asked has given up.
+        let connecting = tokio::spawn(async move {
+            let _alone = alone;
+            let connection = timeout(CLUSTER_PATIENCE, servers.connect()).await.map_err(|_| away())??;
+            slot.put(Some(connection.clone()));
+            Ok(connection)
+        });
+        connecting.await.unwrap_or_else(|_| Err(away()))
     }
 
     fn millis(&self) -> u64 {

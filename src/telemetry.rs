@@ -119,6 +119,10 @@ const COUNTERS: &[(&str, &str)] = &[
     ("tributary_ingest_missing_fields_total", "Recorded conversions without a click, an order or a customer."),
     ("tributary_errors_total", "Errors of answers by their code."),
     ("tributary_user_errors_total", "Refusals in the payloads of mutations by their code."),
+    (
+        "tributary_replica_queries_total",
+        "Queries that the replica of the database was asked, by outcome: answered, again (by the primary).",
+    ),
     ("tributary_spool_clicks_total", "Clicks kept on this node's disk because the database did not take them in time."),
     ("tributary_spool_refused_total", "Clicks that neither the database nor the spool took."),
     ("tributary_spool_replayed_total", "Clicks of the spool that are in the database now."),

@@ -166,18 +166,38 @@ impl Api {
         let Admitted { request, operation, caller, demand, mut charge, .. } = admitted;
         let tells_cost = request.extensions.get("cost") == Some(&Value::Boolean(true));
         let limit = Duration::from_secs(self.services.settings.request_timeout_secs);
-        let services = match &caller.viewer {
-            Some(viewer) if operation == OperationType::Query && caller.may_lag => self.services.for_query(viewer),
-            _ => self.services.clone(),
+        let may_lag = operation == OperationType::Query && caller.may_lag;
+        let running = async {
+            if may_lag && let Some(response) = self.answer_of_replica(&request, &caller).await {
+                return response;
+            }
+            self.answer(request, self.services.clone(), caller).await
         };
-        let context = RequestContext::new(services, caller.viewer, caller.client);
-        let mut response = run::within(limit, self.schema.execute(request.data(context))).instrument(span).await;
+        let mut response = run::within(limit, running).instrument(span).await;
         let actual = demand.actual(&response.data);
         charge.settle(actual);
         if tells_cost {
             response.extensions.insert("cost".to_owned(), cost(demand, actual, &charge));
         }
         response
+    }
+
+    async fn answer(&self, request: Request, services: Services, caller: Caller) -> Response {
+        self.schema.execute(request.data(RequestContext::new(services, caller.viewer, caller.client))).await
+    }
+
+    /// What the replica of the database answers to a query; none where it is not to be asked, is lost meanwhile, or fails in
+    /// a way that the primary need not.
+    async fn answer_of_replica(&self, request: &Request, caller: &Caller) -> Option<Response> {
+        let services = self.services.of_replica(caller.viewer.as_ref()?)?;
+        let answered = tokio::select! {
+            response = self.answer(copy(request)?, services, caller.clone()) => Some(response),
+            () = self.services.db.replica_lost() => None,
+        };
+        let answered = answered.filter(|response| !response.errors.iter().any(is_of_replica));
+        let outcome = if answered.is_some() { "answered" } else { "again" };
+        metrics::counter!("tributary_replica_queries_total", "outcome" => outcome).increment(1);
+        answered
     }
 
     /// Opens a subscription. `last_cursor` takes the place of the field's `after`: a transport that keeps cursors itself
@@ -189,6 +209,21 @@ impl Api {
         let span = admitted.span();
         self.hub.subscribe(admitted.request, admitted.caller, last_cursor).instrument(span).await
     }
+}
+
+/// The same request, of which nothing was executed yet.
+fn copy(request: &Request) -> Option<Request> {
+    let mut copy = Request::new(request.query.clone()).variables(request.variables.clone());
+    copy.operation_name.clone_from(&request.operation_name);
+    copy.extensions = request.extensions.clone();
+    copy.set_parsed_query(guard::parse(&request.query).ok()?);
+    Some(copy)
+}
+
+/// Whether an error may be the replica's own: it is away, is cleaned up under a query, or has not heard of something yet.
+fn is_of_replica(error: &ServerError) -> bool {
+    let code = error.extensions.as_ref().and_then(|more| more.get("code"));
+    ["UNAVAILABLE", "INTERNAL", "CURSOR_EXPIRED"].iter().any(|own| code == Some(&Value::from(*own)))
 }
 
 /// The name of the operation that is asked for, and what it would do. One that is not there is refused when it is executed.

@@ -217,6 +217,7 @@ impl Keeper {
     async fn try_read(&self) -> Result<Shown, ServiceError> {
         let DashboardRequest { period, top, .. } = self.key.request;
         let span = period.at(self.clock.now());
+        self.db.heard_of(&self.key.scope);
         let tx = self.db.snapshot(&self.key.scope).await?;
         let rows = reports::read(&tx, &self.key.request.report(span), Some(top)).await?;
         let position = feed::position(&tx).await?;

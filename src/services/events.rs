@@ -30,7 +30,7 @@ pub async fn page(
     interest: &Interest,
     request: LogPageRequest,
 ) -> Result<(LogPage, Position), ServiceError> {
-    let tx = services.snapshot(viewer).await?;
+    let tx = services.snapshot_of_log(viewer).await?;
     let tip = feed::position(&tx).await?;
     let after = request.after.map(|position| feed::resume(position, tip)).transpose()?;
     // A page's begin is handed back as `before`; behind the last event, it is the number of the next.

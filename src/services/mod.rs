@@ -165,13 +165,31 @@ impl Services {
         Self { parts: Arc::new(parts), reads: Reads::Newest }
     }
 
-    /// The same for a query of the viewer's, which is answered by the replica of the database, if that has all that this
-    /// node wrote for the tenant. Chosen once for all of its reads: from the primary to an older state, what was read
-    /// before could be missing.
-    #[must_use]
-    pub fn for_query(&self, viewer: &Viewer) -> Self {
-        let reads = if self.db.replica_has(&viewer.scope) { Reads::Replica } else { Reads::Newest };
-        Self { parts: Arc::clone(&self.parts), reads }
+    /// The same for a query of the viewer's that is answered by the replica of the database; none where that does not have
+    /// all that this node wrote for the tenant. All of its reads go there: from the primary to an older state, what was
+    /// read before could be missing.
+    pub fn of_replica(&self, viewer: &Viewer) -> Option<Self> {
+        let has = self.db.replica_has(&viewer.scope);
+        has.then(|| Self { parts: Arc::clone(&self.parts), reads: Reads::Replica })
+    }
+
+    /// A transaction that reads the end of the viewer's log, which is the newest or none: what is read after it has to be as
+    /// new.
+    ///
+    /// # Errors
+    /// `Unavailable` by the replica.
+    #[track_caller]
+    pub(crate) fn snapshot_of_log(&self, viewer: &Viewer) -> impl Future<Output = Result<Tx, ServiceError>> + Send {
+        let begun = (self.reads == Reads::Newest).then(|| {
+            self.db.heard_of(&viewer.scope);
+            self.db.snapshot(&viewer.scope)
+        });
+        async move {
+            match begun {
+                Some(begun) => Ok(begun.await?),
+                None => Err(ServiceError::Unavailable),
+            }
+        }
     }
 
     pub fn now(&self) -> Instant {

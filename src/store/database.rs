@@ -101,6 +101,9 @@ impl Intent {
 /// How long a connection to PostgreSQL is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a transaction on the replica may take to begin.
+const REPLICA_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Connections that read from SQLite.
 const READERS: u32 = 4;
 
@@ -169,7 +172,7 @@ impl Db {
         replica: Option<ReplicaAt<'_>>,
     ) -> Result<Self, StoreError> {
         migrate_postgres(admin_url, url).await?;
-        let options = postgres_options(url, connections);
+        let options = postgres_options(url, connections, |_| false);
         let pool = match Database::connect(options).await {
             Ok(pool) => pool,
             Err(error) => return Err(explain(url, error).await),
@@ -240,25 +243,32 @@ impl Db {
         self.replica.as_ref().map(|replica| (replica.state(), replica.lag()))
     }
 
-    /// As [`Db::snapshot`], of a state that may be older than the newest: the replica's. Where it is not to be had, the
-    /// newest is read.
+    /// As [`Db::snapshot`], of a state that may be older than the newest: the replica's.
     ///
     /// # Errors
-    /// As the database answers.
+    /// As the replica answers: whoever began there begins anew by the newest.
     #[track_caller]
     pub fn snapshot_of_replica(&self, scope: &TenantScope) -> impl Future<Output = Result<Tx, StoreError>> + Send {
         let (scope, wanted_by) = (*scope, Place::caller());
         async move {
-            if let Some(replica) = &self.replica {
-                match self.open_on(&replica.pool, &replica.shares, Intent::Read, scope, wanted_by).await {
-                    Err(StoreError::Unavailable(error)) => {
-                        tracing::debug!(%error, "the replica is away; reading from the primary");
-                        replica.forget();
-                    }
-                    result => return result,
-                }
-            }
-            self.read_one_state(scope, wanted_by).await
+            let Some(replica) = &self.replica else { return self.read_one_state(scope, wanted_by).await };
+            let begun = self.open_on(&replica.pool, &replica.shares, Intent::Read, scope, wanted_by);
+            timeout(REPLICA_PATIENCE, begun).await.unwrap_or_else(|_| Err(StoreError::timed_out()))
+        }
+    }
+
+    /// Waits until the replica does not answer any more.
+    pub async fn replica_lost(&self) {
+        match &self.replica {
+            Some(replica) => replica.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Something was written for the tenant, here or elsewhere, that somebody is told of: the replica may not have it yet.
+    pub fn heard_of(&self, scope: &TenantScope) {
+        if let Some(replica) = &self.replica {
+            replica.heard_of(scope.tenant_id());
         }
     }
 
@@ -358,7 +368,7 @@ impl Db {
     /// As the database answers.
     pub async fn close(self) -> Result<(), StoreError> {
         if let Some(replica) = &self.replica {
-            replica.pool.clone().close().await?;
+            replica.close().await;
         }
         self.read.close().await?;
         self.write.close().await?;
@@ -372,8 +382,14 @@ async fn share(shares: &Shares, scope: TenantScope) -> Result<Share, StoreError>
     share.map_err(|_| StoreError::timed_out())
 }
 
-/// How a node connects to PostgreSQL: as the role that row-level security binds, and with limits.
-pub(super) fn postgres_options(url: &str, connections: u32) -> ConnectOptions {
+/// How a node connects to PostgreSQL: as the role that row-level security binds, and with limits. Connections of an age that
+/// `is_lost` are closed instead of being used again.
+pub(super) fn postgres_options(
+    url: &str,
+    connections: u32,
+    is_lost: impl Fn(Duration) -> bool + Send + Sync + 'static,
+) -> ConnectOptions {
+    let is_lost = Arc::new(is_lost);
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(connections)
@@ -394,9 +410,13 @@ pub(super) fn postgres_options(url: &str, connections: u32) -> ConnectOptions {
                 // Statements of many rows weigh megabytes in each backend.
                 .statement_cache_capacity(64)
         })
-        .map_sqlx_postgres_pool_opts(|options: PgPoolOptions| {
+        .map_sqlx_postgres_pool_opts(move |options: PgPoolOptions| {
+            let is_lost = Arc::clone(&is_lost);
             options
-                .before_acquire(|_, connection| Box::pin(ready(Ok(!plans_are_older_than(connection.age)))))
+                .before_acquire(move |_, connection| {
+                    let age = connection.age;
+                    Box::pin(ready(Ok(!plans_are_older_than(age) && !is_lost(age))))
+                })
                 .after_release(|connection, _| Box::pin(is_soon_free(connection)))
         });
     options

@@ -2,12 +2,16 @@
 //!
 //! # Decisions
 //! - How old its state is, is measured: the primary is asked from time to time how far its log is, and the standby has the
-//!   state of that moment once it has replayed so much. One that is slow, frozen or away only grows older, and past the
-//!   bound nobody asks it. An idle primary makes no standby old.
-//! - A tenant that this node has written for since is answered by the primary: who writes sees what was written. What
-//!   another node wrote may be missing for as long as the bound.
-//! - Only a standby that streams from the very server of the primary is used, and only as a role that row-level security
-//!   binds; each look checks it. One that was promoted, or restored from a backup of another day, looks alike.
+//!   state of that moment once it has replayed so much. One that is slow only grows older, and past the bound nobody asks
+//!   it. An idle primary makes no standby old.
+//! - A tenant that this node has written for since, or told of a write elsewhere, is answered by the primary: who writes
+//!   sees what was written, and who hears of something can read it. What another node wrote unheard may be missing for as
+//!   long as the bound.
+//! - Only a standby that streams from the primary's server, on its timeline, is used, and only as a role that row-level
+//!   security binds; each look checks it.
+//! - A look that is not answered ends its use at once, and the connections of that time are closed. Nobody falls back in
+//!   the middle of a query: what was begun here is done again as a whole from the primary, or an older state could follow a
+//!   newer one.
 //! - It is connected to when it is there: a node starts without it, and does its work without it.
 
 use std::{
@@ -22,6 +26,7 @@ use std::{
 use moka::sync::Cache;
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, QueryResult, Statement};
 use tokio::{
+    sync::watch,
     task::AbortHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -32,14 +37,14 @@ use super::{database::postgres_options, error::StoreError, shares::Shares};
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a look may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// Positions of the primary that the standby has not reached are remembered for so many looks.
-const POSITIONS: usize = 256;
+const PATIENCE: Duration = Duration::from_millis(750);
 
 const OF_PRIMARY: &str = "SELECT pg_current_wal_flush_lsn()::text AS position, current_database()::text AS name, \
-     (SELECT system_identifier FROM pg_control_system()) AS server";
+     (SELECT system_identifier FROM pg_control_system()) AS server, \
+     (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline";
 const OF_STANDBY: &str = "SELECT pg_last_wal_replay_lsn()::text AS position, current_database()::text AS name, \
      (SELECT system_identifier FROM pg_control_system()) AS server, \
+     (SELECT timeline_id FROM pg_control_checkpoint()) AS timeline, \
      pg_is_in_recovery() AND EXISTS (SELECT 1 FROM pg_stat_wal_receiver) AS follows, \
      (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS privileged";
 
@@ -74,14 +79,25 @@ struct Known {
     max_lag: Duration,
     /// The moment whose state it has for certain, in microseconds since `began`; 0: none.
     as_of: AtomicU64,
-    /// When this node last wrote for a tenant, likewise. Forgotten once no state that may still be used is as old.
+    /// When this node last wrote for a tenant, or heard that another did, likewise. Forgotten once no state that may still be used is as old.
     wrote: Cache<TenantId, u64>,
+    /// When it was last lost, likewise; 0: never.
+    lost_at: watch::Sender<u64>,
+    /// When the primary did last not answer, likewise.
+    unanswered_at: AtomicU64,
 }
 
 impl Known {
     fn new(max_lag: Duration) -> Self {
         let wrote = Cache::builder().max_capacity(1_000_000).time_to_live(max_lag + Duration::from_secs(1)).build();
-        Self { began: Instant::now(), max_lag, as_of: AtomicU64::new(0), wrote }
+        Self {
+            began: Instant::now(),
+            max_lag,
+            as_of: AtomicU64::new(0),
+            wrote,
+            lost_at: watch::Sender::new(0),
+            unanswered_at: AtomicU64::new(0),
+        }
     }
 
     fn now(&self) -> u64 {
@@ -101,6 +117,21 @@ impl Known {
         self.as_of.load(Relaxed) > 0 && self.lag() <= self.max_lag
     }
 
+    /// From now on nobody asks it, until a look finds it again.
+    fn lose(&self) {
+        self.as_of.store(0, Relaxed);
+        self.lost_at.send_replace(self.now());
+    }
+
+    /// Whether a connection of this age is of before a time: it may lead to where nobody answers.
+    fn is_of_before(&self, age: Duration, lost_at: u64) -> bool {
+        lost_at > 0 && micros(age) >= self.now().saturating_sub(lost_at)
+    }
+
+    fn write(&self, tenant_id: TenantId) {
+        self.wrote.insert(tenant_id, self.now());
+    }
+
     fn has(&self, tenant_id: TenantId) -> bool {
         let as_of = self.as_of.load(Relaxed);
         self.is_young() && self.wrote.get(&tenant_id).is_none_or(|wrote| wrote < as_of)
@@ -113,10 +144,17 @@ impl Replica {
     /// # Errors
     /// When an address itself is not valid.
     pub async fn open(at: ReplicaAt<'_>, primary_url: &str, connections: u32) -> Result<Self, StoreError> {
-        let pool = lazily(at.url, connections).await?;
         let known = Arc::new(Known::new(at.max_lag));
+        let of = |known: &Arc<Known>| {
+            let known = Arc::clone(known);
+            move |age| known.is_of_before(age, *known.lost_at.borrow())
+        };
+        let pool = lazily(at.url, connections, of(&known)).await?;
         // Of their own: where all others are taken, it is still to be known how old the standby is.
-        let (primary, standby) = (lazily(primary_url, 1).await?, lazily(at.url, 1).await?);
+        let standby = lazily(at.url, 1, of(&known)).await?;
+        let asked = Arc::clone(&known);
+        let is_lost = move |age| asked.is_of_before(age, asked.unanswered_at.load(Relaxed));
+        let primary = lazily(primary_url, 1, is_lost).await?;
         let looking = tokio::spawn(look_on(Arc::clone(&known), primary, standby)).abort_handle();
         Ok(Self { pool, shares: Arc::new(Shares::of(connections)), known, looking })
     }
@@ -135,9 +173,22 @@ impl Replica {
         self.known.lag()
     }
 
-    /// It does not answer: nobody else need find out before it was looked at again.
-    pub fn forget(&self) {
-        self.known.as_of.store(0, Relaxed);
+    /// Waits until it is lost.
+    pub async fn lost(&self) {
+        let mut lost_at = self.known.lost_at.subscribe();
+        // The sender lives in `known`.
+        let _ = lost_at.changed().await;
+    }
+
+    /// A tenant was written for, by whomever.
+    pub fn heard_of(&self, tenant_id: TenantId) {
+        self.known.write(tenant_id);
+    }
+
+    /// Looks no more, and closes what is open, which one that does not answer must not hold up.
+    pub async fn close(&self) {
+        self.looking.abort();
+        let _ = timeout(PATIENCE, self.pool.clone().close()).await;
     }
 
     /// What is held by a transaction that writes for a tenant.
@@ -161,13 +212,17 @@ pub(super) struct Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.known.wrote.insert(self.tenant_id, self.known.now());
+        self.known.write(self.tenant_id);
     }
 }
 
 /// A pool that connects when it is first asked.
-async fn lazily(url: &str, connections: u32) -> Result<DatabaseConnection, StoreError> {
-    let mut options: ConnectOptions = postgres_options(url, connections);
+async fn lazily(
+    url: &str,
+    connections: u32,
+    is_lost: impl Fn(Duration) -> bool + Send + Sync + 'static,
+) -> Result<DatabaseConnection, StoreError> {
+    let mut options: ConnectOptions = postgres_options(url, connections, is_lost);
     options.connect_lazy(true).acquire_timeout(PATIENCE);
     Ok(Database::connect(options).await?)
 }
@@ -194,7 +249,7 @@ async fn look_on(known: Arc<Known>, primary: DatabaseConnection, standby: Databa
 /// Where the primary's log was, and when it was asked.
 type Position = (Instant, u64);
 
-/// Looks once. Whatever stands in the way of knowing leaves the standby to grow old; what makes it unfit ends its use.
+/// Looks once. A primary that does not answer leaves the standby to grow old; a standby that does not, or is unfit, is lost.
 async fn look(
     known: &Known,
     primary: &DatabaseConnection,
@@ -202,36 +257,51 @@ async fn look(
     waiting: &mut VecDeque<Position>,
 ) -> Result<(), String> {
     let asked = Instant::now();
-    let primary = ask(primary, OF_PRIMARY).await.map_err(|error| format!("the primary does not answer: {error}"))?;
+    let primary = ask(primary, OF_PRIMARY).await.map_err(|error| {
+        known.unanswered_at.store(known.now(), Relaxed);
+        format!("the primary does not answer: {error}")
+    })?;
     let is = Server::read(&primary)?;
     let at = position(&primary)?.ok_or("the primary has no position")?;
-    waiting.push_back((asked, at));
-    if waiting.len() > POSITIONS {
-        waiting.pop_front();
-    }
-    let standby = ask(standby, OF_STANDBY).await.map_err(|error| format!("it does not answer: {error}"))?;
-    if let Err(why) = fits(&standby, &is) {
-        known.as_of.store(0, Relaxed);
+    if waiting.back().is_some_and(|(_, before)| *before > at) {
         waiting.clear();
-        return Err(why);
+        known.lose();
     }
-    let replayed = position(&standby)?.unwrap_or(0);
-    while let Some((asked, _)) = waiting.pop_front_if(|(_, position)| *position <= replayed) {
-        known.as_of.store(known.at(asked), Relaxed);
+    // What the standby has not reached by then is older than it may be.
+    waiting.retain(|(asked, _)| asked.elapsed() <= known.max_lag);
+    waiting.push_back((asked, at));
+    let replayed = match ask(standby, OF_STANDBY).await.map_err(|error| format!("it does not answer: {error}")) {
+        Ok(standby) => fits(&standby, &is).and_then(|()| position(&standby)),
+        Err(why) => Err(why),
+    };
+    match replayed {
+        Ok(replayed) => {
+            let replayed = replayed.unwrap_or(0);
+            while let Some((asked, _)) = waiting.pop_front_if(|(_, position)| *position <= replayed) {
+                known.as_of.store(known.at(asked), Relaxed);
+            }
+            Ok(())
+        }
+        Err(why) => {
+            known.lose();
+            waiting.clear();
+            Err(why)
+        }
     }
-    Ok(())
 }
 
-/// Which database of which server.
+/// Which database of which server. A standby is not on a new timeline of its primary before it has taken a checkpoint there.
 #[derive(PartialEq)]
 struct Server {
     identifier: i64,
+    timeline: i32,
     database: String,
 }
 
 impl Server {
     fn read(row: &QueryResult) -> Result<Self, String> {
-        Ok(Self { identifier: get(row, "server")?, database: get(row, "name")? })
+        let (identifier, timeline) = (get(row, "server")?, get(row, "timeline")?);
+        Ok(Self { identifier, timeline, database: get(row, "name")? })
     }
 }
 
@@ -243,7 +313,7 @@ fn fits(row: &QueryResult, primary: &Server) -> Result<(), String> {
         return Err("it follows no primary".to_owned());
     }
     if Server::read(row)? != *primary {
-        return Err("it is another database".to_owned());
+        return Err("it is another database, or on another timeline".to_owned());
     }
     Ok(())
 }
@@ -301,6 +371,19 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1));
         known.as_of.store(known.now(), Relaxed);
         assert!(known.has(one));
+    }
+
+    #[test]
+    fn connections_of_before_it_was_lost_are_known() {
+        let known = Known::new(Duration::from_secs(10));
+        let is_lost = |age| known.is_of_before(age, *known.lost_at.borrow());
+        assert!(!is_lost(Duration::from_secs(1)));
+        known.as_of.store(known.now(), Relaxed);
+        known.lose();
+        assert!(!known.is_young());
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(is_lost(Duration::from_secs(1)));
+        assert!(!is_lost(Duration::from_millis(1)));
     }
 
     #[test]

@@ -95,6 +95,10 @@ async fn nodes_count_together_whichever_primary_has_the_key() {
     let budgets = [RedisBudgets::new(&url).expect("an address"), RedisBudgets::new(&url).expect("an address")];
     let node = || Documents::new(Some(RedisClient::new(&url).expect("an address")), None);
     let documents = [node(), node()];
+    // Whoever cannot ask yet counts alone.
+    for limits in &limits {
+        limits.hit("first", Limit { count: 9, window: Duration::from_secs(600) }).await.expect("few");
+    }
     let limit = Limit { count: 3, window: Duration::from_secs(600) };
     let rate = Rate { per_second: 1, burst: 100 };
     for number in 0..20 {

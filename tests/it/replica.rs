@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
     Client,
@@ -16,8 +16,10 @@ use crate::support::{
 
 /// How long a node may take to see how its standby is.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How old the standby may be in these tests: long enough for all that is done meanwhile.
-const MAX_LAG_MS: &str = "5000";
+/// How old the standby may be, where it is to become too old.
+const SHORT: &str = "5000";
+/// And where it is not: longer than all that is done meanwhile.
+const LONG: &str = "60000";
 
 const AFFILIATE: &str = "query($id: ID!) { affiliate(id: $id) { name } }";
 
@@ -33,13 +35,13 @@ struct Stage {
 }
 
 impl Stage {
-    async fn build() -> Self {
+    async fn build(max_lag_ms: &str) -> Self {
         let primary = Postgres::start().await.expect("a server");
         let world = World::on(Some(primary.url()), None).await;
         let standby = primary.standby().await.expect("a standby");
         let settings = [
             ("TRIBUTARY_DATABASE_REPLICA_URL", &*standby.url()),
-            ("TRIBUTARY_DATABASE_REPLICA_MAX_LAG_MS", MAX_LAG_MS),
+            ("TRIBUTARY_DATABASE_REPLICA_MAX_LAG_MS", max_lag_ms),
         ];
         let node = Node::start_with(&world.data, &settings).await;
         let owner = world.owner(&node);
@@ -66,18 +68,29 @@ impl Stage {
         ready["parts"]["replica"]["state"].as_str().expect("a state").to_owned()
     }
 
-    /// Keeps the standby from going on.
-    async fn pause(&self) {
-        // What is under way has arrived, and the node has seen so: it takes the standby for up to date from here on.
-        sleep(Duration::from_millis(1_500)).await;
-        self.lookout.rows("SELECT pg_wal_replay_pause()").await;
+    /// Keeps the standby from going on, and renames the tenant meanwhile as nobody does: no node hears of it.
+    async fn rename_unseen(&self, name: &str) {
+        let before = self.name().await;
+        let seen = async {
+            // The node may have written for the tenant just before: the standby has to have that.
+            loop {
+                sleep(Duration::from_millis(1_000)).await;
+                self.lookout.rows("SELECT pg_wal_replay_pause()").await;
+                self.rename(name).await;
+                if self.name().await == before {
+                    return;
+                }
+                self.rename(&before).await;
+                self.resume().await;
+            }
+        };
+        timeout(PATIENCE, seen).await.expect("queries are answered by the standby");
     }
 
     async fn resume(&self) {
         self.lookout.rows("SELECT pg_wal_replay_resume()").await;
     }
 
-    /// Renames the tenant as nobody does: no node hears of it.
     async fn rename(&self, name: &str) {
         self.world.auditor.run(&format!("UPDATE tenant SET name = '{name}' WHERE slug = 'home'")).await.expect("runs");
     }
@@ -101,10 +114,8 @@ async fn name(client: &Client) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queries_are_answered_by_it_while_it_is_young() {
-    let stage = Stage::build().await;
-    stage.pause().await;
-    stage.rename("Renamed").await;
-    assert_eq!(stage.name().await, "Home", "the standby has not heard of it");
+    let stage = Stage::build(SHORT).await;
+    stage.rename_unseen("Renamed").await;
     let newest = stage.owner.with_header("cache-control", "max-age=0, no-cache");
     assert_eq!(name(&newest).await, "Renamed", "who wants the newest is told");
     // Nothing comes any more, so it grows too old, and nobody asks it.
@@ -120,15 +131,13 @@ async fn queries_are_answered_by_it_while_it_is_young() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_writes_sees_it_at_once_and_other_tenants_are_not_held_from_it() {
-    let stage = Stage::build().await;
+    let stage = Stage::build(LONG).await;
     let tenant = ["--slug", "other", "--name", "Other", "--currency", "EUR"];
     let owner = ["--owner-email", "owner@other.test", "--owner-password", PASSWORD];
     stage.world.data.run(&[&["tenant", "create"][..], &tenant, &owner].concat()).await;
     let token = stage.world.data.run(&["token", "--tenant", "other", "--role", "owner"]).await.trim().to_owned();
     let other = Client::new(&stage.node.url, Some(token));
-    stage.pause().await;
-    stage.rename("Renamed").await;
-    assert_eq!(stage.name().await, "Home");
+    stage.rename_unseen("Renamed").await;
     let input = json!({ "name": "Ada", "email": "ada@home.test" });
     let affiliate = stage.owner.done("createAffiliate", input, "affiliate { id }").await;
     let id = &affiliate["affiliate"]["id"];
@@ -141,16 +150,18 @@ async fn who_writes_sees_it_at_once_and_other_tenants_are_not_held_from_it() {
     assert!(strange["affiliate"].is_null(), "{strange}");
     stage.resume().await;
     // Once the standby has it, the tenant is answered there again.
-    stage.pause().await;
-    stage.rename("Home again").await;
-    assert_eq!(stage.name().await, "Renamed");
+    stage.rename_unseen("Home again").await;
+    // Whoever asks for the end of the log is told the newest, and so is all that is asked after it.
+    let after = stage.owner.data("{ conversionCursor events(last: 1) { edges { cursor } } }", json!({})).await;
+    assert!(after["conversionCursor"].is_string(), "{after}");
+    assert_eq!(stage.name().await, "Home again");
     stage.resume().await;
     stage.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_does_without_it_and_takes_it_again() {
-    let mut stage = Stage::build().await;
+    let mut stage = Stage::build(SHORT).await;
     stage.standby.kill().await.expect("killed");
     for _ in 0..20 {
         assert_eq!(stage.name().await, "Home", "nobody is told that it is away");
@@ -158,10 +169,14 @@ async fn node_does_without_it_and_takes_it_again() {
     stage.until("behind").await;
     stage.standby.start_again().await.expect("starts");
     stage.until("follows").await;
-    // Frozen, it holds up whoever asked at that moment, and nobody later.
+    // Frozen, it holds up nobody for long, not even who asks at that moment.
     stage.standby.freeze().await.expect("frozen");
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert_eq!(stage.name().await, "Home");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
     stage.until("behind").await;
-    assert_eq!(stage.name().await, "Home");
     stage.standby.thaw().await.expect("thawed");
     stage.until("follows").await;
     // One that is promoted goes its own way.

@@ -10,11 +10,16 @@
 
 mod subscription;
 
-use std::{collections::HashSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{Notify, mpsc},
-    time::{interval, sleep, timeout},
+    time::{Instant, interval, sleep, timeout},
 };
 use tracing::{debug, info, warn};
 use tributary_entity::ids::TenantId;
@@ -28,7 +33,10 @@ use crate::{
 
 /// Batches that may wait for a slow or absent Redis; more are dropped, the log has them.
 const PUBLISH_QUEUE: usize = 4_096;
+const RECONNECT_MIN: Duration = Duration::from_millis(50);
 const RECONNECT_MAX: Duration = Duration::from_secs(1);
+/// A connection that held for so long was a good one.
+const GOOD: Duration = Duration::from_secs(5);
 
 /// Delivers to all nodes.
 pub struct RedisBus {
@@ -90,15 +98,18 @@ async fn publish_loop(client: RedisClient, command: &str, mut queue: mpsc::Recei
 }
 
 async fn subscribe_loop(servers: Servers, topics: Topics, changed: Arc<Notify>) {
-    let mut back_off = Duration::from_millis(50);
+    let mut back_off = RECONNECT_MIN;
     let mut told = false;
     loop {
-        match timeout(Duration::from_secs(2), Subscription::open(&servers)).await {
+        match timeout(subscription::PATIENCE, Subscription::open(&servers)).await {
             Ok(Ok(connection)) => {
                 info!("listening to Redis");
                 told = false;
-                back_off = Duration::from_millis(50);
+                let began = Instant::now();
                 let Err(reason) = listen(connection, &topics, &changed).await;
+                if began.elapsed() > GOOD {
+                    back_off = RECONNECT_MIN;
+                }
                 warn!(reason, "lost the Redis subscription; events are read from the log until it is back");
             }
             // Once for each time that it goes away: it may also be its certificate, or its password.
@@ -117,6 +128,8 @@ async fn subscribe_loop(servers: Servers, topics: Topics, changed: Arc<Notify>) 
 /// Serves one connection until it breaks; says why.
 async fn listen(mut connection: Subscription, topics: &Topics, changed: &Notify) -> Result<Infallible, &'static str> {
     let mut heard: HashSet<TenantId> = HashSet::new();
+    // Channels that were left, whose confirmations are on their way.
+    let mut leaving: HashMap<String, u32> = HashMap::new();
     let mut ping = interval(Duration::from_secs(1));
     let (mut first, mut look) = (true, true);
     loop {
@@ -125,7 +138,9 @@ async fn listen(mut connection: Subscription, topics: &Topics, changed: &Notify)
             let gone: Vec<TenantId> = heard.difference(&wanted).copied().collect();
             for tenant_id in gone {
                 heard.remove(&tenant_id);
-                connection.unsubscribe(tenant_id).await?;
+                if connection.unsubscribe(tenant_id).await? {
+                    *leaving.entry(channel(tenant_id)).or_default() += 1;
+                }
             }
             let new: Vec<TenantId> = wanted.difference(&heard).copied().collect();
             let subscribed = if new.is_empty() { new } else { connection.subscribe(&new).await? };
@@ -146,11 +161,11 @@ async fn listen(mut connection: Subscription, topics: &Topics, changed: &Notify)
                             topics.wake_all();
                         }
                     },
-                    Heard::Left(left) if heard.iter().any(|tenant_id| channel(*tenant_id) == left) => {
-                        return Err("a slot of the cluster has moved");
-                    }
-                    // We did.
-                    Heard::Left(_) => {}
+                    Heard::Left(left) => match leaving.get_mut(&left) {
+                        Some(1) => drop(leaving.remove(&left)),
+                        Some(times) => *times -= 1,
+                        None => return Err("a slot of the cluster has moved"),
+                    },
                     Heard::End(why) => return Err(why),
                 }
                 false

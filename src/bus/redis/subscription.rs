@@ -21,8 +21,8 @@ use tributary_entity::ids::TenantId;
 use super::channel;
 use crate::redis_client::{Servers, of_cluster};
 
-/// How long the server's answer is waited for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the server's answer is waited for, and a connection.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 /// Channels that are asked for at once.
 const AT_ONCE: usize = 256;
 
@@ -85,16 +85,18 @@ impl Subscription {
         }
     }
 
-    /// Hears a tenant no more.
+    /// Hears a tenant no more. Whether that will be heard, too, as [`Heard::Left`].
     ///
     /// # Errors
     /// Why the connection is of no more use.
-    pub async fn unsubscribe(&mut self, tenant_id: TenantId) -> Result<(), &'static str> {
-        let done = match self {
-            Self::One(sink, _) => in_time(sink.unsubscribe(channel(tenant_id))).await,
-            Self::Cluster(connection, _) => in_time(connection.sunsubscribe(channel(tenant_id))).await,
-        };
-        done.ok_or("unsubscribe failed")
+    pub async fn unsubscribe(&mut self, tenant_id: TenantId) -> Result<bool, &'static str> {
+        match self {
+            Self::One(sink, _) => {
+                in_time(sink.unsubscribe(channel(tenant_id))).await.map(|()| false).ok_or("unsubscribe failed")
+            }
+            // Where that part of the cluster is away, nothing is heard from it either.
+            Self::Cluster(connection, _) => Ok(in_time(connection.sunsubscribe(channel(tenant_id))).await.is_some()),
+        }
     }
 
     /// Asks whether all that is connected to is still there.

@@ -272,7 +272,7 @@ pub async fn count(services: &Services, viewer: &Viewer, filter: &ConversionFilt
 /// # Errors
 /// As the database answers.
 pub async fn position(services: &Services, viewer: &Viewer) -> Result<Position, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
+    let tx = services.snapshot_of_log(viewer).await?;
     Ok(feed::position(&tx).await?)
 }
 

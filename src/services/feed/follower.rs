@@ -107,6 +107,8 @@ impl Follower {
     }
 
     async fn hand_out(&self, rows: Vec<event::Model>) -> Result<(), StoreError> {
+        // Who hears of it may ask for it next.
+        self.log.db.heard_of(&self.log.scope);
         let mut events: Vec<LiveEvent> = rows.into_iter().map(LiveEvent::read).collect();
         // What nobody wants needs no relations. Who joins meanwhile and wants it loads them by itself.
         let wanted: Vec<bool> = {

@@ -235,6 +235,6 @@ pub async fn history(
 /// # Errors
 /// As the database answers.
 pub async fn position(services: &Services, viewer: &Viewer) -> Result<Position, ServiceError> {
-    let tx = services.snapshot(viewer).await?;
+    let tx = services.snapshot_of_log(viewer).await?;
     Ok(feed::position(&tx).await?)
 }

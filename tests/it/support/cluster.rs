@@ -25,7 +25,7 @@ impl Cluster {
         let servers = join_all((0..2 * PRIMARIES).map(async |_| {
             // Beside, not ten thousand above the port, where another's may be.
             let bus = free_port().await.to_string();
-            let more = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
+            let more = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-port", &bus];
             let mut server = Redis::absent_with(&more).await;
             server.start().await;
             (server, bus)
@@ -78,7 +78,8 @@ impl Cluster {
                 server.command::<String>(&["CLUSTER", "INFO"]).await,
                 server.command::<String>(&["CLUSTER", "NODES"]).await,
             ];
-            state.contains("cluster_state:ok") && nodes.lines().filter(|line| is_serving(line)).count() == PRIMARIES
+            state.contains("cluster_state:ok")
+                && nodes.lines().filter(|line| self.is_serving(line)).count() == PRIMARIES
         })
         .await;
     }
@@ -110,9 +111,8 @@ impl Cluster {
             let number = |text: &str| text.parse::<u16>().ok();
             number(begin).zip(number(end)).is_some_and(|(begin, end)| (begin..=end).contains(&slot))
         };
-        let line = nodes.lines().filter(|line| is_serving(line)).find(|line| line.split(' ').skip(8).any(covers));
-        let address = line.and_then(|line| line.split([' ', '@']).nth(1)).expect("somebody keeps it");
-        self.servers.iter().position(|server| address.ends_with(&format!(":{}", server.port()))).expect("ours")
+        let line = nodes.lines().filter(|line| self.is_serving(line)).find(|line| line.split(' ').skip(8).any(covers));
+        line.and_then(|line| self.number_of(line)).expect("somebody keeps it")
     }
 
     /// Waits until so many nodes listen to a tenant's events, by a sharded channel.
@@ -136,10 +136,15 @@ impl Cluster {
         self.servers[number].kill().await;
     }
 
-    /// Gives the slot of a channel to the primary after the one that keeps it.
+    /// Gives the slot of a channel to another primary than the one that keeps it.
     pub async fn move_slot(&self, channel: &str) {
         let home = self.home_of(channel).await;
-        let target = (home + 1) % PRIMARIES;
+        let mut target = home;
+        for (number, server) in self.servers.iter().enumerate() {
+            if number != home && server.command::<String>(&["INFO", "replication"]).await.contains("role:master") {
+                target = number;
+            }
+        }
         let slot: u16 = self.servers[home].command(&["CLUSTER", "KEYSLOT", channel]).await;
         let id: String = self.servers[target].command(&["CLUSTER", "MYID"]).await;
         let slot = slot.to_string();
@@ -148,10 +153,17 @@ impl Cluster {
             self.servers[number].command::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]).await;
         }
     }
-}
 
-/// Whether a line of `CLUSTER NODES` is of a primary that works.
-fn is_serving(line: &str) -> bool {
-    let flags = line.split(' ').nth(2).unwrap_or_default();
-    flags.split(',').any(|flag| flag == "master") && !flags.contains("fail")
+    /// Whose a line of `CLUSTER NODES` is.
+    fn number_of(&self, line: &str) -> Option<usize> {
+        let address = line.split([' ', '@']).nth(1)?;
+        self.servers.iter().position(|server| address.ends_with(&format!(":{}", server.port())))
+    }
+
+    /// Whether a line of `CLUSTER NODES` is of a primary that works. Of one that was killed the others learn later.
+    fn is_serving(&self, line: &str) -> bool {
+        let flags = line.split(' ').nth(2).unwrap_or_default();
+        let is_there = self.number_of(line).is_some_and(|number| self.servers[number].is_running());
+        is_there && flags.split(',').any(|flag| flag == "master") && !flags.contains("fail")
+    }
 }
