@@ -22,10 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    services::{ServiceError, Services, spool},
-    store::statistics,
-};
+use crate::services::{ServiceError, Services, spool, statistics};
 
 const OUTBOX_EVERY: Duration = Duration::from_secs(1);
 /// How soon a spool is looked at again; an empty one costs nothing.
@@ -86,7 +83,7 @@ pub fn start(services: Services) -> Jobs {
         fx_rates::feed(services).await
     }));
     loops.spawn(every(STATISTICS_EVERY, stop.clone(), services.clone(), "statistics", async |services| {
-        Ok(statistics::renew(&services.db).await?)
+        statistics::renew(services).await
     }));
     loops.spawn(every(COUNTRIES_EVERY, stop.clone(), services, "countries", async |services| {
         visitors::reload_countries(services).await

@@ -61,6 +61,7 @@ pub mod rules;
 pub mod sessions;
 pub mod spool;
 pub mod statements;
+pub mod statistics;
 pub mod tenants;
 pub mod tiers;
 pub mod users;

@@ -1,6 +1,10 @@
 //! Ingest is exactly once: keys, batches, and many senders at the same moment.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+use tributary::services::statistics;
 
 use crate::support::{
     Client, Programme, Terms, TestApp, on_both,
@@ -42,6 +46,33 @@ fn is_conflict(answer: &Value) -> bool {
 }
 
 on_both! {
+    async fn statistics_follow_a_table_that_grows(app) {
+        let owner = app.owner();
+        let programme = Programme::build(&owner, &Terms::default()).await;
+        let clicks = async || {
+            let items = vec![json!({ "linkId": programme.link }); 600];
+            owner.done("recordClicks", json!({ "items": items }), "items { userErrors { code } }").await;
+        };
+        let renew = async || statistics::renew(&app.services).await.expect("renewed");
+        clicks().await;
+        if !app.auditor.is_postgres() {
+            assert_eq!(renew().await, 0);
+            return;
+        }
+        let known = "SELECT SUM(GREATEST(reltuples, 0))::bigint FROM pg_class WHERE relkind = 'r' AND relname LIKE 'click_20%'";
+        // The server counts what it wrote a moment later; and the node's own job may be the one that looks.
+        let follows = async |rows: i64| {
+            while app.auditor.number(known).await != rows {
+                renew().await;
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), follows(600)).await.expect("the table is analyzed");
+        clicks().await;
+        clicks().await;
+        timeout(Duration::from_secs(30), follows(1_800)).await.expect("the table is analyzed again");
+    }
+
     async fn key_sent_again_with_the_same_input_answers_the_first_conversion(app) {
         let owner = app.owner();
         let programme = Programme::build(&owner, &Terms::default()).await;
