@@ -79,7 +79,8 @@ struct Known {
     max_lag: Duration,
     /// The moment whose state it has for certain, in microseconds since `began`; 0: none.
     as_of: AtomicU64,
-    /// When this node last wrote for a tenant, or heard that another did, likewise. Forgotten once no state that may still be used is as old.
+    /// When this node last wrote for a tenant, or heard that another did, likewise. Forgotten once no state that may still
+    /// be used is as old.
     wrote: Cache<TenantId, u64>,
     /// When it was last lost, likewise; 0: never.
     lost_at: watch::Sender<u64>,
