@@ -3,7 +3,7 @@
 //! A cluster carries a sharded channel by the node alone that keeps the channel's slot: what is published there does not
 //! travel to all others.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use redis::{
@@ -80,7 +80,7 @@ impl Subscription {
                     let mut connection = connection.clone();
                     in_time(connection.ssubscribe(channel(tenant_id))).await.map(|()| tenant_id)
                 });
-                Ok(subscribed.buffer_unordered(AT_ONCE).filter_map(async |tenant_id| tenant_id).collect().await)
+                Ok(subscribed.buffer_unordered(AT_ONCE).filter_map(ready).collect().await)
             }
         }
     }
